@@ -1,0 +1,31 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""How the two halves of the collection hand each other large values: as one string.
+
+One string keeps AnsibleModule from walking, copying and logging thousands of nested values.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+_FASTEST = 1
+
+
+def pack(value):
+    """Return `value`, anything that JSON can hold, as one line of ASCII."""
+    return base64.b64encode(zlib.compress(json.dumps(value).encode("ascii"), _FASTEST)).decode("ascii")
+
+
+def unpack(text):
+    """Return the value that `pack` was given; ValueError where `text` is not one of its lines."""
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+    except (ValueError, zlib.error) as exc:
+        raise ValueError("not a packed value: %s" % exc) from exc

@@ -1,0 +1,122 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Files that others can neither read, nor see half written, nor swap for a link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+
+class UnsafePath(Exception):
+    """A path is not what it has to be: its kind, owner or mode is wrong. The message is for the user."""
+
+
+def private_directory(path):
+    """Make `path` a directory of our own with mode 0700; UnsafePath where something else stands there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafePath("%s is not a directory; move it away" % path)
+    if found.st_uid != os.geteuid():
+        raise UnsafePath("%s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid()))
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+
+
+def job_directory(path):
+    """Return the absolute path of async_dir, which is made (0700) where it is missing.
+
+    UnsafePath where it is a link, not a directory, or a place where others may replace our files.
+    """
+    expanded = os.path.abspath(os.path.expanduser(path))
+    if expanded.startswith("~") or "/~" in expanded:
+        raise UnsafePath("async_dir %s: no such home directory" % path)
+    if not os.path.lexists(expanded):
+        os.makedirs(os.path.dirname(expanded), exist_ok=True)
+        private_directory(expanded)
+    check_job_directory(expanded)
+    return expanded
+
+
+def check_job_directory(path):
+    """UnsafePath where `path`, which exists, is not a directory that only we or root can change."""
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafePath("async_dir %s is a symbolic link; set ansible_async_dir to the directory that it points to" % path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafePath("async_dir %s is not a directory" % path)
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise UnsafePath("async_dir %s can be written by every user of the host; choose another ansible_async_dir" % path)
+    if found.st_uid not in (0, os.geteuid()):
+        raise UnsafePath("async_dir %s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid()))
+
+
+def write_atomically(path, data, durable=True):
+    """Write `data` (bytes) so that a reader sees the old file or the new one; mode 0600.
+
+    `durable` also makes it stand after a power cut. An OSError leaves the old file as it was.
+    """
+    temporary = path + ".tmp"
+    try:
+        os.unlink(temporary)
+    except FileNotFoundError:
+        pass
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        remove(temporary)
+        raise
+
+
+def write_all(fd, data):
+    """Write all of `data` (bytes) to `fd`, however little a single write takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+
+
+def read_own(path, limit):
+    """Return the bytes of a regular file of ours or root's, at most `limit` long.
+
+    FileNotFoundError where there is none, UnsafePath where it is anything else.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise UnsafePath("%s is a symbolic link" % path) from exc
+        raise
+    with os.fdopen(fd, "rb") as stream:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafePath("%s is not a regular file" % path)
+        if found.st_uid not in (0, os.geteuid()):
+            raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
+        if found.st_size > limit:
+            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (path, found.st_size, limit))
+        return stream.read(limit)
+
+
+def remove(path):
+    """Remove a file or a link; say whether there was one."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True

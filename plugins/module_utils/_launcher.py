@@ -1,0 +1,85 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Starts the supervisor of a batch, and returns when it has taken the order."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import pwd
+import subprocess
+import sys
+
+from ansible_collections.background.jobs.plugins.module_utils import _files
+
+_PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
+# The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
+_BOOT = "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor import main; del sys.path[0]; main()"
+
+
+class LaunchError(Exception):
+    """Nothing was started. The message is for the user."""
+
+
+def launch(packed_plan, async_dir):
+    """Start the batch of a packed plan.
+
+    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process.
+    """
+    try:
+        directory = _files.job_directory(async_dir)
+    except (_files.UnsafePath, OSError) as exc:
+        raise LaunchError("The jobs can't be recorded: %s." % exc) from exc
+    order = json.dumps({"async_dir": directory, "template": pkgutil.get_data(_PACKAGE, "_template.py").decode("utf-8")})
+    answer = _start(order.encode("ascii") + b"\n" + packed_plan.encode("ascii"))
+    if "error" in answer:
+        raise LaunchError("Nothing was started: %s." % answer["error"])
+    return {"async_dir": directory, "user": user_name(), "pid": answer["pid"]}
+
+
+def _start(order):
+    root = os.path.dirname(os.path.abspath(__file__))
+    for dummy in _PACKAGE.split(".")[1:]:
+        root = os.path.dirname(root)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        process.stdin.write(order)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # its answer says why
+    output = process.stdout.readline()
+    try:
+        return json.loads(output)
+    except ValueError:
+        said = (output + process.stdout.read()).decode("utf-8", "replace").strip()
+        return {"error": "the supervisor did not come up: %s" % (said or "it said nothing")}
+
+
+def _environment():
+    """Return the environment that this process was started with: what the module has changed in its own is not the task's."""
+    try:
+        with open("/proc/self/environ", "rb") as stream:
+            pairs = [pair.partition(b"=") for pair in stream.read().split(b"\0") if pair]
+    except OSError:
+        return None  # as it is now
+    return {os.fsdecode(name): os.fsdecode(value) for name, dummy, value in pairs}
+
+
+def user_name():
+    """Return the name of the user that the task runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return "uid %d" % os.geteuid()

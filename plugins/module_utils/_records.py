@@ -1,0 +1,272 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The records of a batch on the host: who wrote what where, and how it is read back.
+
+Below async_dir, which core's async uses too:
+
+  <jid>                                 results file of core's protocol, one a job
+  .background_jobs/<batch_id>/
+      batch.json                        the jobs and the identity of the supervisor; written once
+      journal                           a line of JSON a change of state; only the supervisor appends
+      results/<index>.json              a result that the results file can't hold as it is
+      control                           FIFO: requests to the supervisor, a line of JSON each
+      run/                              what running jobs print; empty when the batch is done
+      supervisor.log                    tracebacks, if any
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+
+from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _states
+
+PROTOCOL = 1
+FOLDER = ".background_jobs"
+RESULT_LIMIT = 128 * 1024 * 1024  # bytes of a result that are read
+_RECORD_LIMIT = 256 * 1024 * 1024
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BATCH_ID = re.compile(r"b([0-9]{15})\Z")
+_JID = re.compile(r"j([0-9]{15})\.(0|[1-9][0-9]{0,6})\Z")
+_ANY_JID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+
+
+def jid_of(batch_id, index):
+    """Return the job id of a batch's job."""
+    return "j%s.%d" % (batch_id[1:], index)
+
+
+def parse_jid(jid):
+    """Return (batch_id, index) of a job id of this collection, or None."""
+    found = _JID.match(jid)
+    return ("b" + found.group(1), int(found.group(2))) if found else None
+
+
+def is_jid(text):
+    """Say whether `text` can be a job id, core's or ours: so it can't lead out of its directory."""
+    return bool(_ANY_JID.match(text))
+
+
+def is_batch_id(text):
+    """Say whether `text` can be a batch id."""
+    return bool(_BATCH_ID.match(text))
+
+
+def _line(entry):
+    return json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+class BatchWriter:
+    """The supervisor's side: the only writer of states and results."""
+
+    def __init__(self, async_dir, batch_id):
+        self.async_dir = async_dir
+        self.batch_id = batch_id
+        self.path = os.path.join(async_dir, FOLDER, batch_id)
+        self.run_path = os.path.join(self.path, "run")
+        self._journal = None
+        self._pending = []
+        self._must_sync = False
+
+    def create(self, header, jids):
+        """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
+
+        header: the value of batch.json; jids: those of the jobs, in order.
+        """
+        _files.private_directory(os.path.dirname(self.path))
+        os.mkdir(self.path, 0o700)
+        try:
+            os.mkdir(self.run_path, 0o700)
+            os.mkfifo(os.path.join(self.path, "control"), 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._journal = os.open(os.path.join(self.path, "journal"), flags, 0o600)
+            for jid in jids:
+                self._write_started(jid)
+            _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
+        except OSError:
+            for jid in jids:
+                _files.remove(os.path.join(self.async_dir, jid))
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def _write_started(self, jid):
+        fd = os.open(os.path.join(self.async_dir, jid), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, json.dumps({"started": True, "finished": False, "ansible_job_id": jid}).encode("ascii"))
+        finally:
+            os.close(fd)
+
+    def open_control(self):
+        """Return the file descriptor that requests arrive at."""
+        # opened for writing too, so that it is never at its end when a writer goes
+        return os.open(os.path.join(self.path, "control"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open_log(self):
+        """Return a file descriptor for tracebacks."""
+        return os.open(os.path.join(self.path, "supervisor.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(self, durable=False, **entry):
+        """Put a change of state into the journal at the next `flush`; `durable`: it must outlast a power cut."""
+        self._pending.append(_line(entry))
+        self._must_sync = self._must_sync or durable
+
+    def flush(self):
+        """Write what was noted; False where the disk would not take it, which is then kept for the next time."""
+        if not self._pending:
+            return True
+        size = os.fstat(self._journal).st_size
+        try:
+            _files.write_all(self._journal, b"".join(self._pending))
+        except OSError as exc:
+            if exc.errno not in _DISK_FULL:
+                raise
+            os.ftruncate(self._journal, size)  # whole lines or none
+            return False
+        self._pending = []
+        if self._must_sync:
+            os.fsync(self._journal)
+            self._must_sync = False
+        return True
+
+    def write_result(self, index, outcome, durable=True):
+        """Write the final results file of a job; False where only the bare fact of its end found room."""
+        jid = jid_of(self.batch_id, index)
+        path = os.path.join(self.async_dir, jid)
+        text = outcome.text
+        try:
+            if "started" in outcome.result:
+                # core's async_status would read it as still running
+                folder = os.path.join(self.path, "results")
+                _files.private_directory(folder)
+                _files.write_atomically(os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable)
+                text = json.dumps({key: value for key, value in outcome.result.items() if key != "started"})
+            _files.write_atomically(path, text.encode("utf-8", "surrogateescape"), durable)
+        except OSError as exc:
+            if exc.errno not in _DISK_FULL:
+                raise
+            self._write_in_place(path, outcome)
+            return False
+        return True
+
+    def _write_in_place(self, path, outcome):
+        # The block that the first state of the file stands in is ours, however full the disk is.
+        short = {"failed": outcome.failed, "changed": outcome.changed, "msg": "The disk is full: the result could not be kept."}
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            data = json.dumps(short).encode("ascii")
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
+
+    def close(self):
+        """Remove what only a running batch needs."""
+        _files.remove(os.path.join(self.path, "control"))
+        shutil.rmtree(self.run_path, ignore_errors=True)
+        log = os.path.join(self.path, "supervisor.log")
+        if os.path.exists(log) and not os.path.getsize(log):
+            os.unlink(log)
+
+
+class BatchReader:
+    """Anybody's side: the states of a batch as its journal tells them. `refresh` reads on from where it was."""
+
+    def __init__(self, async_dir, batch_id):
+        self.async_dir = async_dir
+        self.batch_id = batch_id
+        self.path = os.path.join(async_dir, FOLDER, batch_id)
+        self.header = json.loads(_files.read_own(os.path.join(self.path, "batch.json"), _RECORD_LIMIT))
+        queued = {"state": _states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
+        self.jobs = [dict(queued) for dummy in self.header["jobs"]]
+        self._offset = 0
+        self._rest = b""
+
+    def refresh(self):
+        """Take in what was appended to the journal; return the indexes of the jobs that have ended since."""
+        with open(os.path.join(self.path, "journal"), "rb") as stream:
+            stream.seek(self._offset)
+            data = stream.read()
+        self._offset += len(data)
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()  # a line that is still being written
+        ended = []
+        for line in lines:
+            entry = json.loads(line)
+            job = self.jobs[entry["job"]]
+            job["state"] = entry["state"]
+            if entry["state"] == _states.RUNNING:
+                job.update(started_at=entry["at"], attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
+            elif entry["state"] in _states.TERMINAL:
+                job.update(ended_at=entry["at"], msg=entry.get("msg"))
+                ended.append(entry["job"])
+        return ended
+
+    def declare_lost(self, why):
+        """Take every job that is not finished for lost, unless its result tells how it ended.
+
+        To be called when the supervisor is gone: then nobody else will ever say it.
+        """
+        for index, job in enumerate(self.jobs):
+            if job["state"] in _states.TERMINAL:
+                continue
+            result = self._final_result(index)
+            if result is None:
+                job.update(state=_states.LOST, msg="lost: %s before the job returned a result" % why)
+            else:
+                job["state"] = _states.FAILED if _results.has_failed(result) else _states.SUCCEEDED
+
+    def _final_result(self, index):
+        text = self.result_text(index)
+        try:
+            result = json.loads(text) if text is not None else None
+        except ValueError:
+            return None
+        return None if result is None or result.get("finished") is False else result
+
+    def result_text(self, index):
+        """Return the JSON text of a finished job's result, or None where there is none (any more)."""
+        jid = jid_of(self.batch_id, index)
+        for path in (os.path.join(self.path, "results", "%d.json" % index), os.path.join(self.async_dir, jid)):
+            try:
+                return _files.read_own(path, RESULT_LIMIT).decode("utf-8", "surrogateescape")
+            except FileNotFoundError:
+                continue
+        return None
+
+    def forget(self, index):
+        """Remove the record of a finished job, and the batch's when none is left; say whether there was one."""
+        existed = _files.remove(os.path.join(self.async_dir, jid_of(self.batch_id, index)))
+        _files.remove(os.path.join(self.path, "results", "%d.json" % index))
+        return existed
+
+    def remove_if_empty(self):
+        """Remove the batch's own folder when none of its jobs has a results file any more."""
+        for index in range(len(self.jobs)):
+            if os.path.lexists(os.path.join(self.async_dir, jid_of(self.batch_id, index))):
+                return False
+        shutil.rmtree(self.path, ignore_errors=True)
+        return True
+
+    def ask(self, request):
+        """Hand the supervisor a request, a dict; False where no supervisor listens any more."""
+        try:
+            fd = os.open(os.path.join(self.path, "control"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:  # nobody has it open for reading
+                return False
+            raise
+        try:
+            os.set_blocking(fd, True)
+            _files.write_all(fd, _line(request))
+        finally:
+            os.close(fd)
+        return True

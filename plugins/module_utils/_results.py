@@ -1,0 +1,112 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a module printed, understood as ansible-core understands it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import namedtuple
+
+# text: the JSON text of the result; result: the same as a dict
+Outcome = namedtuple("Outcome", "text result failed changed")
+
+CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
+
+
+def _is_true(value):
+    # modules of old styles return 'true' or 1 as well as booleans
+    return value is True or (isinstance(value, (str, int)) and str(value).lower() in ("true", "yes", "on", "1"))
+
+
+def has_failed(result):
+    """Say whether a module's result is a failure: `failed`, or where it is missing, an `rc` other than 0."""
+    if "failed" in result:
+        return _is_true(result["failed"])
+    return result.get("rc", 0) not in (0, "0", None)
+
+
+def has_changed(result):
+    """Say whether a module's result tells of a change."""
+    return _is_true(result.get("changed", False))
+
+
+def _parse(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _inner_object(text):
+    """Return the JSON object among other lines of output: from a line that opens one to the last that closes one."""
+    lines = text.splitlines()
+    for first, line in enumerate(lines):
+        if line.lstrip().startswith("{"):
+            break
+    else:
+        return None
+    for last in range(len(lines), first, -1):
+        if lines[last - 1].rstrip().endswith("}"):
+            return "\n".join(lines[first:last])
+    return None
+
+
+def describe_status(status):
+    """Say in words how a process ended, from its wait status as a return code (negative: a signal)."""
+    if status >= 0:
+        return "exited with status %d" % status
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = "signal"
+    text = "was killed by signal %d (%s)" % (-status, name)
+    if status == -signal.SIGKILL:
+        text += ", which is what the kernel does when memory runs out"
+    return text
+
+
+def understand(stdout, stderr, status):
+    """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`."""
+    text = stdout.decode("utf-8", "surrogateescape").strip()
+    result = _parse(text)
+    if not isinstance(result, dict):
+        text = _inner_object(text)
+        result = _parse(text) if text is not None else None
+    if not isinstance(result, dict):
+        return _not_understood(stdout, stderr, status)
+    return Outcome(text, result, has_failed(result), has_changed(result))
+
+
+def _not_understood(stdout, stderr, status):
+    if status < 0:
+        message = "The module %s before it returned a result." % describe_status(status)
+    else:
+        message = "The module returned no result that could be read; it %s. See module_stdout and module_stderr." % describe_status(status)
+    return of(
+        {
+            "failed": True,
+            "changed": False,
+            "msg": message,
+            "module_stdout": stdout.decode("utf-8", "replace"),
+            "module_stderr": stderr.decode("utf-8", "replace"),
+            "rc": status,
+        }
+    )
+
+
+def of(result):
+    """Return the Outcome of a result that we made ourselves."""
+    return Outcome(json.dumps(result), result, has_failed(result), has_changed(result))
+
+
+def censor(outcome):
+    """Return `outcome` without any value that a module with `no_log` may have returned."""
+    kept = {"censored": CENSORED, "failed": outcome.failed, "changed": outcome.changed}
+    if isinstance(outcome.result.get("rc"), int):
+        kept["rc"] = outcome.result["rc"]
+    return of(kept)

@@ -1,0 +1,256 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Answers, on the host, what a controller asks about jobs: wait for them, cancel them, forget them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils import (
+    _core_jobs,
+    _files,
+    _launcher,
+    _processes,
+    _records,
+    _results,
+    _states,
+    _watcher,
+)
+
+_CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
+_CANCELS_A_LINE = 400  # a request to a supervisor has to fit into PIPE_BUF (4096 bytes), or two of them might mix
+
+
+class _Batches:
+    """The batches that a call asks for, read once and then followed."""
+
+    def __init__(self, watcher):
+        self._watcher = watcher
+        self._readers = {}
+
+    def get(self, directory, batch_id):
+        """Return the reader of a batch, or None where there is no such batch in this directory."""
+        key = (directory, batch_id)
+        if key not in self._readers:
+            try:
+                reader = _records.BatchReader(directory, batch_id)
+                self._watcher.add(os.path.join(reader.path, "journal"))
+                reader.refresh()
+            except FileNotFoundError:
+                reader = None
+            self._readers[key] = reader
+        return self._readers[key]
+
+    def refresh(self, look_for_processes):
+        for reader in self._readers.values():
+            if reader is None:
+                continue
+            reader.refresh()
+            if look_for_processes and any(job["state"] not in _states.TERMINAL for job in reader.jobs):
+                why = _processes.why_gone(reader.header["supervisor"])
+                if why:
+                    reader.refresh()  # it may have written its last lines just before it went
+                    reader.declare_lost(why)
+
+
+class _Question:
+    """The jobs of one request, each looked up where it may be."""
+
+    def __init__(self, request, async_dir):
+        self.watcher = _watcher.Watcher()
+        self._batches = _Batches(self.watcher)
+        self._entries = []
+        core = []
+        for asked in request["jobs"]:
+            directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
+            entry = {"jid": asked["jid"], "dir": directory, "batch": None, "error": None}
+            self._entries.append(entry)
+            entry["error"] = self._find(entry)
+            if not entry["error"] and not entry["batch"]:
+                core.append((directory, entry["jid"]))
+        self._pending = list(self._entries)
+        self._core = _core_jobs.CoreJobs(core)
+        for directory in {directory for directory, dummy in core}:
+            self.watcher.add(directory)
+
+    def _find(self, entry):
+        """Say where a job is; return an error where it is not."""
+        jid, directory = entry["jid"], entry["dir"]
+        if not _records.is_jid(jid):
+            return {"error": "invalid", "msg": "%r can't be a job id" % jid}
+        try:
+            _files.check_job_directory(directory)
+            present = os.path.lexists(os.path.join(directory, jid))
+            parsed = _records.parse_jid(jid)
+            reader = self._batches.get(directory, parsed[0]) if parsed else None
+        except FileNotFoundError:
+            present, reader = False, None
+        except (_files.UnsafePath, OSError) as exc:
+            return {"error": "not_found", "msg": "could not look for job %s: %s" % (jid, exc)}
+        if reader and parsed[1] < len(reader.jobs) and present:
+            entry["batch"], entry["index"] = reader, parsed[1]
+        elif not present:
+            return {"error": "not_found", "msg": _not_found(jid, directory)}
+        return None
+
+    def refresh(self, look_for_processes):
+        self._batches.refresh(look_for_processes)
+        self._core.refresh(look_for_processes)
+
+    def _state(self, entry):
+        if entry["batch"]:
+            return entry["batch"].jobs[entry["index"]]
+        return self._core.found[entry["dir"], entry["jid"]]
+
+    def answered(self, mode):
+        """Say whether all jobs, or any of them (`mode`), are finished or not there to be waited for."""
+        if mode == "any":
+            return any(self._is_final(entry) for entry in self._entries)
+        while self._pending and self._is_final(self._pending[-1]):
+            self._pending.pop()
+        return not self._pending
+
+    def _is_final(self, entry):
+        if entry["error"]:
+            return True
+        state = self._state(entry)["state"]
+        return state is None or state in _states.TERMINAL
+
+    def cancel(self, grace):
+        by_batch, by_directory = {}, {}
+        for entry in self._entries:
+            if self._is_final(entry):
+                continue
+            if entry["batch"]:
+                by_batch.setdefault(entry["batch"], []).append(entry["index"])
+            else:
+                by_directory.setdefault(entry["dir"], []).append(entry["jid"])
+        for reader, indexes in by_batch.items():
+            for first in range(0, len(indexes), _CANCELS_A_LINE):
+                if not reader.ask({"cancel": indexes[first:first + _CANCELS_A_LINE], "grace": grace}):
+                    break  # nobody is there to be asked: the jobs will be seen to be lost
+        for directory, jids in by_directory.items():
+            _core_jobs.cancel(directory, jids, grace)
+
+    def forget(self):
+        """Remove the records of what is finished; return for each job whether that was done."""
+        done, touched = [], set()
+        for entry in self._entries:
+            if entry["error"] or not self._is_final(entry):
+                done.append(False)
+            elif entry["batch"]:
+                done.append(entry["batch"].forget(entry["index"]))
+                touched.add(entry["batch"])
+            else:
+                done.append(_files.remove(os.path.join(entry["dir"], entry["jid"])))
+        for reader in touched:
+            reader.remove_if_empty()
+        return done
+
+    def report(self, max_bytes):
+        """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
+        answers, total = [], 0
+        for entry in self._entries:
+            answer = {"jid": entry["jid"], "dir": entry["dir"]}
+            answers.append(answer)
+            if entry["error"]:
+                answer.update(entry["error"])
+                continue
+            state = self._state(entry)
+            if state["state"] is None:  # its results file went away while we looked
+                answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
+                continue
+            answer.update(self._describe(entry, state))
+            if not answer["finished"]:
+                continue
+            if total >= max_bytes:
+                answer["deferred"] = True
+                continue
+            text = self._result_text(entry, state)
+            if text is not None:
+                total += len(text)
+                answer["result"] = text
+        return answers
+
+    def _describe(self, entry, state):
+        about, batch = {}, entry["batch"]
+        if batch:
+            about = dict(batch.header["jobs"][entry["index"]])
+        started, ended = state.get("started_at"), state.get("ended_at")
+        described = {
+            "source": "background.jobs" if batch else "core",
+            "state": state["state"],
+            "finished": state["state"] in _states.TERMINAL,
+            "name": about.get("name"),
+            "batch_id": batch.batch_id if batch else None,
+            "module": about.get("module"),
+            "attempts": state.get("attempts", 1),
+            "queued_at": batch.header["launched_at"] if batch else None,
+            "started_at": started,
+            "ended_at": ended,
+            "duration": round(ended - started, 6) if started and ended else None,
+            "ignore_errors": about.get("ignore_errors", False),
+            "no_log": about.get("no_log", False),
+            "msg": state.get("msg"),
+        }
+        if "item" in about:
+            described["item"] = about["item"]
+        return described
+
+    def _result_text(self, entry, state):
+        if not entry["batch"]:
+            return state.get("result")
+        if state["state"] == _states.LOST:
+            return None
+        try:
+            return entry["batch"].result_text(entry["index"])
+        except (_files.UnsafePath, OSError) as exc:
+            return _results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+
+
+def _not_found(jid, directory):
+    return (
+        "could not find job %s in %s, searched as user %s. Was it launched by another user (become), with another ansible_async_dir or on "
+        "another host, or has it been cleaned up?" % (jid, directory, _launcher.user_name())
+    )
+
+
+def serve(request, async_dir):
+    """Answer a request (its shape and the answer's: the protocol in the documentation)."""
+    question = _Question(request, async_dir)
+    question.refresh(look_for_processes=True)
+    try:
+        if request["op"] == "cancel":
+            question.cancel(request["grace"])
+        if request["op"] != "forget":
+            _wait(question, request["mode"], request["block"])
+    finally:
+        question.watcher.close()
+    answers = question.report(request["max_bytes"] if request["op"] != "forget" else 0)
+    if request["op"] == "forget":
+        for answer, forgotten in zip(answers, question.forget()):
+            answer["forgotten"] = forgotten
+    return {
+        "now": time.time(),
+        "user": _launcher.user_name(),
+        "async_dir": os.path.abspath(os.path.expanduser(async_dir)),
+        "jobs": answers,
+    }
+
+
+def _wait(question, mode, block):
+    """Return when the jobs are finished, after `block` seconds at the latest."""
+    now = time.monotonic()
+    deadline, check_at = now + block, now + _CHECK_LIFE
+    while not question.answered(mode) and now < deadline:
+        question.watcher.wait(max(0.0, min(deadline, check_at) - now))
+        now = time.monotonic()
+        check = now >= check_at
+        if check:
+            check_at = now + _CHECK_LIFE
+        question.refresh(look_for_processes=check)

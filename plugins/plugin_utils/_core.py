@@ -69,12 +69,12 @@ class Asked(t.NamedTuple):
 class Core:
     """ansible-core, as far as one launch needs it: templating, modules, and what action plugins would run."""
 
-    def __init__(self, action: ActionBase, task_vars: Mapping[str, t.Any]) -> None:
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
         refuse_unsupported_controller(action)
         self.action = action
         self.lookups: dict[str, t.Any] = {}
         self._task = action._task
-        self._vars = task_vars
+        self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         self._scope: Scope | None = None
@@ -105,7 +105,7 @@ class Core:
 
     def _enter(self, scope: Scope) -> None:
         if scope is not self._scope:
-            self._templar.available_variables = {**self._vars, **scope}
+            self._templar.available_variables = {**self.task_vars, **scope}
             self._scope = scope
 
     def task_value(self, key: str) -> object:

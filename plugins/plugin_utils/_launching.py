@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
-from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _tasks
-from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _remote, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
-
-if t.TYPE_CHECKING:
-    from ansible.plugins.action import ActionBase
 
 Result = dict[str, t.Any]
 
@@ -30,7 +27,7 @@ Result = dict[str, t.Any]
 class Launch:
     """A batch that was started."""
 
-    batch_id: str
+    batch_id: str | None
     jobs: list[Result]
     targets: list[Target]
     changed: bool
@@ -45,45 +42,39 @@ class LaunchFailed(Exception):
         self.result = result
 
 
-def defaults_of(action: ActionBase, timeout: float) -> Defaults:
+def defaults_of(core: Core, timeout: float) -> Defaults:
     """Return what the jobs take from the task that launches them."""
-    task = action._task
+    task = core.action._task
     return Defaults(timeout=timeout, check_mode=bool(task.check_mode), diff=bool(task.diff), no_log=bool(task.no_log))
 
 
-def launch(
-    action: ActionBase,
-    task_vars: dict[str, t.Any],
-    entries: object,
-    defaults: Defaults,
-    concurrency: int = 0,
-    module: str = "async_batch",
-) -> Launch:
+def launch(core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch") -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
-    core = Core(action, task_vars)
-    jobs, warnings = _tasks.expand(entries, core, defaults)
+    jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
-        return Launch(batch_id="", jobs=[], targets=[], changed=False, warnings=warnings)
+        return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
     plan = _plan.Planner(core).plan(jobs, batch_id, concurrency)
-    reply = _send(action, task_vars, plan)
+    reply = _send(core, plan, module)
+    jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,
-        jobs=[_listed(job, _plan.jid(batch_id, index), reply["async_dir"]) for index, job in enumerate(jobs)],
-        targets=[_target(job, _plan.jid(batch_id, index), reply["async_dir"]) for index, job in enumerate(jobs)],
+        jobs=[_listed(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
+        targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
     )
 
 
-def _send(action: ActionBase, task_vars: dict[str, t.Any], plan: Result) -> Result:
-    arguments = {**_options.SMALLEST["async_batch"], "_plan": _blob.pack(plan), "_async_dir": _options.async_dir(action)}
+def _send(core: Core, plan: Result, module: str) -> Result:
+    action = core.action
+    arguments = {**_options.SMALLEST[module], "_plan": _blob.pack(plan), "_async_dir": _options.async_dir(action)}
     try:
-        reply = action._execute_module("background.jobs.async_batch", arguments, task_vars=task_vars)
+        reply: Result = action._execute_module(f"background.jobs.{module}", arguments, task_vars=core.task_vars)
     except AnsibleConnectionFailure as exc:
+        first = _plan.jid(plan["batch_id"], 0)
         raise AnsibleConnectionFailure(
-            f"The connection broke while {len(plan['jobs'])} jobs were being launched, and they may be running: "
-            f"look for {_plan.jid(plan['batch_id'], 0)} and those after it with async_wait."
+            f"The connection broke while {len(plan['jobs'])} jobs were being launched. They may be running: wait for {first} and those after it to see."
         ) from exc
     if reply.get("failed") or reply.get("unreachable") or "async_dir" not in reply:
         reply.setdefault("msg", "the host gave no answer to the launch")
@@ -107,9 +98,9 @@ def _target(job: Job, jid: str, async_dir: str) -> Target:
     return Target(where=job.where, jid=jid, directory=async_dir, name=job.name, item=job.item)
 
 
-def single_entry(task: object, name: object, language: Core) -> list[object]:
+def single_entry(core: Core, task: object, name: object) -> list[object]:
     """Return the entry of async_run, with the name that stands beside it, as a list of one."""
-    task = language.resolve(task)
+    task = core.resolve(task)
     if isinstance(task, list):
         raise Refused("'task' must be one task (a dictionary): got a list. Use async_batch for many.")
     if not isinstance(task, dict):
@@ -119,3 +110,15 @@ def single_entry(task: object, name: object, language: Core) -> list[object]:
     if name is not None and task.get("name") not in (None, name):
         raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
     return [task if name is None else {**task, "name": name}]
+
+
+def finish(core: Core, started: Launch, options: dict[str, t.Any]) -> Result:
+    """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
+    result: Result = {"changed": started.changed, "jobs": started.jobs}
+    if options["wait"]:
+        waited = _remote.wait(core.action, core.task_vars, started.targets, _options.of_waiter(options, "wait_timeout"))
+        result.update(waited)
+    if started.warnings:
+        result["warnings"] = started.warnings + list(result.get("warnings") or ())
+    hand_on_discovered_interpreter(core.action, result)
+    return result

@@ -113,7 +113,7 @@ def expand(entries: object, language: Language, defaults: Defaults, option: str 
 
 def _flatten(entries: t.Iterable[object], language: Language, option: str) -> t.Iterator[tuple[str, object]]:
     for index, entry in enumerate(entries):
-        where = f"{option}[{index}]"
+        where = option if option == "task" else f"{option}[{index}]"
         if isinstance(entry, str):
             entry = language.resolve(entry)
             if isinstance(entry, (list, tuple)):

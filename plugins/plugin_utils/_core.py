@@ -8,7 +8,8 @@
 
 What it needs, the same in all three unless it says otherwise:
 
-- `Templar._engine` (a TemplateEngine) with `resolve_to_container`;
+- `Templar._engine` (a TemplateEngine) with `resolve_to_container`, and, where there are, `_compile_template`
+  and `_compile_expression`, to remember what they return;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
 - `Task._parent`, `_play`: kept on copies, for module_defaults and collections;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
@@ -43,6 +44,7 @@ if t.TYPE_CHECKING:
 Arguments = dict[str, t.Any]
 
 _NORMAL = "ansible.legacy.normal"
+_MOST_COMPILED = 1000
 
 
 class ParsedCall:
@@ -77,6 +79,7 @@ class Core:
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
+        _remember_compiled(self._templar._engine)
         self._scope: Scope | None = None
         self._common: dict[t.Any, Arguments] = {}
 
@@ -325,6 +328,29 @@ class _Loaders:
         if handler is not None and not isinstance(handler, type):
             self._recorder.arm(handler)
         return handler
+
+
+def _remember_compiled(engine: t.Any) -> None:
+    """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
+    for name in ("_compile_template", "_compile_expression"):
+        compile_one = getattr(engine, name, None)
+        if compile_one is not None:
+            setattr(engine, name, _remembering(compile_one))
+
+
+def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
+    # By identity, for equal texts may differ in their tags; the text is kept so that its identity is not used again.
+    compiled: dict[tuple[int, t.Any], tuple[str, t.Any]] = {}
+
+    def remembering(text: str, options: t.Any) -> t.Any:
+        key = (id(text), options)
+        if key not in compiled:
+            if len(compiled) >= _MOST_COMPILED:
+                compiled.clear()
+            compiled[key] = (text, compile_one(text, options))
+        return compiled[key][1]
+
+    return remembering
 
 
 def _refusing(function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:

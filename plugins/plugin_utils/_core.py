@@ -16,6 +16,7 @@ What it needs, the same in all three unless it says otherwise:
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
+- `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 
@@ -27,6 +28,8 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleAuthenticationFailure, AnsibleError, AnsibleValueOmittedError
+from ansible.module_utils._internal._event_utils import format_event_brief_message
+from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
@@ -383,6 +386,9 @@ def decode_result(text: str) -> Arguments:
     for key in ("stdout", "stderr"):
         if key in result and f"{key}_lines" not in result:
             result[f"{key}_lines"] = (result[key] or "").splitlines() if isinstance(result[key] or "", str) else []
+    if result.get("failed") and "msg" not in result and isinstance(result.get("exception"), ErrorSummary):
+        # What core says of a plain task whose module ended in an exception.
+        result["msg"] = f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
     result.setdefault("changed", False)
     result.setdefault("failed", result.get("rc", 0) not in (0, "0", None))
     return result

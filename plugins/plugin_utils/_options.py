@@ -25,12 +25,15 @@ SMALLEST: dict[str, dict[str, object]] = {"async_batch": {"tasks": []}, "async_r
 
 _SECONDS = ("timeout", "wait_timeout", "poll")
 _COUNTS = ("concurrency",)
+# Templates still: a conversion would lose what makes Ansible trust them.
+_TASKS = ("tasks", "task")
+_UNTOUCHED = {"type": "raw", "required": True}
 _MAX_COUNT = 1_000_000
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
     """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
-    public = {name: rules for name, rules in spec.items() if not name.startswith("_")}
+    public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
     given = dict(args)
     for name in public:
         if given.get(name) is None:

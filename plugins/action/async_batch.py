@@ -1,0 +1,39 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts many tasks in the background, in one remote call."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.background.jobs.plugins.modules.async_batch import ARGUMENT_SPEC
+from ansible_collections.background.jobs.plugins.plugin_utils import _launching, _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+
+class ActionModule(ActionBase):
+    """The controller's half of async_batch."""
+
+    @classmethod
+    def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
+        # The tasks hold templates with variables (item) that don't exist before their loops are run.
+        return value if name == "tasks" else super().finalize_task_arg(name, value, templar, context)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        try:
+            options = _options.read(self._task.args, ARGUMENT_SPEC)
+            core = Core(self, task_vars or {})
+            started = _launching.launch(core, options["tasks"], _launching.defaults_of(core, options["timeout"]), options["concurrency"])
+        except Refused as exc:
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
+        except _launching.LaunchFailed as exc:
+            return exc.result
+        return {**_launching.finish(core, started, options), "batch_id": started.batch_id}

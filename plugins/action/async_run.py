@@ -1,0 +1,47 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts one task in the background."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.background.jobs.plugins.modules.async_run import ARGUMENT_SPEC
+from ansible_collections.background.jobs.plugins.plugin_utils import _launching, _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+
+class ActionModule(ActionBase):
+    """The controller's half of async_run."""
+
+    @classmethod
+    def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
+        # The task is rendered with its own variables.
+        return value if name == "task" else super().finalize_task_arg(name, value, templar, context)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        try:
+            options = _options.read(self._task.args, ARGUMENT_SPEC)
+            if options["singleton"]:
+                raise Refused("Option 'singleton': not available in this version.")
+            core = Core(self, task_vars or {})
+            entries = _launching.single_entry(core, options["task"], options["name"])
+            started = _launching.launch(core, entries, _launching.defaults_of(core, options["timeout"]), module="async_run")
+        except Refused as exc:
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
+        except _launching.LaunchFailed as exc:
+            return exc.result
+        only = started.jobs[0]
+        return {
+            **_launching.finish(core, started, options),
+            "ansible_job_id": only["ansible_job_id"],
+            "results_file": only["results_file"],
+        }

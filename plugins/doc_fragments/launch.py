@@ -1,0 +1,47 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of everything that launches."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  timeout:
+    description:
+      - How many seconds a job may run, unless it has a C(timeout) of its own. V(0) is no limit.
+      - A job that runs longer is ended, with all that it started, and is C(timed_out).
+    type: float
+    default: 0
+  wait:
+    description:
+      - Whether to wait for the jobs, and return what M(background.jobs.async_wait) returns.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - With O(wait=true), how many seconds to wait at most. V(0) waits for ever.
+      - It limits the waiting, where O(timeout) limits each job.
+    type: float
+    default: 0
+  poll:
+    description:
+      - With O(wait=true), how many seconds there are between two lines of progress. V(0) prints none.
+    type: float
+    default: 10
+  on_timeout:
+    description:
+      - With O(wait=true), what to do about jobs that have not ended when O(wait_timeout) is over.
+      - V(fail) leaves them running and fails, V(cancel) ends them and fails, V(return) leaves them running and returns.
+    type: str
+    choices: [fail, cancel, return]
+    default: fail
+  cleanup:
+    description:
+      - With O(wait=true), whether to remove the records of the jobs that ended, once they are reported.
+      - Without it the records of jobs that succeeded are removed, and those of others are kept.
+    type: bool
+"""

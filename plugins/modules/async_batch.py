@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_batch
+short_description: Start many tasks in the background, in one remote call
+description:
+  - Starts tasks as background jobs on the managed host, O(concurrency) of them at a time, and returns at once.
+  - The whole batch is one upload and one remote call, whatever the number of jobs.
+    A job is an ordinary task in task syntax, with its own O(ignore:loop), O(ignore:when), O(ignore:vars) and so on,
+    and gives the result that the plain task would have given.
+  - All jobs are checked before the first is started. Either all of them are launched, or none.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.launch
+options:
+  tasks:
+    description:
+      - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
+      - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
+        V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff).
+        V(become) and its companions are accepted where they say what the launching task says. V(tags) is ignored with a warning.
+        Every other key is an error that says what to do instead.
+      - A V(loop) makes one job of each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
+      - Names must be unique. A job without a name is named after its module, and after its item in a loop, such as C(command (item=a\)).
+      - Action plugins that support C(async) in ansible-core can be used, and all modules without an action plugin.
+        Others, such as M(ansible.builtin.copy), M(ansible.builtin.template) and M(ansible.builtin.script), are refused by name.
+    type: list
+    elements: raw
+    required: true
+  concurrency:
+    description:
+      - How many jobs run at the same time. The next one starts as soon as one has ended.
+      - V(0) is no limit.
+    type: int
+    default: 0
+  mode:
+    description:
+      - With O(wait=true), whether to wait for V(all) jobs or for V(any) one of them.
+    type: str
+    choices: [all, any]
+    default: all
+seealso:
+  - module: background.jobs.async_run
+  - module: background.jobs.async_wait
+  - plugin: background.jobs.timeline
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Fetch and pack, three at a time
+  background.jobs.async_batch:
+    concurrency: 3
+    timeout: 1800
+    tasks:
+      - name: fetch {{ item | basename }}
+        ansible.builtin.get_url:
+          url: "{{ item }}"
+          dest: /var/cache/src/
+        loop: "{{ urls }}"
+        when: item is search('tar')
+      - name: pack the logs
+        ansible.builtin.command: tar -czf /var/tmp/log.tar.gz /var/log
+        timeout: 600
+        ignore_errors: true
+  register: build
+
+- name: Something else meanwhile
+  ansible.builtin.debug:
+    msg: still at it
+
+- name: Wait for all of them
+  background.jobs.async_wait:
+    jobs: "{{ build }}"
+    timeout: 3600
+  register: done
+
+- name: Launch and wait in one task
+  background.jobs.async_batch:
+    wait: true
+    wait_timeout: 600
+    tasks:
+      - ansible.builtin.command: sleep {{ item }}
+        loop: [1, 2, 3]
+"""
+
+RETURN = r"""
+batch_id:
+  description: The id of the batch. Null where there was nothing to launch.
+  type: str
+  returned: success
+  sample: b482910475620183
+jobs:
+  description:
+    - The jobs, in the order written, a loop's items in its order.
+    - With O(wait=true) the same as what M(background.jobs.async_wait) returns.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the job.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job, for M(background.jobs.async_wait) and M(ansible.builtin.async_status).
+      type: str
+      returned: always
+      sample: j482910475620183.0
+    results_file:
+      description: Where the host keeps the result.
+      type: str
+      returned: always
+      sample: /root/.ansible_async/j482910475620183.0
+    state:
+      description: V(queued), or V(skipped) where its condition was false.
+      type: str
+      returned: always
+    item:
+      description: The item of the loop that the job came from.
+      type: raw
+      returned: for jobs of a loop, unless C(no_log)
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _launcher
+
+ARGUMENT_SPEC = dict(
+    tasks=dict(type="list", elements="raw", required=True),
+    concurrency=dict(type="int", default=0),
+    timeout=dict(type="float", default=0),
+    wait=dict(type="bool", default=False),
+    wait_timeout=dict(type="float", default=0),
+    poll=dict(type="float", default=10),
+    mode=dict(type="str", choices=["all", "any"], default="all"),
+    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
+    cleanup=dict(type="bool"),
+    _plan=dict(type="str", no_log=True),
+    _async_dir=dict(type="str"),
+)
+
+
+def _packed_along():
+    """Never called: AnsiballZ packs what it finds imported, and the supervisor's own interpreter needs these."""
+    from ansible_collections.background.jobs.plugins.module_utils import _supervisor, _template  # noqa: F401
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if not module.params["_plan"]:
+        module.fail_json(msg="background.jobs.async_batch works as a task of a playbook only: its action plugin makes the plan.")
+    try:
+        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
+    except _launcher.LaunchError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=True, **reply)
+
+
+if __name__ == "__main__":
+    main()

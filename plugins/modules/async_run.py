@@ -1,0 +1,131 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_run
+short_description: Start one task in the background
+description:
+  - Starts one task as a background job on the managed host and returns at once.
+  - The job gives the result that the plain task would have given. Pick it up with M(background.jobs.async_wait), in a later play too.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.launch
+options:
+  task:
+    description:
+      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys; V(loop) is not among them here.
+    type: dict
+    required: true
+  name:
+    description:
+      - The name of the job. The same as V(name) in O(task).
+    type: str
+  singleton:
+    description:
+      - Not available in this version.
+    type: bool
+    default: false
+seealso:
+  - module: background.jobs.async_batch
+  - module: background.jobs.async_wait
+"""
+
+EXAMPLES = r"""
+- name: Fire and forget
+  background.jobs.async_run:
+    name: nightly-backup
+    task:
+      ansible.builtin.command: /opt/backup.sh
+    timeout: 7200
+  register: backup
+
+- name: Wait for it, later
+  background.jobs.async_wait:
+    jobs: "{{ backup }}"
+
+- name: Follow it with what ansible-core has
+  ansible.builtin.async_status:
+    jid: "{{ backup.ansible_job_id }}"
+"""
+
+RETURN = r"""
+ansible_job_id:
+  description: The id of the job, for M(background.jobs.async_wait) and M(ansible.builtin.async_status).
+  type: str
+  returned: success
+  sample: j482910475620183.0
+results_file:
+  description: Where the host keeps the result.
+  type: str
+  returned: success
+  sample: /root/.ansible_async/j482910475620183.0
+jobs:
+  description:
+    - A list of this one job.
+    - With O(wait=true) the same as what M(background.jobs.async_wait) returns.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the job.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job.
+      type: str
+      returned: always
+    results_file:
+      description: Where the host keeps the result.
+      type: str
+      returned: always
+    state:
+      description: V(queued), or V(skipped) where its condition was false.
+      type: str
+      returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _launcher
+
+ARGUMENT_SPEC = dict(
+    task=dict(type="dict", required=True),
+    name=dict(type="str"),
+    singleton=dict(type="bool", default=False),
+    timeout=dict(type="float", default=0),
+    wait=dict(type="bool", default=False),
+    wait_timeout=dict(type="float", default=0),
+    poll=dict(type="float", default=10),
+    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
+    cleanup=dict(type="bool"),
+    _plan=dict(type="str", no_log=True),
+    _async_dir=dict(type="str"),
+)
+
+
+def _packed_along():
+    """Never called: AnsiballZ packs what it finds imported, and the supervisor's own interpreter needs these."""
+    from ansible_collections.background.jobs.plugins.module_utils import _supervisor, _template  # noqa: F401
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if not module.params["_plan"]:
+        module.fail_json(msg="background.jobs.async_run works as a task of a playbook only: its action plugin makes the plan.")
+    try:
+        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
+    except _launcher.LaunchError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=True, **reply)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_wait
+short_description: Wait for background jobs, many at a time
+description:
+  - Waits for all of the given jobs of a host in one task, and reports how each of them ended.
+  - Takes jobs that M(background.jobs.async_run) and M(background.jobs.async_batch) launched,
+    and those that ansible-core launched for a task with C(async) and C(poll=0).
+  - Blocks on the host for 15 seconds at most, again and again, so that an end is noticed at once and no connection idles for long.
+    A connection that drops is made again until O(timeout) is over; then the host is unreachable, and its jobs are left as they are.
+  - Fails where a job failed, timed out, was cancelled or was lost, except for jobs with C(ignore_errors). Skipped jobs are no failure.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.wait
+options:
+  jobs:
+    description:
+      - The jobs. A job id, a job, a registered result of a task that launched jobs, a registered loop of such tasks, or any list of these, nested.
+      - Skipped and failed items of a registered loop are reported as skipped and failed jobs.
+      - The task needs the host, the user (C(become) too) and the C(ansible_async_dir) of the task that launched the jobs.
+    type: raw
+    required: true
+  timeout:
+    description:
+      - How many seconds to wait at most. V(0) waits for ever.
+    type: float
+    default: 0
+  mode:
+    description:
+      - Whether to wait for V(all) jobs or for V(any) one of them.
+    type: str
+    choices: [all, any]
+    default: all
+  cleanup:
+    description:
+      - Whether to remove the records of the jobs that ended, once they are reported.
+    type: bool
+    default: false
+notes:
+  - While it waits it prints a line such as C([web1] 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s\)).
+  - With the variable C(background_jobs_callbacks) set to V(true), callback plugins get C(v2_runner_on_async_poll) with each of these lines.
+  - Interrupting a playbook leaves the jobs running.
+seealso:
+  - module: background.jobs.async_run
+  - module: background.jobs.async_batch
+  - module: ansible.builtin.async_status
+  - plugin: background.jobs.timeline
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Wait for what a batch launched
+  background.jobs.async_wait:
+    jobs: "{{ build }}"
+    timeout: 3600
+  register: done
+
+- name: See who ran when
+  ansible.builtin.debug:
+    msg: "{{ (done.jobs | background.jobs.timeline).splitlines() }}"
+
+- name: Wait for tasks launched by core's own async
+  background.jobs.async_wait:
+    jobs: "{{ [download1, restart_jobs, migration.ansible_job_id] }}"
+    timeout: 600
+    poll: 5
+    cleanup: true
+
+- name: Go on with the first that is through, and end the others where none is in time
+  background.jobs.async_wait:
+    jobs: "{{ mirrors }}"
+    mode: any
+    timeout: 60
+    on_timeout: cancel
+"""
+
+RETURN = r"""
+jobs:
+  description: The jobs, in the order given.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The name of the job; its id where it has none.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job.
+      type: str
+      returned: where it was launched
+      sample: j482910475620183.0
+    item:
+      description: The item of the loop that the job came from.
+      type: raw
+      returned: for jobs of a loop, unless C(no_log)
+    state:
+      description:
+        - One of V(queued), V(running), V(succeeded), V(failed), V(timed_out), V(cancelled), V(skipped), V(lost).
+        - A V(lost) job has neither a process nor a result. It was killed, ran out of memory, or the host was restarted.
+      type: str
+      returned: always
+    finished:
+      description: Whether the state is one that stays.
+      type: bool
+      returned: always
+    changed:
+      description: Whether the job changed anything.
+      type: bool
+      returned: always
+    attempts:
+      description: How often the job was started.
+      type: int
+      returned: for jobs of this collection
+    queued_at:
+      description: When the job was launched, in seconds of the host's clock since 1970.
+      type: float
+      returned: where it is known
+    started_at:
+      description: When the job was started.
+      type: float
+      returned: where it is known
+    ended_at:
+      description: When the job ended.
+      type: float
+      returned: where it is known
+    duration:
+      description: How many seconds the job ran.
+      type: float
+      returned: where it is known
+    result:
+      description: What the module returned.
+      type: dict
+      returned: where the job has ended and left a result
+    msg:
+      description: Why the job did not succeed.
+      type: str
+      returned: where it did not succeed
+counts:
+  description: How many jobs are in each state.
+  type: dict
+  returned: always
+  sample:
+    queued: 0
+    running: 0
+    succeeded: 9
+    failed: 1
+    timed_out: 0
+    cancelled: 0
+    skipped: 0
+    lost: 0
+failed_jobs:
+  description: The names of the jobs that failed, timed out, were cancelled or were lost, without those with C(ignore_errors).
+  type: list
+  elements: str
+  returned: always
+changed:
+  description: Whether any job changed anything.
+  type: bool
+  returned: always
+failed:
+  description: Whether a job did not succeed, or time ran out with O(on_timeout) other than V(return).
+  type: bool
+  returned: always
+msg:
+  description: All of it in a sentence or two.
+  type: str
+  returned: always
+  sample: "1 of 10 jobs failed: nginx (rc 2: make: *** No targets). 9 succeeded."
+elapsed:
+  description: How many seconds the task waited.
+  type: float
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _waiter
+
+ARGUMENT_SPEC = dict(
+    jobs=dict(type="raw", required=True),
+    timeout=dict(type="float", default=0),
+    poll=dict(type="float", default=10),
+    mode=dict(type="str", choices=["all", "any"], default="all"),
+    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
+    cleanup=dict(type="bool", default=False),
+    _request=dict(type="str"),
+    _async_dir=dict(type="str"),
+)
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if not module.params["_request"]:
+        module.fail_json(msg="background.jobs.async_wait works as a task of a playbook only: its action plugin makes the requests.")
+    reply = _waiter.serve(_blob.unpack(module.params["_request"]), module.params["_async_dir"])
+    module.exit_json(changed=False, reply=_blob.pack(reply))
+
+
+if __name__ == "__main__":
+    main()

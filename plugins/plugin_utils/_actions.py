@@ -1,0 +1,82 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Which action plugins cannot have their work done by a job, why, and what to do instead."""
+
+from __future__ import annotations
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+# Words of playbooks that are no plugins at all.
+NOT_PLUGINS = frozenset(("meta", "include_tasks", "include_role", "import_tasks", "import_role", "include", "import_playbook"))
+
+TRANSFERS = (
+    "it hands over files from the controller, which is not available in background jobs in this version. "
+    "Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
+)
+_CONTROLLER = "it does its work on the controller. Put it in a plain task before the launch, or after the wait."
+_INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks themselves, each as an entry."
+_FILES = (
+    "it hands over files from the controller, which is not available in background jobs in this version. "
+    "Put the file there with a plain task first, and launch what works on it."
+)
+
+REFUSED = {
+    "add_host": _CONTROLLER,
+    "assemble": _FILES,
+    "assert": _CONTROLLER,
+    "async_status": "use background.jobs.async_wait after the launch.",
+    "copy": _FILES,
+    "debug": _CONTROLLER,
+    "fail": _CONTROLLER,
+    "fetch": "it brings files to the controller. Fetch them with a plain task after the wait.",
+    "gather_facts": "it sets facts on the controller. Use ansible.builtin.setup, whose facts come in the job's result.",
+    "group_by": _CONTROLLER,
+    "import_playbook": _INCLUDE,
+    "import_role": _INCLUDE,
+    "import_tasks": _INCLUDE,
+    "include": _INCLUDE,
+    "include_role": _INCLUDE,
+    "include_tasks": _INCLUDE,
+    "include_vars": _CONTROLLER,
+    "meta": "it steers the play on the controller. Put it in the play, outside of the jobs.",
+    "pause": _CONTROLLER,
+    "raw": "it runs without a module, so that nothing could watch it. Use ansible.builtin.shell.",
+    "reboot": "it waits for the host on the controller. Use a plain task.",
+    "script": "its script is on the controller. Put it on the host with ansible.builtin.copy first, and run it with ansible.builtin.command.",
+    "set_fact": _CONTROLLER,
+    "set_stats": _CONTROLLER,
+    "template": _FILES,
+    "unarchive": "its action plugin does not support async. Unpack with ansible.builtin.command (tar, unzip) in the job, or with a plain task.",
+    "validate_argument_spec": _CONTROLLER,
+    "wait_for_connection": _CONTROLLER,
+}
+
+_LOOKS = ("setup", "gather_facts", "stat", "getent", "package_facts", "service_facts")
+
+
+def refuse(name: str) -> None:
+    """Raise Refused where `name` is a part of ansible-core that cannot be a job."""
+    collection, dummy, leaf = name.rpartition(".")
+    if collection in ("", "ansible.builtin", "ansible.legacy") and leaf in REFUSED:
+        raise Refused(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
+    if collection == "background.jobs":
+        raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+
+
+def only_looks(module: str) -> bool:
+    """Whether an action plugin may run `module` at launch: it finds something out and changes nothing."""
+    leaf = module.rpartition(".")[2]
+    return leaf in _LOOKS or leaf.endswith(("_facts", "_info"))
+
+
+def explain(fqcn: str, text: str) -> str:
+    """Return why an action plugin that made no module call can't be a job; `text` is what it said, if anything."""
+    if not text:
+        return f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."
+    if "does not support async" in text:
+        return f"{fqcn} cannot run in the background: its action plugin does not support async. Use a plain task."
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,436 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The one file that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
+
+What it needs, the same in all three unless it says otherwise:
+
+- `Templar._engine` (a TemplateEngine) with `resolve_to_container`, and, where there are, `_compile_template`
+  and `_compile_expression`, to remember what they return;
+- `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
+- `Task._parent`, `_play`: kept on copies, for module_defaults and collections;
+- of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
+  `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
+- `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
+  serialization_profile;
+- `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
+- `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleAuthenticationFailure, AnsibleError, AnsibleValueOmittedError
+from ansible.module_utils._internal._event_utils import format_event_brief_message
+from ansible.module_utils._internal._messages import ErrorSummary
+from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
+from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.plugins import loader as plugin_loader
+from ansible.utils.vars import load_extra_vars
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built, Payload, split
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Step
+
+if t.TYPE_CHECKING:
+    from ansible.playbook.task import Task
+    from ansible.plugins.action import ActionBase
+
+Arguments = dict[str, t.Any]
+
+_NORMAL = "ansible.legacy.normal"
+_MOST_COMPILED = 1000
+
+
+class ParsedCall:
+    """The module call of an entry, and the action plugin that makes it; shared by all items of the entry's loop."""
+
+    def __init__(self, fqcn: str, arguments: Arguments, task: Task, handler: ActionBase, overrides: tuple[str, ...]) -> None:
+        self.fqcn = fqcn
+        self.arguments = arguments
+        self.task = task
+        self.handler = handler
+        self.overrides = overrides
+
+
+class Asked(t.NamedTuple):
+    """What an action plugin would run: a module and its arguments, or nothing, for a reason."""
+
+    module: str
+    arguments: Arguments
+    ignore_unknown: bool
+    handler: t.Any
+    skip: str | None = None
+
+
+class Core:
+    """ansible-core, as far as one launch needs it: templating, modules, and what action plugins would run."""
+
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
+        refuse_unsupported_controller(action)
+        self.action = action
+        self.lookups: dict[str, t.Any] = {}
+        self._task = action._task
+        self.task_vars = task_vars
+        self._extra_vars = load_extra_vars(action._loader)
+        self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
+        _remember_compiled(self._templar._engine)
+        self._scope: Scope | None = None
+        self._common: dict[t.Any, Arguments] = {}
+
+    # -- templating (the Language of _tasks)
+
+    def resolve(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        self._enter({})
+        return _refusing(self._templar._engine.resolve_to_container, value)
+
+    def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
+        # -e wins over the variables of a task, and the variables of a loop over all, as in plain tasks.
+        return {**{key: value for key, value in own.items() if key not in self._extra_vars}, **loop}
+
+    def template(self, value: object, scope: Scope) -> t.Any:
+        self._enter(scope)
+        try:
+            return _refusing(self._templar.template, value)
+        except AnsibleValueOmittedError:
+            return ABSENT
+
+    def holds(self, condition: object, scope: Scope) -> bool:
+        self._enter(scope)
+        return _refusing(self._templar.evaluate_conditional, condition)
+
+    def _enter(self, scope: Scope) -> None:
+        if scope is not self._scope:
+            self._templar.available_variables = {**self.task_vars, **scope}
+            self._scope = scope
+
+    def task_value(self, key: str) -> object:
+        value = getattr(self._task, key)
+        return "root" if key == "become_user" and value is None else value
+
+    # -- modules
+
+    def is_module(self, name: str) -> bool:
+        return name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name) is not None
+
+    def _resolve(self, name: str) -> t.Any:
+        collections = self._task.collections
+        module = _refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
+        if module.resolved and not module.action_plugin:
+            action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
+            return action if action.resolved else module
+        if module.resolved:
+            return module
+        action = _refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
+        return action if action.resolved else None
+
+    def call(self, module: str, value: object, args: object) -> ParsedCall:
+        _actions.refuse(module)
+        found = self._resolve(module)
+        if found is None:
+            raise Refused(f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.")
+        fqcn = found.resolved_fqcn
+        _actions.refuse(fqcn)
+        source = {module: value} if args is ABSENT else {module: value, "args": args}
+        parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
+        dummy, arguments, dummy = _refusing(parser.parse)
+        task = self._task.copy(exclude_parent=True)
+        task._parent = self._task._parent
+        task.action = module
+        # Any number makes action plugins take their async road; the time limit is kept by the host half.
+        task.async_val = 1
+        task.poll = 0
+        overrides: tuple[str, ...] = ()
+        return ParsedCall(fqcn, arguments, task, self._handler(module, task), overrides)
+
+    def _handler(self, name: str, task: Task) -> ActionBase:
+        """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
+        collections: list[str] | None = task.collections
+        module = plugin_loader.module_loader.find_plugin_with_context(name, collection_list=collections)
+        if module.resolved and module.action_plugin:
+            chosen = module.action_plugin
+        elif plugin_loader.action_loader.has_plugin(name, collection_list=collections):
+            chosen = name
+        else:
+            chosen, collections = _NORMAL, None
+        handler = plugin_loader.action_loader.get(
+            chosen,
+            task=task,
+            connection=self.action._connection,
+            play_context=self.action._play_context,
+            loader=self.action._loader,
+            templar=self._templar,
+            shared_loader_obj=plugin_loader,
+            collection_list=collections,
+        )
+        if handler is None:
+            raise Refused(f"its action plugin {chosen!r} cannot be loaded.")
+        return handler
+
+    # -- what an action plugin would run
+
+    def ask(self, step: Step) -> Asked:
+        """Run the action plugin of a step with its remote call caught, and return that call."""
+        call: ParsedCall = step.call
+        self._enter(step.scope)
+        task = call.task
+        task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
+        task.args = _refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
+        handler = copy.copy(call.handler)
+        recorder = _Recorder(self.lookups)
+        recorder.arm(handler)
+        try:
+            result = handler.run(task_vars=self._templar.available_variables)
+        except AnsibleActionSkip as exc:
+            return Asked("", {}, False, handler, skip=str(exc))
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as exc:
+            raise Refused(_actions.explain(call.fqcn, str(exc))) from exc
+        if recorder.caught is not None:
+            return recorder.caught
+        if result.get("skipped"):
+            return Asked("", {}, False, handler, skip=str(result.get("msg") or result.get("skipped_reason") or "skipped by its action plugin"))
+        raise Refused(_actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else ""))
+
+    def complete(self, asked: Asked, step: Step) -> Arguments:
+        """Return the arguments of a module as it gets them, with those that core adds."""
+        key = (asked.module, step.check_mode, step.diff, step.no_log, asked.ignore_unknown, self.overrides(step))
+        common = self._common.get(key)
+        if common is None:
+            common = {}
+            asked.handler._update_module_args(asked.module, common, self._templar.available_variables, ignore_unknown_opts=asked.ignore_unknown)
+            # The temporary directory of the launch is gone by the time that the job runs: the module makes its own.
+            common["_ansible_tmpdir"] = None
+            self._common[key] = common
+        return {**asked.arguments, **common}
+
+    def overrides(self, step: Step) -> str:
+        """Return what a step's own variables may change about how its module is built: the interpreter above all."""
+        names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _LOOP_VARIABLES)
+        return json.dumps([(name, str(self.template(step.scope[name], step.scope))) for name in names]) if names else ""
+
+    # -- payloads
+
+    def build(self, asked: Asked, arguments: Arguments, step: Step) -> Built:
+        """Return what core would send to the host to run a module with these arguments."""
+        self._enter(step.scope)
+        handler = self.action
+        task, templar = handler._task, handler._templar
+        handler._templar = self._templar
+        try:
+            bits, path = handler._configure_module(asked.module, arguments, self._templar.available_variables)
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as exc:
+            raise Refused(f"its module cannot be sent: {exc}") from exc
+        finally:
+            handler._task, handler._templar = task, templar
+        shebang = bits.shebang or ""
+        if str(path).endswith(".ps1") or getattr(bits, "has_async", False):
+            raise Refused("it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'.")
+        data = bits.b_module_data
+        if not data or bits.module_style == "binary":
+            with open(path, "rb") as stream:
+                data = stream.read()
+        name = self.action._connection._shell.get_remote_filename(path)
+        return Built(style=bits.module_style, shebang=shebang, data=data, name=f"AnsiballZ_{name}", profile=bits.serialization_profile)
+
+    def payload(self, built: Built, arguments: Arguments) -> tuple[Payload, str]:
+        """Return the part of a built module that all its jobs share, and the text that is this job's own."""
+        return split(built, self.encode(built.style, built.profile, arguments), arguments)
+
+    def encode(self, style: str, profile: str, arguments: Arguments) -> str:
+        encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
+        value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
+        try:
+            return json.dumps(value, cls=encoder)
+        except TypeError as exc:
+            raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
+
+
+_LOOP_VARIABLES = frozenset(("ansible_loop_var", "ansible_index_var", "ansible_loop"))
+
+
+class _Recorder:
+    """Stands in for the remote calls of one run of an action plugin."""
+
+    def __init__(self, lookups: dict[str, t.Any]) -> None:
+        self.caught: Asked | None = None
+        self.lookups = lookups
+        self.looking_up = False
+
+    def arm(self, handler: t.Any) -> None:
+        really_execute, really_command = handler._execute_module, handler._low_level_execute_command
+
+        def execute(module_name: str | None = None, module_args: t.Any = None, *rest: t.Any, **more: t.Any) -> t.Any:
+            module = module_name or handler._task.action
+            arguments = dict(handler._task.args if module_args is None else module_args)
+            if more.get("wrap_async"):
+                return self.catch(Asked(module, arguments, bool(more.get("ignore_unknown_opts")), handler))
+            return self.look_up(really_execute, module, arguments, *rest, **more)
+
+        def command(*rest: t.Any, **more: t.Any) -> t.Any:
+            if self.looking_up:
+                return really_command(*rest, **more)
+            raise Refused("its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task.")
+
+        def needle(*dummy: t.Any) -> t.Any:
+            raise Refused(_actions.TRANSFERS)
+
+        handler._execute_module = execute
+        handler._low_level_execute_command = command
+        handler._find_needle = needle
+        handler._early_needs_tmp_path = lambda: False
+        # An action plugin may hand on to another one, as that of shell does to that of command.
+        handler._shared_loader_obj = _Loaders(self)
+
+    def catch(self, asked: Asked) -> Arguments:
+        if self.caught is not None:
+            raise Refused("its action plugin runs more than one module. Use a plain task.")
+        self.caught = asked
+        return {"changed": True, "started": True, "finished": False, "ansible_job_id": "0.0"}
+
+    def look_up(self, really: t.Callable[..., t.Any], module: str, arguments: Arguments, *rest: t.Any, **more: t.Any) -> t.Any:
+        """Make a call that finds something out, once a launch; refuse one that may change something."""
+        if not _actions.only_looks(module):
+            raise Refused(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
+        key = json.dumps([module, arguments], sort_keys=True, default=str)
+        if key not in self.lookups:
+            self.looking_up = True
+            try:
+                self.lookups[key] = really(module, arguments, *rest, **more)
+            finally:
+                self.looking_up = False
+        return copy.deepcopy(self.lookups[key])
+
+
+class _Loaders:
+    """`ansible.plugins.loader`, whose action plugins come with their remote calls caught."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        self._recorder = recorder
+        self.action_loader = self
+
+    def __getattr__(self, name: str) -> t.Any:
+        source = plugin_loader if hasattr(plugin_loader, name) else plugin_loader.action_loader
+        return getattr(source, name)
+
+    def get(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        handler = plugin_loader.action_loader.get(*args, **kwargs)
+        if handler is not None and not isinstance(handler, type):
+            self._recorder.arm(handler)
+        return handler
+
+
+def _remember_compiled(engine: t.Any) -> None:
+    """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
+    for name in ("_compile_template", "_compile_expression"):
+        compile_one = getattr(engine, name, None)
+        if compile_one is not None:
+            setattr(engine, name, _remembering(compile_one))
+
+
+def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
+    # By identity, for equal texts may differ in their tags; the text is kept so that its identity is not used again.
+    compiled: dict[tuple[int, t.Any], tuple[str, t.Any]] = {}
+
+    def remembering(text: str, options: t.Any) -> t.Any:
+        key = (id(text), options)
+        if key not in compiled:
+            if len(compiled) >= _MOST_COMPILED:
+                compiled.clear()
+            compiled[key] = (text, compile_one(text, options))
+        return compiled[key][1]
+
+    return remembering
+
+
+def _refusing(function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
+    try:
+        return function(*args, **kwargs)
+    except AnsibleValueOmittedError:
+        raise
+    except AnsibleError as exc:
+        raise Refused(_one_line(exc)) from exc
+
+
+def _one_line(exc: AnsibleError) -> str:
+    text = " ".join(str(exc).split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def refuse_unsupported_controller(action: ActionBase) -> None:
+    """Refuse Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    if getattr(action._connection._shell, "_IS_WINDOWS", False):
+        raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
+    if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):
+        raise Refused("Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play.")
+
+
+def decode_result(text: str) -> Arguments:
+    """Return what a module printed, as core would have registered it."""
+    result = json.loads(text, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
+    if not isinstance(result, dict):
+        return {"failed": True, "changed": False, "msg": "the module did not return a dictionary", "data": result}
+    for key in ("stdout", "stderr"):
+        if key in result and f"{key}_lines" not in result:
+            result[f"{key}_lines"] = (result[key] or "").splitlines() if isinstance(result[key] or "", str) else []
+    if result.get("failed") and "msg" not in result and isinstance(result.get("exception"), ErrorSummary):
+        # What core says of a plain task whose module ended in an exception.
+        result["msg"] = f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
+    result.setdefault("changed", False)
+    result.setdefault("failed", result.get("rc", 0) not in (0, "0", None))
+    return result
+
+
+def may_recover(exc: AnsibleConnectionFailure) -> bool:
+    """Whether trying again may help."""
+    return not isinstance(exc, AnsibleAuthenticationFailure)
+
+
+def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:
+    """Make known which Python was found on the host, as `_execute_module` does, so that later tasks need not look again."""
+    key = action._discovered_interpreter_key
+    if not key:
+        return
+    register = getattr(action, "register_host_variables", None)
+    if register is not None:  # 2.21: beside the result
+        from ansible.plugins.action import VariableLayer
+
+        register({key: action._discovered_interpreter}, layer=VariableLayer.CACHEABLE_FACT)
+    else:
+        result["ansible_facts"] = {key: action._discovered_interpreter}
+
+
+def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: list[Arguments]) -> None:
+    """Tell callbacks that follow core's async polls; without effect where this version does it otherwise."""
+    view = next((view for view in views if not view["finished"]), None)
+    queue = getattr(action._display, "_final_q", None)
+    if view is None or queue is None:
+        return
+    from ansible.inventory.host import Host
+
+    host = Host(str(task_vars.get("inventory_hostname")))
+    result = {"ansible_job_id": view["ansible_job_id"], "started": True, "finished": False, "changed": False}
+    try:
+        try:
+            from ansible.executor.task_result import _RawTaskResult  # 2.19, 2.20
+
+            queue.send_callback("v2_runner_on_async_poll", _RawTaskResult(host, action._task, result, action._task.dump_attrs()))
+        except ImportError:
+            from ansible._internal._task import UnifiedTaskResult  # 2.21
+
+            queue.send_callback("v2_runner_on_async_poll", host, action._task, UnifiedTaskResult.from_action_result_dict(result))
+    except (AttributeError, ImportError, TypeError) as exc:
+        action._display.vvv(f"callbacks were not told of the poll: {exc}")

@@ -1,0 +1,129 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What async_run and async_batch have in common: from options to started jobs, waited for or not."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
+from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _remote, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, hand_on_discovered_interpreter
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
+
+Result = dict[str, t.Any]
+
+
+@dataclass(slots=True)
+class Launch:
+    """A batch that was started."""
+
+    batch_id: str | None
+    jobs: list[Result]
+    targets: list[Target]
+    changed: bool
+    warnings: list[str]
+
+
+class LaunchFailed(Exception):
+    """The host did not take the batch; `result` is what it said."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(str(result.get("msg", "")))
+        self.result = result
+
+
+def defaults_of(core: Core, timeout: float) -> Defaults:
+    """Return what the jobs take from the task that launches them."""
+    task = core.action._task
+    return Defaults(timeout=timeout, check_mode=bool(task.check_mode), diff=bool(task.diff), no_log=bool(task.no_log))
+
+
+def launch(core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch") -> Launch:
+    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
+    jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    if not jobs:
+        return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
+    batch_id = _plan.new_batch_id()
+    plan = _plan.Planner(core).plan(jobs, batch_id, concurrency)
+    reply = _send(core, plan, module)
+    jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
+    return Launch(
+        batch_id=batch_id,
+        jobs=[_listed(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
+        targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
+        changed=any(job.skip is None for job in jobs),
+        warnings=warnings + list(reply.get("warnings") or ()),
+    )
+
+
+def _send(core: Core, plan: Result, module: str) -> Result:
+    action = core.action
+    arguments = {**_options.SMALLEST[module], "_plan": _blob.pack(plan), "_async_dir": _options.async_dir(action)}
+    try:
+        reply: Result = action._execute_module(f"background.jobs.{module}", arguments, task_vars=core.task_vars)
+    except AnsibleConnectionFailure as exc:
+        first = _plan.jid(plan["batch_id"], 0)
+        raise AnsibleConnectionFailure(
+            f"The connection broke while {len(plan['jobs'])} jobs were being launched. They may be running: wait for {first} and those after it to see."
+        ) from exc
+    if reply.get("failed") or reply.get("unreachable") or "async_dir" not in reply:
+        raise LaunchFailed(failure(reply, "the host gave no answer to the launch"))
+    return reply
+
+
+def failure(reply: Result, otherwise: str) -> Result:
+    """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
+    result = {**reply, "failed": True, "changed": False}
+    return result if "exception" in reply else {"msg": otherwise, **result}
+
+
+def _listed(job: Job, jid: str, async_dir: str) -> Result:
+    listed: Result = {
+        "name": job.name,
+        "ansible_job_id": jid,
+        "results_file": f"{async_dir}/{jid}",
+        "state": _states.SKIPPED if job.skip else _states.QUEUED,
+    }
+    if job.item is not ABSENT:
+        listed["item"] = job.item
+    return listed
+
+
+def _target(job: Job, jid: str, async_dir: str) -> Target:
+    return Target(where=job.where, jid=jid, directory=async_dir, name=job.name, item=job.item)
+
+
+def single_entry(core: Core, task: object, name: object) -> list[object]:
+    """Return the entry of async_run, with the name that stands beside it, as a list of one."""
+    task = core.resolve(task)
+    if isinstance(task, list):
+        raise Refused("'task' must be one task (a dictionary): got a list. Use async_batch for many.")
+    if not isinstance(task, dict):
+        raise Refused("'task' must be a task (a dictionary), such as 'task: {ansible.builtin.command: uptime}'.")
+    if "loop" in task or any(str(key).startswith("with_") for key in task):
+        raise Refused("'task', key 'loop': async_run starts one job. Use async_batch for a loop.")
+    if name is not None and task.get("name") not in (None, name):
+        raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
+    return [task if name is None else {**task, "name": name}]
+
+
+def finish(core: Core, started: Launch, options: dict[str, t.Any]) -> Result:
+    """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
+    result: Result = {"changed": started.changed, "jobs": started.jobs}
+    if options["wait"]:
+        waited = _remote.wait(core.action, core.task_vars, started.targets, _options.of_waiter(options, "wait_timeout"))
+        result.update(waited)
+    if started.warnings:
+        result["warnings"] = started.warnings + list(result.get("warnings") or ())
+    hand_on_discovered_interpreter(core.action, result)
+    return result

@@ -1,0 +1,89 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The options of the action plugins, checked, with errors that say what would do."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import seconds
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import WaitOptions
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+# What a module is called with when all that matters is in its underscore options.
+SMALLEST: dict[str, dict[str, object]] = {"async_batch": {"tasks": []}, "async_run": {"task": {}}, "async_wait": {"jobs": []}}
+
+_SECONDS = ("timeout", "wait_timeout", "poll")
+_COUNTS = ("concurrency",)
+# Templates still: a conversion would lose what makes Ansible trust them.
+_TASKS = ("tasks", "task")
+_UNTOUCHED = {"type": "raw", "required": True}
+_MAX_COUNT = 1_000_000
+
+
+def read(args: Mapping[str, object], spec: Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+    """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
+    public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
+    given = dict(args)
+    unknown = sorted(set(given) - set(public))
+    if unknown:
+        raise Refused(f"Unknown option {unknown[0]!r}. Options are: {', '.join(sorted(public))}.")
+    for name in public:
+        if given.get(name) is None:
+            continue
+        if name in _SECONDS:
+            given[name] = _named(name, seconds, given[name])
+        elif name in _COUNTS:
+            given[name] = _named(name, count, given[name])
+    result = ArgumentSpecValidator(public).validate(given)
+    if result.error_messages:
+        raise Refused("; ".join(_sentence(text) for text in result.error_messages))
+    return result.validated_parameters
+
+
+def _named(name: str, convert: t.Callable[[object], t.Any], value: object) -> t.Any:
+    try:
+        return convert(value)
+    except Refused as exc:
+        raise Refused(f"Option {name!r}: {exc}") from exc
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def count(value: object) -> int:
+    """Return a number of jobs, 0 for no limit."""
+    try:
+        number = int(str(value)) if not isinstance(value, bool) else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number <= _MAX_COUNT:
+        raise Refused(f"it must be a whole number, 0 (no limit) or more: got {shorten(value, 40)!r}.")
+    return number
+
+
+def of_waiter(options: Mapping[str, t.Any], timeout: str = "timeout") -> WaitOptions:
+    """Return what the waiter needs; `timeout` is the name of the option that limits the wait."""
+    cleanup = {None: "succeeded", True: "ended", False: "none"}[options.get("cleanup")]
+    return WaitOptions(
+        timeout=options[timeout],
+        poll=options["poll"],
+        mode=options.get("mode") or "all",
+        on_timeout=options["on_timeout"],
+        cleanup=cleanup,
+    )
+
+
+def async_dir(action: ActionBase) -> str:
+    return str(action.get_shell_option("async_dir", default="~/.ansible_async"))

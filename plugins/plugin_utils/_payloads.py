@@ -1,0 +1,61 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What jobs of one module share, and what is each job's own: a built module is cut at its arguments."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+import typing as t
+from dataclasses import dataclass
+
+Payload = dict[str, t.Any]
+
+_MARK = "\nparams="
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What ansible-core made of a module: `style` is new, old, non_native_want_json or binary."""
+
+    style: str
+    shebang: str
+    data: bytes
+    name: str
+    profile: str
+
+
+def split(built: Built, encoded: str, arguments: dict[str, t.Any]) -> tuple[Payload, str]:
+    """Return the payload, and the text of the job's own; `encoded` is what core wrote the arguments as."""
+    interpreter = shlex.split(built.shebang[2:]) if built.shebang else []
+    if built.style != "new":
+        data = base64.b64encode(built.data).decode("ascii")
+        return _payload("args_file", interpreter, built.name, data=data), args_file(built.style, encoded, arguments)
+    text = built.data.decode("utf-8", "surrogateescape")
+    own = f"{_MARK}{encoded!r},\n"
+    if text.count(own) != 1 or text.count(_MARK) != 1:
+        return _payload("text", interpreter, built.name), text
+    head, tail = text.split(own)
+    return _payload("ansiballz", interpreter, built.name, head=head + _MARK, tail=f",\n{tail}"), encoded
+
+
+def args_file(style: str, encoded: str, arguments: dict[str, t.Any]) -> str:
+    """Return the text of the file that a module of `style` reads its arguments from."""
+    if style == "old":
+        return "".join(f"{key}={shlex.quote(str(value))} " for key, value in arguments.items())
+    return encoded
+
+
+def _payload(style: str, interpreter: list[str], name: str, **content: str) -> Payload:
+    return {"style": style, "interpreter": interpreter, "name": name, **content}
+
+
+def key_of(payload: Payload) -> str:
+    """Return a short key that two payloads share only where they are the same."""
+    digest = hashlib.sha256(repr(sorted(payload.items())).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]

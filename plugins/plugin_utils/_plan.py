@@ -1,0 +1,124 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""From jobs to the plan that the host carries out."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _payloads
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Job, Step
+
+PROTOCOL = 1
+_DIGITS = 15
+
+Record = dict[str, t.Any]
+
+
+class Maker(t.Protocol):
+    """What planning needs to know of Ansible; see _core.Core."""
+
+    def ask(self, step: Step) -> t.Any: ...
+
+    def complete(self, asked: t.Any, step: Step) -> dict[str, t.Any]: ...
+
+    def overrides(self, step: Step) -> str: ...
+
+    def build(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> _payloads.Built: ...
+
+    def encode(self, style: str, profile: str, arguments: dict[str, t.Any]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A payload that jobs share; its key is None where each job has a program of its own."""
+
+    key: str | None
+    style: str
+    profile: str
+
+
+def new_batch_id() -> str:
+    return f"b{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}"
+
+
+def jid(batch_id: str, index: int) -> str:
+    """Return the id of a job, in the form of core's: digits, a dot, digits."""
+    return f"j{batch_id[1:]}.{index}"
+
+
+class Planner:
+    """Collects the jobs of one launch."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._payloads: dict[str, _payloads.Payload] = {}
+
+    def plan(self, jobs: list[Job], batch_id: str, concurrency: int) -> Record:
+        """Return the plan; a job that its action plugin skips is marked so in `jobs` as well."""
+        records = [self._job(job) for job in jobs]
+        return {"protocol": PROTOCOL, "batch_id": batch_id, "concurrency": concurrency, "payloads": self._payloads, "jobs": records}
+
+    def _job(self, job: Job) -> Record:
+        try:
+            steps = [] if job.skip else self._steps(job)
+        except JobRefused:
+            raise
+        except Refused as exc:
+            raise JobRefused(job.where, job.name, None, str(exc), job.source) from exc
+        record = {
+            "name": job.name,
+            "module": job.fqcn,
+            "timeout": job.timeout,
+            "no_log": job.no_log,
+            "ignore_errors": job.ignore_errors,
+            "depends_on": job.depends_on,
+            "skip": job.skip,
+            "steps": steps,
+        }
+        if job.item is not ABSENT:
+            job.item = record["item"] = plain(job.item)
+        return record
+
+    def _steps(self, job: Job) -> list[Record]:
+        records = []
+        for step in job.steps:
+            asked = self._maker.ask(step)
+            if asked.skip:
+                job.skip = asked.skip
+                return []
+            arguments = self._maker.complete(asked, step)
+            key, params = self._payload(asked, arguments, step)
+            records.append({"module": asked.module, "payload": key, "params": params, "environment": step.environment})
+        return records
+
+    def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
+        group = (asked.module, self._maker.overrides(step))
+        known = self._known.get(group)
+        if known is not None and known.key is not None:
+            encoded = self._maker.encode(known.style, known.profile, arguments)
+            return known.key, encoded if known.style == "new" else _payloads.args_file(known.style, encoded, arguments)
+        built = self._maker.build(asked, arguments, step)
+        payload, params = _payloads.split(built, self._maker.encode(built.style, built.profile, arguments), arguments)
+        key = _payloads.key_of(payload)
+        self._payloads[key] = payload
+        self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
+        return key, params
+
+
+def plain(value: object) -> object:
+    """Return an item of a loop as plain JSON, free of the tags that Ansible puts on values."""
+    if type(value) in (int, float, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,74 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What an action plugin does around a wait: remote calls, reconnecting, progress lines, the result."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.utils.display import Display
+
+from ansible_collections.background.jobs.plugins.module_utils import _blob
+from ansible_collections.background.jobs.plugins.plugin_utils import _core, _options, _report
+from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target, View
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed, WaitOptions, Waiter, World
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+Result = dict[str, t.Any]
+
+display = Display()
+
+
+def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions) -> Result:
+    """Wait for `targets`; return the result of the task."""
+    remote = _Remote(action, task_vars)
+    world = World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+    host = str(task_vars.get("inventory_hostname") or "localhost")
+    try:
+        outcome = Waiter(targets, options, world, host).run()
+    except WaitFailed as exc:
+        return exc.result
+    return _report.build(outcome, _core.decode_result, options.on_timeout, options.timeout)
+
+
+class _Remote:
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
+        self._action = action
+        self._task_vars = task_vars
+        self._async_dir = _options.async_dir(action)
+        self._events = bool(task_vars.get("background_jobs_callbacks", False))
+
+    def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        arguments = {**_options.SMALLEST["async_wait"], "_request": _blob.pack(request), "_async_dir": self._async_dir}
+        try:
+            result = self._action._execute_module("background.jobs.async_wait", arguments, task_vars=self._task_vars)
+        except AnsibleConnectionFailure as exc:
+            if not _core.may_recover(exc):
+                raise
+            raise ConnectionLost(str(exc)) from exc
+        if result.get("failed") or "reply" not in result:
+            result.setdefault("msg", "the host gave no answer")
+            raise WaitFailed({**result, "failed": True, "changed": False})
+        return t.cast("dict[str, t.Any]", _blob.unpack(str(result["reply"])))
+
+    def reset(self) -> None:
+        reset = getattr(self._action._connection, "reset", None)
+        if reset is None:
+            return
+        try:
+            reset()
+        except AnsibleError as exc:
+            display.vvv(f"the connection could not be reset: {exc}")
+
+    def say(self, line: str, views: list[View]) -> None:
+        display.display(line)
+        if self._events:
+            _core.send_poll_event(self._action, self._task_vars, views)

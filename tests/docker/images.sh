@@ -49,7 +49,7 @@ build() {
 
 ensure() {
   local suite=$1 content
-  content=$(cat "$here"/* | sha256sum | cut -c1-16)
+  content=$(cat "$here"/{images.sh,customize.sh,host-*} | sha256sum | cut -c1-16)
   if [ "$(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$name:$suite" 2>/dev/null)" = "$content" ]; then
     echo "$name:$suite is up to date"
     return

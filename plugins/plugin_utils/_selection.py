@@ -38,13 +38,13 @@ class Target:
 def select(value: object) -> list[Target]:
     """Return the jobs that `value` stands for, in its order, each once."""
     targets: list[Target] = []
-    seen: set[tuple[str | None, str]] = set()
+    seen: dict[str, Target] = {}
     for target in _walk(value, "jobs"):
         if target.jid is not None:
-            key = (target.directory, target.jid)
-            if key in seen:
+            first = seen.setdefault(target.jid, target)
+            if first is not target:
+                first.directory = first.directory or target.directory
                 continue
-            seen.add(key)
         targets.append(target)
     return targets
 

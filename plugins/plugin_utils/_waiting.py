@@ -143,7 +143,7 @@ class Waiter:
         return [view["state"] for view in self.views]
 
     def _tell(self, changed: bool) -> None:
-        if self._pending():
+        if self._pending() and not self._satisfied():
             line = self.progress.line(self.views, self.world.clock(), changed)
             if line is not None:
                 self.world.say(line, self.views)

@@ -64,7 +64,7 @@ def test_a_job_that_is_given_twice_is_waited_for_once_where_its_record_is() -> N
 
 def test_items_and_names_of_a_loop() -> None:
     targets = _selection.select({"results": [{**CORE, "item": "a", "ansible_loop_var": "item"}, {**CORE, "ansible_job_id": "j2.2", "it": 1, "ansible_loop_var": "it"}]})
-    assert [(target.item, target.name) for target in targets] == [("a", "a"), (1, "1")]
+    assert [(target.item, target.name) for target in targets] == [("a", "item=a"), (1, "it=1")]
     assert _selection.select(CORE)[0].item is ABSENT
 
 

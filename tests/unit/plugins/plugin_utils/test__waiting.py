@@ -114,6 +114,7 @@ def test_any_returns_at_the_first() -> None:
     outcome = wait(host, mode="any")
     assert states(outcome) == ["running", "succeeded"]
     assert host.now == pytest.approx(3.0)
+    assert host.lines == []
 
 
 def test_time_runs_out() -> None:

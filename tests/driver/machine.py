@@ -162,7 +162,8 @@ class Environment:
 
     @property
     def path(self) -> Path:
-        key = f"{pythons()[self.python]}\n{self.specs()}"
+        # The checkout's path too: an environment that was moved no longer works.
+        key = f"{ROOT}\n{pythons()[self.python]}\n{self.specs()}"
         return CACHE / "venvs" / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
     @property
@@ -222,7 +223,7 @@ def bootstrap() -> Path:
     """An environment with pip and uv, out of nothing but this Python."""
     with lock("bootstrap"):
         wanted = REQUIREMENTS / "bootstrap.txt"
-        key = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:10]
+        key = hashlib.sha256(f"{ROOT}\n{sys.version}\n{wanted.read_text()}".encode()).hexdigest()[:10]
         path = CACHE / "venvs" / f"bootstrap-{key}"
         if not (path / "complete").exists():
             shutil.rmtree(path, ignore_errors=True)

@@ -235,9 +235,9 @@ def bootstrap() -> Path:
 
 
 def _make_with_pip(path: Path) -> None:
-    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, capture_output=True).returncode == 0:
+    if _works([sys.executable, "-c", "import ensurepip"]):
         run_quietly([sys.executable, "-m", "venv", path])
-    elif shutil.which("uv"):
+    elif _works(["uv", "--version"]):
         run_quietly(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, path])
     elif Path("/etc/debian_version").exists() and os.geteuid() == 0:
         run_quietly(["apt-get", "update", "-qq"])
@@ -245,6 +245,13 @@ def _make_with_pip(path: Path) -> None:
         run_quietly([sys.executable, "-m", "venv", path])
     else:
         raise RuntimeError(f"{sys.executable} can't make virtual environments: install python3-venv (Debian) or uv")
+
+
+def _works(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def uv() -> Path:

@@ -18,16 +18,20 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /
 
 # a child, a grandchild in a session of its own, and a great-grandchild there whose parent has gone
 FAMILY = """
-import os, sys, time
+import os, time
+def tell():
+    os.write(1, b"%d\\n" % os.getpid())
+    time.sleep(300)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        parent = os.getpid()
         if os.fork() == 0:
-            print(os.getpid(), flush=True)
-            time.sleep(300)
+            while os.getppid() == parent:
+                time.sleep(0.01)
+            tell()
         os._exit(0)
-    print(os.getpid(), flush=True)
-    time.sleep(300)
+    tell()
 time.sleep(300)
 """
 

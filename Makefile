@@ -1,0 +1,29 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## The two-minute tour: real work on this machine, first core's way, then this collection's
+test: ## Every check there is; SKIP_DOCKER=1 leaves out what needs Docker hosts
+unit: ## Unit tests on each ansible-core, and on the oldest Python of a managed host
+sanity: ## ansible-test sanity
+lint: ## ruff, yamllint, ansible-lint, mypy, plugin documentation, changelog, licences, shell scripts
+integration: ## Integration targets on localhost, on each ansible-core
+molecule: ## Molecule scenarios against Docker hosts
+docs: ## The documentation site, in build/docs/html
+galaxy: ## The tarball, and what Galaxy checks on import
+benchmark: ## How fast, beside ansible-core's async
+clean: ## Remove what the targets made
+
+demo test unit sanity lint integration molecule docs galaxy benchmark clean:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
+	@"$(PYTHON)" tests/driver $@
+
+.PHONY: help demo test unit sanity lint integration molecule docs galaxy benchmark clean

@@ -1,0 +1,241 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What this machine has: where things are, which Pythons run, and the virtual environments made of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+REQUIREMENTS = ROOT / "tests" / "requirements"
+
+# ansible-core by its minor version: the pin, and the Pythons that can be its controller, the preferred one first.
+CORES = {
+    "2.19": ("2.19.14", ("3.11", "3.12", "3.13")),
+    "2.20": ("2.20.10", ("3.12", "3.13", "3.14")),
+    "2.21": ("2.21.5", ("3.13", "3.12", "3.14")),
+}
+HOST_PYTHONS = ("3.8", "3.9")
+KNOWN_PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+
+
+class Skip(Exception):
+    """What was asked for can't be done on this machine; the text says why."""
+
+
+@functools.cache
+def pythons() -> dict[str, Path]:
+    """The interpreters that run, by minor version. A pyenv shim stands on PATH for versions that don't."""
+    found = {}
+    for version in KNOWN_PYTHONS:
+        for candidate in _candidates(version):
+            if _answers(candidate, version):
+                found[version] = candidate
+                break
+    return found
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"), reverse=True)
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        yield Path(folder) / f"python{version}"
+    yield Path(sys.executable)
+
+
+def _answers(python: Path, version: str) -> bool:
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        reply = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return reply.returncode == 0 and reply.stdout.strip() == version
+
+
+def pick(versions: tuple[str, ...]) -> str:
+    for version in versions:
+        if version in pythons():
+            return version
+    raise Skip(f"no Python {' or '.join(versions)} on this machine")
+
+
+def newest_core() -> str:
+    """The newest ansible-core that a Python of this machine can run, preferring the oldest such Python."""
+    for core in reversed(CORES):
+        if any(version in pythons() for version in CORES[core][1]):
+            return core
+    raise Skip("no Python 3.11 or newer on this machine")
+
+
+def base_environment() -> dict[str, str]:
+    """The caller's environment without what would change the tests' meaning."""
+    odd = re.compile(r"^(ANSIBLE|MOLECULE|PYTEST|MYPY)_|^(PYTHONPATH|PYTHONHOME|VIRTUAL_ENV|MAKEFLAGS|MAKELEVEL)$")
+    env = {key: value for key, value in os.environ.items() if not odd.match(key)}
+    path = [folder for folder in env.get("PATH", "").split(os.pathsep) if not folder.endswith("pyenv/shims")]
+    env.update(
+        ANSIBLE_HOME=str(CACHE / "ansible"),
+        # The path of a control socket is limited to about 100 bytes, so it can't be under a checkout.
+        ANSIBLE_SSH_CONTROL_PATH_DIR=str(Path.home() / ".ansible" / "cp"),
+        LC_ALL="C.UTF-8",
+        NO_COLOR="1",
+        PATH=os.pathsep.join([str(_interpreter_links()), *path]),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    return env
+
+
+@functools.cache
+def _interpreter_links() -> Path:
+    folder = CACHE / "pythons"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for version, python in pythons().items():
+        (folder / f"python{version}").symlink_to(python)
+    return folder
+
+
+def tracked_files() -> list[str]:
+    """What belongs to the tree: tracked, or new and not ignored. Without git (an unpacked archive): every file."""
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode == 0:
+        names = {name for name in listed.stdout.split("\0") if name}
+    else:
+        names = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if ".cache" not in path.parts}
+    return sorted(name for name in names if (ROOT / name).is_file())
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment: a Python, requirement files, an ansible-core where there is to be one."""
+
+    name: str
+    python: str
+    requirements: tuple[str, ...]
+    core: str = ""
+
+    def specs(self) -> str:
+        texts = [(REQUIREMENTS / f"{name}.txt").read_text() for name in self.requirements]
+        if self.core:
+            texts.append(f"ansible-core=={CORES[self.core][0]}\n")
+        return "".join(texts)
+
+    @property
+    def path(self) -> Path:
+        key = f"{pythons()[self.python]}\n{self.specs()}"
+        return CACHE / "venvs" / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+
+    @property
+    def bin(self) -> Path:
+        return self.path / "bin"
+
+    @property
+    def purelib(self) -> Path:
+        return self.path / "lib" / f"python{self.python}" / "site-packages"
+
+    @property
+    def env(self) -> dict[str, str]:
+        env = base_environment()
+        env["PATH"] = f"{self.bin}{os.pathsep}{env['PATH']}"
+        return env
+
+    def ready(self) -> Environment:
+        """Make it unless it is there, with the checkout as its collection background.jobs."""
+        with lock(self.name):
+            if not (self.path / "complete").exists():
+                self._make()
+            link = self.purelib / "ansible_collections" / "background" / "jobs"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink() or link.resolve() != ROOT:
+                link.unlink(missing_ok=True)
+                link.symlink_to(ROOT)
+        return self
+
+    def _make(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        wanted = self.path.with_suffix(".txt")
+        run_quietly([uv(), "venv", "--quiet", "--python", pythons()[self.python], self.path])
+        wanted.write_text(self.specs())
+        run_quietly([uv(), "pip", "install", "--quiet", "--python", self.bin / "python", "--requirement", wanted])
+        (self.path / "complete").touch()
+
+
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+def lock(name: str) -> threading.Lock:
+    return _locks[name]
+
+
+def core_environment(core: str, name: str, *requirements: str) -> Environment:
+    return Environment(f"{name}-{core}", pick(CORES[core][1]), requirements, core).ready()
+
+
+def tool_environment(name: str) -> Environment:
+    return core_environment(newest_core(), name, name)
+
+
+def run_quietly(command: list[str | Path], **kwargs: object) -> None:
+    """Run what says nothing when it works; its output is the error when it doesn't."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)  # type: ignore[call-overload]
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stdout}")
+
+
+def bootstrap() -> Path:
+    """An environment with pip and uv, out of nothing but this Python."""
+    with lock("bootstrap"):
+        wanted = REQUIREMENTS / "bootstrap.txt"
+        key = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:10]
+        path = CACHE / "venvs" / f"bootstrap-{key}"
+        if not (path / "complete").exists():
+            shutil.rmtree(path, ignore_errors=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_with_pip(path)
+            run_quietly([path / "bin" / "python", "-m", "pip", "install", "--quiet", "--requirement", wanted])
+            (path / "complete").touch()
+        return path
+
+
+def _make_with_pip(path: Path) -> None:
+    if subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0:
+        run_quietly([sys.executable, "-m", "venv", path])
+    elif shutil.which("uv"):
+        run_quietly(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, path])
+    elif Path("/etc/debian_version").exists() and os.geteuid() == 0:
+        run_quietly(["apt-get", "update", "-qq"])
+        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"])
+        run_quietly([sys.executable, "-m", "venv", path])
+    else:
+        raise RuntimeError(f"{sys.executable} can't make virtual environments: install python3-venv (Debian) or uv")
+
+
+def uv() -> Path:
+    return bootstrap() / "bin" / "uv"
+
+
+def download(spec: str, folder: Path) -> Path:
+    """The wheel of `spec` from the package index, for any Python, kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, version = spec.split("==")
+    pip = [bootstrap() / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    if not list(folder.glob(f"{name}-{version}-*.whl")):
+        run_quietly([*pip, "--python-version", "3.13", "--dest", folder, spec])
+    return next(folder.glob(f"{name}-{version}-*.whl"))

@@ -1,0 +1,346 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The parts of `make test`: what each runs, in which environment, and how it counts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import machine
+from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment, tool_environment
+from runner import Counts, Failed, Job, Part
+
+SCENARIOS = ROOT / "extensions" / "molecule"
+# The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
+ANSIBLE_TEST_PIP = {"2.19": "24.2", "2.20": "25.2", "2.21": "25.2"}
+# The release of the `ansible` package out of which the collections that tests use are taken.
+ANSIBLE_PACKAGE = "ansible==14.5.0"
+TEST_COLLECTIONS = (
+    "ansible/posix",
+    "community/docker",
+    "community/general",
+    "community/library_inventory_filtering_v1",
+)
+
+
+def parts() -> list[Part]:
+    """Every part there is, the long ones and those that others wait for first."""
+    return [
+        Part("hosts", "molecule", hosts),
+        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="ansible-test") for core in ("2.19", "2.21")),
+        *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
+        Part("unit-host", "unit", unit_host, alone="unit"),
+        *(
+            Part(f"integration-{core}", "integration", partial(integration, core), alone="ansible-test")
+            for core in CORES
+        ),
+        *(
+            Part(f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule")
+            for scenario in scenarios()
+            for core in (("2.21", "2.19") if scenario == "default" else ("2.21",))
+        ),
+        *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
+        Part("galaxy", "galaxy", galaxy),
+        Part("docs", "docs", docs),
+        Part("benchmark", "benchmark", benchmark),
+    ]
+
+
+# ---- unit
+
+
+def unit(core: str, job: Job) -> Counts:
+    environment = core_environment(core, "unit", "unit")
+    return _pytest(job, environment, ROOT / "tests" / "unit")
+
+
+def unit_host(job: Job) -> Counts:
+    """The tests of what runs on managed hosts, under the oldest Python of those."""
+    version = machine.pick(HOST_PYTHONS)
+    environment = Environment(f"unit-host-{version}", version, ("unit-host",)).ready()
+    _lend_module_utils(environment)
+    folders = [ROOT / "tests" / "unit" / "plugins" / name for name in ("module_utils", "modules")]
+    present = [folder for folder in folders if folder.exists()]
+    if not present:
+        raise Skip("no tests of plugins/module_utils")
+    return _pytest(job, environment, *present)
+
+
+def _lend_module_utils(environment: Environment) -> None:
+    """Give ansible.module_utils of the oldest supported core, as a module's payload would."""
+    source = core_environment("2.19", "unit", "unit").purelib / "ansible"
+    target = environment.purelib / "ansible"
+    target.mkdir(exist_ok=True)
+    for name in ("__init__.py", "release.py", "module_utils"):
+        if not (target / name).exists():
+            (target / name).unlink(missing_ok=True)
+            (target / name).symlink_to(source / name)
+
+
+def _pytest(job: Job, environment: Environment, *folders: Path) -> Counts:
+    status, output = job.call(environment.bin / "pytest", "-rs", *folders, env=environment.env)
+    last = output.rstrip().rpartition("\n")[2]
+    found = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)}
+    counts = Counts(
+        found.get("passed", 0), found.get("failed", 0) + found.get("error", 0), found.get("skipped", 0)
+    )
+    counts.notes = re.findall(r"^SKIPPED (.*)", output, re.MULTILINE)
+    if status or not counts.passed:
+        counts.failed = counts.failed or 1
+        raise Failed(f"pytest ended with {status}: {last}", counts)
+    return counts
+
+
+# ---- ansible-test
+
+
+def sanity(core: str, job: Job) -> Counts:
+    environment = core_environment(core, "unit", "unit")
+    status, output = job.call(
+        environment.bin / "ansible-test",
+        *("sanity", "--color", "no", "--skip-test", "shellcheck"),
+        env=environment.env,
+        cwd=_copy_for_ansible_test(core),
+    )
+    ran = len(set(re.findall(r"^Running sanity test (.*)", output, re.MULTILINE)))
+    broken = re.search(r"The (\d+) sanity test\(s\) listed below", output)
+    counts = Counts(ran, 0)
+    if status:
+        counts.failed = int(broken[1]) if broken else 1
+        counts.passed = max(0, ran - counts.failed)
+        raise Failed(f"ansible-test ended with {status}", counts)
+    return counts
+
+
+def integration(core: str, job: Job) -> Counts:
+    if not list((ROOT / "tests" / "integration" / "targets").glob("*/tasks/main.yml")):
+        raise Skip("no integration targets")
+    environment = core_environment(core, "unit", "unit")
+    env = environment.env
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(_test_collections())
+    status, output = job.call(
+        environment.bin / "ansible-test",
+        *("integration", "--color", "no", "--continue-on-error"),
+        env=env,
+        cwd=_copy_for_ansible_test(core),
+    )
+    ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
+    broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
+    if status:
+        failed = int(broken[1]) if broken else 1
+        raise Failed(f"ansible-test ended with {status}", Counts(max(0, len(ran) - failed), failed))
+    if not ran:
+        raise Failed("ansible-test ran no target")
+    return Counts(len(ran))
+
+
+def _copy_for_ansible_test(core: str) -> Path:
+    """ansible-test takes no linked tree, and reads what belongs to it from git."""
+    copy = CACHE / "ansible-test" / core / "ansible_collections" / "background" / "jobs"
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in machine.tracked_files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    machine.run_quietly(["git", "init", "--quiet"], cwd=copy)
+    machine.run_quietly(["git", "add", "--all"], cwd=copy)
+    _lend_pip(ANSIBLE_TEST_PIP[core])
+    return copy
+
+
+def _lend_pip(version: str) -> None:
+    """Put what ansible-test would download where it looks for it: pip from the package index does the same."""
+    cache = Path.home() / ".ansible" / "test" / "cache"
+    script = cache / f"get_pip_{version.replace('.', '_')}.py"
+    if script.exists():
+        return
+    wheel = machine.download(f"pip=={version}", cache)
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(wheel)!r})\n"
+        "from pip._internal.cli.main import main\n"
+        'unknown = ("--no-setuptools", "--no-wheel")\n'
+        'sys.exit(main(["install", "--upgrade", *[arg for arg in sys.argv[1:] if arg not in unknown]]))\n'
+    )
+
+
+# ---- lint
+
+
+def _linter(*command: str) -> Callable[[Job], None]:
+    def check(job: Job) -> None:
+        environment = tool_environment("lint")
+        env = environment.env
+        # Nothing beside what is checked: the collections of whoever runs this don't count.
+        env["ANSIBLE_COLLECTIONS_PATH"] = str(CACHE / "no-collections")
+        job.check(environment.bin / command[0], *command[1:], env=env)
+
+    return check
+
+
+def mypy(job: Job) -> None:
+    """From a folder that holds only the link: in site-packages mypy doesn't check, it only follows."""
+    environment = tool_environment("lint")
+    folder = CACHE / "mypy"
+    link = folder / "ansible_collections" / "background" / "jobs"
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT)
+    plugins = link.relative_to(folder) / "plugins"
+    typed = [plugins / name for name in ("plugin_utils", "action", "filter") if list((ROOT / "plugins" / name).glob("*.py"))]
+    if not typed:
+        raise Skip("no Python under plugins/plugin_utils, plugins/action, plugins/filter")
+    config = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy-cache"))
+    job.check(environment.bin / "mypy", *config, *typed, env=environment.env, cwd=folder)
+
+
+def mypy_driver(job: Job) -> None:
+    environment = tool_environment("lint")
+    config = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy-cache"))
+    job.check(environment.bin / "mypy", *config, *map(str, Path().glob("*.py")), ".", env=environment.env, cwd=ROOT / "tests" / "driver")
+
+
+def shellcheck(job: Job) -> None:
+    scripts = [name for name in machine.tracked_files() if _is_shell(ROOT / name)]
+    _linter("shellcheck", "--severity=style", *scripts)(job)
+
+
+def _is_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        return re.match(rb"#!.*\b(ba|da)?sh\b", file.readline()) is not None
+
+
+def readme(job: Job) -> None:
+    environment = tool_environment("lint")
+    documents = [name for name in machine.tracked_files() if name.endswith(".md")]
+    job.check(environment.bin / "python", ROOT / "tests" / "driver" / "readme.py", *documents, env=environment.env)
+
+
+LINTERS: dict[str, Callable[[Job], None]] = {
+    "ansible-lint": _linter("ansible-lint", "--offline", "--strict", "--profile", "production"),
+    "ruff": _linter("ruff", "check", "."),
+    "format": _linter("ruff", "format", "--check", "--diff", "."),
+    "yamllint": _linter("yamllint", "--strict", "."),
+    "mypy": mypy,
+    "mypy-driver": mypy_driver,
+    "plugin-docs": _linter(
+        "antsibull-docs",
+        "lint-collection-docs",
+        "--plugin-docs",
+        "--skip-rstcheck",
+        "--validate-collection-refs=all",
+        "--disallow-unknown-collection-refs",
+        ".",
+    ),
+    "changelog": _linter("antsibull-changelog", "lint"),
+    "licences": _linter("reuse", "lint"),
+    "readme": readme,
+    "shellcheck": shellcheck,
+}
+
+
+# ---- Docker hosts and molecule
+
+
+def hosts(job: Job) -> None:
+    """The Docker engine and the images of the hosts."""
+    _want_docker()
+    env = machine.base_environment()
+    job.check(ROOT / "tests" / "docker" / "engine.sh", env=env)
+    job.check(ROOT / "tests" / "docker" / "images.sh", env=env)
+
+
+def molecule(core: str, scenario: str, job: Job) -> None:
+    _want_docker()
+    environment = core_environment(core, "molecule", "molecule")
+    env = environment.env
+    # Two checkouts, or two cores, must not take each other's containers for theirs.
+    run = hashlib.sha256(f"{ROOT} {core}".encode()).hexdigest()[:6]
+    env.update(
+        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        BGJ_CONTAINER_PREFIX=f"bgj-{run}-{scenario}-",
+        MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
+    )
+    job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
+
+
+def scenarios() -> list[str]:
+    return sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
+
+
+def _want_docker() -> None:
+    if os.environ.get("SKIP_DOCKER") == "1":
+        raise Skip("SKIP_DOCKER=1: NOTHING WAS TESTED AGAINST DOCKER HOSTS")
+
+
+def _test_collections() -> Path:
+    """The collections that tests use, without Galaxy: out of the `ansible` package."""
+    target = CACHE / "collections" / ANSIBLE_PACKAGE.replace("==", "-")
+    with machine.lock("collections"):
+        if not target.exists():
+            wheel = machine.download(ANSIBLE_PACKAGE, CACHE / "wheels")
+            unpacked = target.with_suffix(".part")
+            prefixes = tuple(f"ansible_collections/{name}/" for name in TEST_COLLECTIONS)
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(unpacked, [name for name in archive.namelist() if name.startswith(prefixes)])
+            unpacked.rename(target)
+            wheel.unlink()
+    return target
+
+
+# ---- what ships
+
+
+def galaxy(job: Job) -> None:
+    """The tarball builds, and passes what Galaxy does on import."""
+    environment = tool_environment("galaxy")
+    folder = CACHE / "galaxy"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    env = environment.env
+    env["GALAXY_IMPORTER_CONFIG"] = str(folder / "importer.cfg")
+    (folder / "importer.cfg").write_text("[galaxy-importer]\nRUN_FLAKE8 = True\nCHECK_REQUIRED_TAGS = True\n")
+    job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=env)
+    tarball = next(folder.glob("*.tar.gz"))
+    output = job.check(
+        environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder
+    )
+    complaints = [line for line in output.splitlines() if re.match(r"(ERROR|WARNING)", line)]
+    if complaints:
+        raise Failed("galaxy-importer complains:\n" + "\n".join(complaints))
+
+
+def docs(job: Job) -> None:
+    """The documentation site, as a reader would see it: build/docs/html."""
+    environment = tool_environment("docs")
+    work, site = CACHE / "docs", ROOT / "build" / "docs"
+    for folder in (work, site):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    work.chmod(0o755)
+    job.check(
+        environment.bin / "antsibull-docs",
+        *("sphinx-init", "--use-current", "--lenient", "--dest-dir", str(work), "background.jobs"),
+        env=environment.env,
+    )
+    with (work / "conf.py").open("a") as conf:
+        conf.write("\nintersphinx_mapping = {}\nsuppress_warnings = ['ref.ref']\n")
+    env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
+    job.check(work / "build.sh", env=env, cwd=work)
+    shutil.copytree(work / "build" / "html", site / "html")
+
+
+def benchmark(job: Job) -> None:
+    script = ROOT / "tests" / "benchmark" / "run.py"
+    if not script.exists():
+        raise Skip("no tests/benchmark/run.py")
+    environment = core_environment(machine.newest_core(), "unit", "unit")
+    job.check(environment.bin / "python", script, env=environment.env)

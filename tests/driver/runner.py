@@ -1,0 +1,185 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs parts, two at a time where they allow it; one line a part, one summary, the counts last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import machine
+
+LOGS = machine.CACHE / "logs"
+TAIL = 60
+
+
+@dataclass
+class Counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = f"{self.passed} passed, {self.failed} failed"
+        return f"{text}, {self.skipped} skipped" if self.skipped else text
+
+
+class Failed(Exception):
+    """A part failed; what it counted until then, where it counts."""
+
+    def __init__(self, message: str, counts: Counts | None = None) -> None:
+        super().__init__(message)
+        self.counts = counts
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    group: str
+    run: Callable[[Job], Counts | None]
+    needs: str = ""
+    # No two parts with the same word run at the same time.
+    alone: str = ""
+    limit: int = 900
+
+
+class Job:
+    """One run of a part: what it starts writes to its log, and ends when its time is up."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.log = LOGS / f"{part.name.replace(':', '-')}.log"
+        self.log.unlink(missing_ok=True)
+        self._deadline = time.monotonic() + part.limit
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def call(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> tuple[int, str]:
+        """Run a command; its exit status and what it printed."""
+        with self.log.open("ab") as log:
+            log.write(f"+ {' '.join(map(str, command))}\n".encode())
+            log.flush()
+            start = log.tell()
+            self._process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                status = self._process.wait(max(1, self._deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise Failed(f"not finished after {self.part.limit} s") from None
+        return status, self.log.read_bytes()[start:].decode(errors="replace")
+
+    def check(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> str:
+        """Run a command that must succeed; what it printed."""
+        status, output = self.call(*command, env=env, cwd=cwd)
+        if status:
+            raise Failed(f"{Path(command[0]).name} failed ({status})")
+        return output
+
+    def kill(self) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def tail(self) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL:])
+
+
+class Runner:
+    def __init__(self, parts: list[Part], lanes: int) -> None:
+        self.waiting = list(parts)
+        self.names = {part.name for part in parts}
+        self.lanes = lanes
+        self.results: dict[str, tuple[Counts, float]] = {}
+        self.running: list[Job] = []
+        self.changed = threading.Condition()
+        self.started = time.monotonic()
+
+    def run(self) -> Counts:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        threads = [threading.Thread(target=self._lane, daemon=True) for _ in range(self.lanes)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            for job in list(self.running):
+                job.kill()
+            raise
+        return self._summary()
+
+    def _lane(self) -> None:
+        while job := self._next():
+            begun = time.monotonic()
+            counts, message = self._outcome(job)
+            with self.changed:
+                self.running.remove(job)
+                self._report(job, counts, message, time.monotonic() - begun)
+                self.changed.notify_all()
+
+    def _next(self) -> Job | None:
+        with self.changed:
+            while self.waiting:
+                for part in self.waiting:
+                    if self._may_start(part):
+                        self.waiting.remove(part)
+                        self.running.append(Job(part))
+                        return self.running[-1]
+                self.changed.wait()
+            return None
+
+    def _may_start(self, part: Part) -> bool:
+        if part.needs in self.names and part.needs not in self.results:
+            return False
+        return not part.alone or all(job.part.alone != part.alone for job in self.running)
+
+    def _outcome(self, job: Job) -> tuple[Counts, str]:
+        try:
+            if job.part.needs in self.results:
+                needed = self.results[job.part.needs][0]
+                if needed.failed:
+                    raise Failed(f"NOT RUN: it needs {job.part.needs}, which failed")
+            return job.part.run(job) or Counts(passed=1), ""
+        except machine.Skip as exc:
+            return Counts(skipped=1, notes=[str(exc)]), ""
+        except Failed as exc:
+            return exc.counts or Counts(failed=1), str(exc)
+        except Exception:
+            return Counts(failed=1), traceback.format_exc()
+
+    def _report(self, job: Job, counts: Counts, message: str, seconds: float) -> None:
+        name = job.part.name
+        self.results[name] = counts, seconds
+        if counts.failed:
+            print(f"----- {name}: {message}\n{job.tail()}\n----- end of {job.log.relative_to(machine.ROOT)}")
+        word = "FAILED" if counts.failed else "ok" if counts.passed else "SKIPPED"
+        print(f"{word:8}{name:22}{seconds:6.0f} s  {counts}", flush=True)
+        for note in counts.notes:
+            print(f"{'':8}skipped: {note}", flush=True)
+
+    def _summary(self) -> Counts:
+        total = Counts()
+        for counts, _seconds in self.results.values():
+            total.passed += counts.passed
+            total.failed += counts.failed
+            total.skipped += counts.skipped
+        bad = [name for name, (counts, _seconds) in self.results.items() if counts.failed]
+        print(f"\n{len(self.results)} parts in {time.monotonic() - self.started:.0f} s, logs in {LOGS}")
+        if bad:
+            print(f"FAILED PARTS: {', '.join(bad)}")
+        (LOGS / "summary.log").write_text(f"{total}\n")
+        print(total, flush=True)
+        return total

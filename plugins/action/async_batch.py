@@ -32,7 +32,8 @@ class ActionModule(ActionBase):
             core = Core(self, task_vars or {})
             started = _launching.launch(core, options["tasks"], _launching.defaults_of(core, options["timeout"]), options["concurrency"])
         except Refused as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
         except _launching.LaunchFailed as exc:
             return exc.result
         return {**_launching.finish(core, started, options), "batch_id": started.batch_id}

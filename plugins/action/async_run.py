@@ -29,11 +29,14 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
+            if options["singleton"]:
+                raise Refused("Option 'singleton': not available in this version.")
             core = Core(self, task_vars or {})
             entries = _launching.single_entry(core, options["task"], options["name"])
             started = _launching.launch(core, entries, _launching.defaults_of(core, options["timeout"]), module="async_run")
         except Refused as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
         except _launching.LaunchFailed as exc:
             return exc.result
         only = started.jobs[0]

@@ -27,7 +27,8 @@ class ActionModule(ActionBase):
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             targets = _selection.select(options["jobs"])
         except Refused as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
         result = _remote.wait(self, task_vars or {}, targets, _options.of_waiter(options))
         hand_on_discovered_interpreter(self, result)
         return result

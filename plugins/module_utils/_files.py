@@ -102,7 +102,7 @@ def read_own(path, limit):
         if exc.errno == errno.ELOOP:
             raise UnsafePath("%s is a symbolic link" % path) from exc
         raise
-    with os.fdopen(fd, "rb") as stream:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise UnsafePath("%s is not a regular file" % path)
@@ -110,7 +110,10 @@ def read_own(path, limit):
             raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
         if found.st_size > limit:
             raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (path, found.st_size, limit))
-        return stream.read(limit)
+        with os.fdopen(fd, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(fd)
 
 
 def remove(path):

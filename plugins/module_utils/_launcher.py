@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
 import pwd
 import subprocess
 import sys
@@ -35,11 +34,17 @@ def launch(packed_plan, async_dir):
         directory = _files.job_directory(async_dir)
     except (_files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s." % exc) from exc
-    order = json.dumps({"async_dir": directory, "template": pkgutil.get_data(_PACKAGE, "_template.py").decode("utf-8")})
+    template = __loader__.get_data(os.path.join(os.path.dirname(__file__), "_template.py"))
+    order = json.dumps({"async_dir": directory, "template": template.decode("utf-8")})
     answer = _start(order.encode("ascii") + b"\n" + packed_plan.encode("ascii"))
     if "error" in answer:
         raise LaunchError("Nothing was started: %s." % answer["error"])
     return {"async_dir": directory, "user": user_name(), "pid": answer["pid"]}
+
+
+def _carried():
+    """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
+    from ansible_collections.background.jobs.plugins.module_utils import _supervisor, _template  # noqa: F401
 
 
 def _start(order):

@@ -82,6 +82,7 @@ class BatchWriter:
         """
         _files.private_directory(os.path.dirname(self.path))
         os.mkdir(self.path, 0o700)
+        made = []
         try:
             os.mkdir(self.run_path, 0o700)
             os.mkfifo(os.path.join(self.path, "control"), 0o600)
@@ -89,9 +90,10 @@ class BatchWriter:
             self._journal = os.open(os.path.join(self.path, "journal"), flags, 0o600)
             for jid in jids:
                 self._write_started(jid)
+                made.append(jid)
             _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
         except OSError:
-            for jid in jids:
+            for jid in made:
                 _files.remove(os.path.join(self.async_dir, jid))
             shutil.rmtree(self.path, ignore_errors=True)
             raise

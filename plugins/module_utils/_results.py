@@ -64,10 +64,7 @@ def describe_status(status):
         name = signal.Signals(-status).name
     except ValueError:
         name = "signal"
-    text = "was killed by signal %d (%s)" % (-status, name)
-    if status == -signal.SIGKILL:
-        text += ", which is what the kernel does when memory runs out"
-    return text
+    return "was killed by signal %d (%s)" % (-status, name)
 
 
 def understand(stdout, stderr, status):
@@ -85,6 +82,8 @@ def understand(stdout, stderr, status):
 def _not_understood(stdout, stderr, status):
     if status < 0:
         message = "The module %s before it returned a result." % describe_status(status)
+        if status == -signal.SIGKILL:
+            message += " The kernel does that when memory runs out."
     else:
         message = "The module returned no result that could be read; it %s. See module_stdout and module_stderr." % describe_status(status)
     return of(

@@ -110,7 +110,7 @@ class Supervisor:
         self._demand = {}  # template key: steps that are still to come or run
         self._runs = {}  # index: _Run
         self._starting = set()  # indexes of jobs whose pid is not known yet
-        self._ends = []  # (index, state, outcome) that are to be written
+        self._ends = []  # (index, state, outcome, time) that are to be written
         self._look_at = 0.0
         for job in self._jobs:
             for step in job["steps"]:
@@ -137,7 +137,7 @@ class Supervisor:
         self._writer.create(header, [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))])
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
-                self._ends.append((index, _states.SKIPPED, _skipped(job["skip"])))
+                self._ends.append((index, _states.SKIPPED, _skipped(job["skip"]), self._clock.now()))
         self._write_ends()
         self._writer.flush()
 
@@ -335,14 +335,15 @@ class Supervisor:
 
     def _end(self, index, state, outcome):
         """A job is in a terminal state: let go of what it needed, skip what depended on it, and see that it is written."""
-        self._ends.append((index, state, outcome))
+        now = self._clock.now()
+        self._ends.append((index, state, outcome, now))
         self._release(index)
         for dependant, reason in self._scheduler.settle(index):
-            self._ends.append((dependant, _states.SKIPPED, _skipped(reason)))
+            self._ends.append((dependant, _states.SKIPPED, _skipped(reason), now))
             self._release(dependant)
 
     def _write_ends(self):
-        for index, state, outcome in self._ends:
+        for index, state, outcome, ended in self._ends:
             message = None if state in (_states.SUCCEEDED, _states.FAILED) else outcome.result["msg"]
             if self._jobs[index]["no_log"]:
                 outcome = _results.censor(outcome)
@@ -350,7 +351,7 @@ class Supervisor:
             if not self._writer.write_result(index, outcome, durable):
                 message = "the disk is full: the result could not be kept"
             entry = {"msg": message} if message else {}
-            self._writer.note(durable, job=index, state=state, at=self._clock.wall(self._clock.now()), **entry)
+            self._writer.note(durable, job=index, state=state, at=self._clock.wall(ended), **entry)
         self._ends = []
 
     def _release(self, index):

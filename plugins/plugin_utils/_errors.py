@@ -8,21 +8,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Refused(Exception):
     """Something that cannot be done as it was written; the text says why, and what to do instead."""
 
 
 class JobRefused(Refused):
-    """`Refused`, with the job and the key that it is about."""
+    """`Refused`, with the job and the key that it is about; `source` is the entry, which knows its place in the playbook."""
 
-    def __init__(self, where: str, name: str | None, key: str | None, text: str) -> None:
+    def __init__(self, where: str, name: str | None, key: str | None, text: str, source: object = None) -> None:
         job = f"{where} ({shorten(name, 80)!r})" if name else where
         subject = f"{job}, key {key!r}" if key else job
         super().__init__(f"{subject}: {text} Nothing was started.")
+        self.source = source
 
 
 def shorten(value: object, width: int) -> str:
     """Return `value` as one line of at most `width` characters."""
     line = " ".join(str(value).split())
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+_KINDS = ((str, "a string"), (bool, "a boolean"), (int, "a number"), (float, "a number"), (Mapping, "a dictionary"), ((list, tuple), "a list"))
+
+
+def kind(value: object) -> str:
+    """Return what `value` is, in words for an error message."""
+    if value is None:
+        return "nothing"
+    name = next((text for base, text in _KINDS if isinstance(value, base)), type(value).__name__)
+    return f"{name} ({shorten(value, 40)!r})" if isinstance(value, (str, int, float)) else name

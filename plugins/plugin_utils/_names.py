@@ -26,6 +26,7 @@ class Named(t.Protocol):
     name: str
     where: str
     generated: bool
+    source: object
 
 
 def check(name: str) -> str:
@@ -68,6 +69,7 @@ def make_unique(jobs: Iterable[Named]) -> None:
                 "name",
                 f"{other.where} has the same name, and names tell jobs apart. Change one of them "
                 "(in a loop: use the item in the name, or loop_control.index_var).",
+                job.source,
             )
     taken = set(given)
     numbers: Counter[str] = Counter()

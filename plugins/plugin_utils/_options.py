@@ -35,6 +35,9 @@ def read(args: Mapping[str, object], spec: Mapping[str, dict[str, t.Any]]) -> di
     """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
     public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
     given = dict(args)
+    unknown = sorted(set(given) - set(public))
+    if unknown:
+        raise Refused(f"Unknown option {unknown[0]!r}. Options are: {', '.join(sorted(public))}.")
     for name in public:
         if given.get(name) is None:
             continue

@@ -74,7 +74,7 @@ class Planner:
         except JobRefused:
             raise
         except Refused as exc:
-            raise JobRefused(job.where, job.name, None, str(exc)) from exc
+            raise JobRefused(job.where, job.name, None, str(exc), job.source) from exc
         record = {
             "name": job.name,
             "module": job.fqcn,

@@ -25,6 +25,10 @@ _NAMED = 5
 _DETAIL_WIDTH = 160
 # What the host says that is not for the playbook.
 _INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten")
+_MISSING = (
+    "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
+    "and that the records were not removed meanwhile (cleanup: true)."
+)
 _VERBS = ((_states.FAILED, "failed"), (_states.TIMED_OUT, "timed out"), (_states.CANCELLED, "cancelled"), (_states.LOST, "lost"))
 # Messages of modules that say nothing beside the return code.
 _EMPTY_MESSAGES = ("non-zero return code", "MODULE FAILURE")
@@ -95,7 +99,8 @@ def _last_line(text: str) -> str:
 
 def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: dict[str, int], timeout: float) -> str:
     if outcome.errors:
-        return f"Cannot wait for {len(outcome.errors)} of {_jobs(len(jobs))}: {_listed(outcome.errors, '; ')}"
+        text = f"Cannot wait for {len(outcome.errors)} of {_jobs(len(jobs))}: {_listed(outcome.errors, '; ')}."
+        return f"{text} {_MISSING}" if outcome.missing else text
     if not jobs:
         return "There were no jobs to wait for."
     sentences = []

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.module_utils import _states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT
 
 _JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z", re.ASCII)
@@ -59,13 +59,7 @@ def _walk(value: object, where: str) -> Iterator[Target]:
             yield from _walk(inner, f"{where}[{index}]")
     else:
         number = " An id that is a number lost its quotes on the way." if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
-        raise Refused(f"{where} is not a job: it is {_kind(value)}.{number} {_WAYS_OUT}")
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "empty (null)"
-    return f"of type {type(value).__name__} ({shorten(value, 40)!r})"
+        raise Refused(f"{where} is not a job: it is {kind(value)}.{number} {_WAYS_OUT}")
 
 
 def _from_text(text: str, where: str) -> Target:

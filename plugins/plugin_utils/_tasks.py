@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _names
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
 
 ABSENT: t.Final = object()
 """In place of a value that is not there: no item, or a template that gave `omit`."""
@@ -90,6 +90,7 @@ class Job:
     no_log: bool
     item: object = ABSENT
     skip: str | None = None
+    source: object = None
     steps: list[Step] = field(default_factory=list)
     depends_on: list[int] = field(default_factory=list)
     generated: bool = False
@@ -97,9 +98,12 @@ class Job:
 
 def expand(entries: object, language: Language, defaults: Defaults, option: str = "tasks") -> tuple[list[Job], list[str]]:
     """Return the jobs that `entries`, a list in task syntax, ask for, and warnings."""
-    entries = language.resolve(entries)
+    try:
+        entries = language.resolve(entries)
+    except Refused as exc:
+        raise Refused(f"'{option}': {exc}") from exc
     if not isinstance(entries, (list, tuple)):
-        raise Refused(f"'{option}' must be a list of tasks: got {_kind(entries)}.")
+        raise Refused(f"'{option}' must be a list of tasks: got {kind(entries)}.")
     jobs: list[Job] = []
     tagged: list[str] = []
     for where, entry in _flatten(entries, language, option):
@@ -137,7 +141,7 @@ class _Entry:
         self.language = language
         self.defaults = defaults
         if not isinstance(entry, Mapping):
-            raise JobRefused(where, None, None, f"it must be a task (a dictionary): got {_kind(entry)}.")
+            raise JobRefused(where, None, None, f"it must be a task (a dictionary): got {kind(entry)}.")
         self.entry = entry
         self.title = self._title()
         module = self._module()
@@ -145,7 +149,7 @@ class _Entry:
         self.variables = self._variables()
 
     def refuse(self, key: str | None, text: str) -> JobRefused:
-        return JobRefused(self.where, self.title, key, text)
+        return JobRefused(self.where, self.title, key, text, self.entry)
 
     def _guarded(self, key: str | None, function: t.Callable[..., t.Any], *args: object) -> t.Any:
         try:
@@ -187,7 +191,7 @@ class _Entry:
         merged: dict[str, object] = {}
         for layer in value if isinstance(value, list) else [value]:
             if not isinstance(layer, Mapping):
-                raise self.refuse("vars", f"it must be a dictionary: got {_kind(layer)}.")
+                raise self.refuse("vars", f"it must be a dictionary: got {kind(layer)}.")
             merged.update(layer)
         return merged
 
@@ -207,7 +211,7 @@ class _Entry:
     def _loop_control(self) -> dict[str, t.Any]:
         control = self.entry.get("loop_control") or {}
         if not isinstance(control, Mapping):
-            raise self.refuse("loop_control", f"it must be a dictionary: got {_kind(control)}.")
+            raise self.refuse("loop_control", f"it must be a dictionary: got {kind(control)}.")
         for key in control:
             if key in _keys.LOOP_CONTROL_REFUSED:
                 raise self.refuse(f"loop_control.{key}", _keys.LOOP_CONTROL_REFUSED[key])
@@ -230,7 +234,7 @@ class _Entry:
                 raise self.refuse("loop", str(exc)) from exc
             return None
         if not isinstance(items, (list, tuple)):
-            raise self.refuse("loop", f"it must give a list: got {_kind(items)}.")
+            raise self.refuse("loop", f"it must give a list: got {kind(items)}.")
         return list(items)
 
     def _is_false_without_items(self, scope: Scope) -> bool:
@@ -254,7 +258,7 @@ class _Entry:
         except JobRefused:
             raise
         except Refused as exc:
-            raise JobRefused(where, self.title, None, str(exc)) from exc
+            raise JobRefused(where, self.title, None, str(exc), self.entry) from exc
 
     def _job_in(self, scope: Scope, where: str, item: object, control: Mapping[str, t.Any] | None) -> Job:
         false = self._condition(scope)
@@ -268,6 +272,7 @@ class _Entry:
             ignore_errors=False,
             no_log=no_log,
             item=ABSENT if no_log else item,
+            source=self.entry,
             generated=generated,
         )
         if false is not None:
@@ -315,7 +320,7 @@ class _Entry:
             if rendered is ABSENT or rendered is None:
                 continue
             if not isinstance(rendered, Mapping):
-                raise self.refuse("environment", f"it must be a dictionary, or a list of them: got {_kind(rendered)}.")
+                raise self.refuse("environment", f"it must be a dictionary, or a list of them: got {kind(rendered)}.")
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
 
@@ -394,13 +399,3 @@ def seconds(value: object) -> float:
     if number > MAX_SECONDS:
         raise Refused(f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit: got {shorten(value, 40)}.")
     return number
-
-
-_KINDS = ((str, "a string"), (bool, "a boolean"), (int, "a number"), (float, "a number"), (Mapping, "a dictionary"), (list, "a list"))
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    kind = next((text for base, text in _KINDS if isinstance(value, base)), type(value).__name__)
-    return f"{kind} ({shorten(value, 40)!r})" if isinstance(value, (str, int, float)) else kind

@@ -70,6 +70,7 @@ class Outcome:
     elapsed: float = 0.0
     timed_out: bool = False
     unreachable: str | None = None
+    missing: bool = False
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -92,6 +93,7 @@ class Waiter:
         self.start = world.clock()
         self.deadline = self.start + options.timeout if options.timeout else math.inf
         self.contact = False
+        self.missing = False
 
     def run(self) -> Outcome:
         outcome = Outcome(views=self.views, errors=self.errors, warnings=self.warnings)
@@ -103,6 +105,7 @@ class Waiter:
             outcome.unreachable = str(exc)
         if outcome.unreachable is None and not self.errors:
             self._clean_up()
+        outcome.missing = self.missing
         outcome.elapsed = self.world.clock() - self.start
         return outcome
 
@@ -203,14 +206,12 @@ class Waiter:
         target = self.targets[index]
         directory = job.get("dir") or target.directory or reply.get("async_dir") or "the async directory"
         if job["error"] == "not_found":
-            why = (
-                f"{target.jid} is not in {directory} of user {reply.get('user') or '?'}. "
-                "Check that this task has the host, become, remote_user and ansible_async_dir of the one that launched it, and that its record was not removed (cleanup: true)"
-            )
+            why = f"{target.jid} is not in {directory} of user {reply.get('user') or '?'}"
+            self.missing = True
         else:
             why = f"{target.jid} in {directory}: {job.get('msg') or 'its record cannot be read'}"
         self.views[index] = {**self.views[index], "state": _states.LOST, "finished": True, "msg": f"{why}."}
-        self.errors.append(f"{target.where}: {why}.")
+        self.errors.append(f"{target.where}: {why}")
 
     def _cancel(self) -> None:
         until = self.world.clock() + 3 * GRACE

@@ -1,0 +1,85 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A picture of who ran when."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: timeline
+short_description: Draw which background job ran when
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+description:
+  - Draws one row for each job, time from left to right, in characters or as SVG.
+  - Dots before a bar are the time that a job was queued.
+positional: width
+options:
+  _input:
+    description: The jobs that M(background.jobs.async_wait) returned, or its whole result.
+    type: raw
+    required: true
+  width:
+    description: The width of the picture, in characters, or in pixels for SVG. Without it V(80) and V(800).
+    type: int
+  format:
+    description: V(text) for characters, V(svg) for an SVG document.
+    type: str
+    choices: [text, svg]
+    default: text
+"""
+
+EXAMPLES = r"""
+- name: Show who ran when
+  ansible.builtin.debug:
+    msg: "{{ (done.jobs | background.jobs.timeline).splitlines() }}"
+
+# fetch a.tar   │██████████████▌                                 │ ✔ 2.91s
+# fetch b.tar   │████████▊                                       │ ✔ 1.75s
+# fetch c.tar   │········█████████████████████████▏              │ ✔ 5.02s
+# build         │··············██████████████████████████████████│ ✘ 6.80s
+#               └0───────────────────────4.86s──────────────9.71s
+# ✔ 3 succeeded  ✘ 1 failed
+
+- name: Keep it as a picture
+  ansible.builtin.copy:
+    content: "{{ done | background.jobs.timeline(format='svg', width=1000) }}"
+    dest: timeline.svg
+    mode: "0644"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+_value:
+  description: The picture.
+  type: str
+"""
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _timeline
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+
+def timeline(jobs: object, width: int | None = None, format: str = "text") -> str:
+    draw: dict[str, t.Callable[[], str]] = {
+        "text": lambda: _timeline.text(jobs, int(width or 80)),
+        "svg": lambda: _timeline.svg(jobs, int(width or 800)),
+    }
+    if format not in draw:
+        raise AnsibleFilterError(f"timeline: format must be text or svg: got {format!r}.")
+    try:
+        return draw[format]()
+    except (Refused, TypeError, ValueError) as exc:
+        raise AnsibleFilterError(f"timeline cannot be drawn: {exc}") from exc
+
+
+class FilterModule:
+    """The filters of this collection."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"timeline": timeline}

@@ -1,0 +1,135 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import random
+import sys
+import zipfile
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _waiter
+
+# A payload in the form that ansible-core gives it: a program that carries a zip, puts it on sys.path, hands the
+# arguments over in ansible.module_utils.basic and has runpy run the module. The module runs the Python text in its
+# arguments, so that a test says what its job does.
+_HEAD = """
+def main(zip_data, params):
+    import base64, os, shutil, sys, tempfile, runpy
+    directory = tempfile.mkdtemp(prefix='background_jobs_test_')
+    try:
+        archive = os.path.join(directory, 'payload.zip')
+        with open(archive, 'wb') as stream:
+            stream.write(base64.b64decode(zip_data))
+        sys.path.insert(0, archive)
+        from ansible.module_utils import basic
+        basic._ANSIBLE_ARGS = params.encode()
+        try:
+            runpy.run_module('ansible.modules.probe', run_name='__main__', alter_sys=True)
+        except Exception as exc:
+            import json
+            print(json.dumps({'failed': True, 'msg': 'raised %r' % exc}))
+            sys.exit(1)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+if __name__ == '__main__':
+    main(params="""
+_TAIL = """, zip_data='{zip_data}')
+"""
+_BASIC = "_ANSIBLE_ARGS = None\nstate = []\n"
+_PROBE = """
+import json, os, sys
+from ansible.module_utils import basic
+result = {"changed": False}
+exec(json.loads(basic._ANSIBLE_ARGS)["run"])
+print(json.dumps(result))
+sys.exit(0)
+"""
+
+
+def _zip():
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for package in ("ansible", "ansible/module_utils", "ansible/modules"):
+            archive.writestr(package + "/__init__.py", "")
+        archive.writestr("ansible/module_utils/basic.py", _BASIC)
+        archive.writestr("ansible/modules/probe.py", _PROBE)
+    return base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def payload(**changes):
+    """Return an AnsiballZ-like payload of the probe module."""
+    tail = _TAIL.replace("{zip_data}", _zip())
+    return dict({"style": "ansiballz", "interpreter": [sys.executable], "head": _HEAD, "tail": tail, "name": "AnsiballZ_probe.py"}, **changes)
+
+
+class Batch:
+    """A batch that runs in a directory of its own, under a real supervisor."""
+
+    def __init__(self, async_dir, programs, concurrency=0, payloads=None, environment=None, **settings):
+        self.async_dir = str(async_dir)
+        self.batch_id = "b%015d" % random.randrange(10**15)
+        self.size = len(programs)
+        jobs = []
+        for index, program in enumerate(programs):
+            job = {"name": "job %d" % index, "module": "probe", "timeout": 0, "no_log": False, "ignore_errors": False, "depends_on": [], "skip": None}
+            step = {"module": "probe", "payload": "p", "params": json.dumps({"run": program}), "environment": environment or {}}
+            job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
+            job["steps"] = [] if job["skip"] else [step]
+            jobs.append(job)
+        self.plan = {
+            "protocol": 1,
+            "batch_id": self.batch_id,
+            "concurrency": concurrency,
+            "payloads": payloads or {"p": payload()},
+            "jobs": jobs,
+        }
+
+    def launch(self):
+        self.reply = _launcher.launch(_blob.pack(self.plan), self.async_dir)
+        return self
+
+    def jids(self):
+        return ["j%s.%d" % (self.batch_id[1:], index) for index in range(self.size)]
+
+    def path(self, *parts):
+        return os.path.join(self.async_dir, ".background_jobs", self.batch_id, *parts)
+
+    def serve(self, op="wait", jids=None, **settings):
+        request = {"op": op, "mode": "all", "block": 30.0, "max_bytes": 1 << 23, "grace": 10.0}
+        request["jobs"] = [{"jid": jid, "dir": None} for jid in (jids or self.jids())]
+        request.update(settings)
+        return _waiter.serve(request, self.async_dir)["jobs"]
+
+    def wait(self, **settings):
+        return self.serve(**settings)
+
+    def results(self):
+        return [json.loads(answer["result"]) for answer in self.wait()]
+
+    def results_file(self, index=0):
+        with open(os.path.join(self.async_dir, self.jids()[index]), encoding="utf-8") as stream:
+            return json.load(stream)
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """A function that launches a batch of Python programs; what still runs at the end of the test is cancelled."""
+    launched = []
+
+    def launch(programs, **settings):
+        launched.append(Batch(tmp_path / "async", programs, **settings).launch())
+        return launched[-1]
+
+    yield launch
+    for one in launched:
+        if os.path.exists(one.path("batch.json")):
+            answers = one.serve("cancel", grace=0.5)
+            assert all(answer.get("finished", True) for answer in answers)

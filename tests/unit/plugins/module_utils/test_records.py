@@ -1,0 +1,169 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils import _files, _records, _results
+
+BATCH = "b123456789012345"
+
+
+@pytest.fixture
+def writer(tmp_path):
+    return _records.BatchWriter(str(tmp_path), BATCH)
+
+
+def create(writer, size=2):
+    writer.create({"supervisor": {}, "jobs": [{"name": "job"}] * size}, [_records.jid_of(BATCH, index) for index in range(size)])
+    return _records.BatchReader(writer.async_dir, BATCH)
+
+
+@pytest.mark.parametrize(
+    ("jid", "parsed"),
+    [
+        ("j123456789012345.0", (BATCH, 0)),
+        ("j123456789012345.9999", (BATCH, 9999)),
+        ("j123456789012345.01", None),
+        ("j123456789012345", None),
+        ("j12345678901.4242", None),  # core's own
+        ("j123456789012345.1\n", None),
+        ("j123456789012345.1/..", None),
+    ],
+)
+def test_only_our_job_ids_are_taken_for_ours(jid, parsed):
+    assert _records.parse_jid(jid) == parsed
+
+
+@pytest.mark.parametrize("text", ["../../etc/passwd", "..", ".", "", "a/b", "a\nb", "a\0b", ".hidden", "-x", "j" * 200, "é"])
+def test_nothing_that_could_leave_the_directory_is_a_job_id(text):
+    assert not _records.is_jid(text)
+
+
+@pytest.mark.parametrize("text", ["j123456789012345.0", "j849213719.10312", "360874038559.4169"])
+def test_ids_of_core_and_ours_are_job_ids(text):
+    assert _records.is_jid(text)
+
+
+def test_a_new_batch_reads_as_queued(writer):
+    reader = create(writer)
+    assert [job["state"] for job in reader.jobs] == ["queued", "queued"]
+    assert reader.refresh() == []
+    assert json.loads(reader.result_text(0)) == {"started": True, "finished": False, "ansible_job_id": "j123456789012345.0"}
+
+
+def test_a_reader_follows_the_journal_and_waits_for_the_end_of_a_line(writer):
+    reader = create(writer)
+    writer.note(job=0, state="running", at=1.0, attempt=1, pid=7, start=8)
+    assert reader.refresh() == []
+    assert reader.jobs[0]["state"] == "queued"
+    writer.flush()
+    reader.refresh()
+    assert (reader.jobs[0]["state"], reader.jobs[0]["started_at"], reader.jobs[0]["attempts"]) == ("running", 1.0, 1)
+    line = json.dumps({"job": 0, "state": "timed_out", "at": 2.0, "msg": "late"})
+    with open(os.path.join(writer.path, "journal"), "a", encoding="ascii") as journal:
+        journal.write(line[:10])
+        journal.flush()
+        assert reader.refresh() == []
+        journal.write(line[10:] + "\n")
+    assert reader.refresh() == [0]
+    assert reader.jobs[0]["state"] == "timed_out"
+    assert reader.jobs[0]["msg"] == "late"
+
+
+def test_a_failed_creation_leaves_nothing_behind(writer):
+    taken = os.path.join(writer.async_dir, _records.jid_of(BATCH, 1))
+    with open(taken, "w", encoding="ascii") as stream:
+        stream.write("somebody's")
+    with pytest.raises(FileExistsError):
+        create(writer)
+    assert sorted(os.listdir(writer.async_dir)) == [".background_jobs", os.path.basename(taken)]
+    assert os.listdir(os.path.join(writer.async_dir, ".background_jobs")) == []
+    with open(taken, encoding="ascii") as stream:
+        assert stream.read() == "somebody's"
+
+
+class FullDisk:
+    """Stands for os.write, or whatever writes, on a disk that has room for `room` more calls."""
+
+    def __init__(self, original, room=0):
+        self.original, self.room = original, room
+
+    def __call__(self, *args):
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= 1
+        return self.original(*args)
+
+
+def test_what_a_full_disk_refuses_is_kept_until_there_is_room(writer, monkeypatch):
+    reader = create(writer)
+    writer.note(job=0, state="running", at=1.0, attempt=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, "write_all", FullDisk(_files.write_all))
+        assert writer.flush() is False
+    assert reader.refresh() == []
+    writer.note(job=0, state="succeeded", at=2.0)
+    assert writer.flush() is True
+    assert reader.refresh() == [0]
+    assert reader.jobs[0]["started_at"] == 1.0
+
+
+def test_a_full_disk_drops_the_result_but_not_the_fact_that_the_job_ended(writer, monkeypatch):
+    reader = create(writer)
+    outcome = _results.of({"failed": True, "stdout": "x" * 10000})
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, "write_all", FullDisk(_files.write_all))
+        assert writer.write_result(0, outcome) is False
+    kept = json.loads(reader.result_text(0))
+    assert kept["failed"] is True
+    assert "disk is full" in kept["msg"]
+
+
+def test_other_errors_of_the_disk_are_not_taken_for_a_full_one(writer, monkeypatch):
+    create(writer)
+
+    def broken(*args):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(_files, "write_all", broken)
+    with pytest.raises(OSError, match="broken"):
+        writer.write_result(0, _results.of({}))
+
+
+def test_jobs_of_a_supervisor_that_is_gone_are_lost_unless_their_result_tells_more(writer):
+    reader = create(writer, 3)
+    writer.note(job=0, state="succeeded", at=1.0)
+    writer.flush()
+    writer.write_result(1, _results.of({"rc": 3}))
+    reader.refresh()
+    reader.declare_lost("the host restarted")
+    assert [job["state"] for job in reader.jobs] == ["succeeded", "failed", "lost"]
+    assert "the host restarted" in reader.jobs[2]["msg"]
+
+
+def test_a_batch_is_removed_with_the_record_of_its_last_job(writer):
+    reader = create(writer)
+    assert reader.forget(0) is True
+    assert reader.forget(0) is False
+    assert reader.remove_if_empty() is False
+    assert reader.forget(1) is True
+    assert reader.remove_if_empty() is True
+    assert not os.path.exists(writer.path)
+
+
+def test_nobody_is_asked_where_no_supervisor_listens(writer):
+    reader = create(writer)
+    assert reader.ask({"cancel": [0], "grace": 1}) is False
+    control = writer.open_control()
+    try:
+        assert reader.ask({"cancel": [0], "grace": 1}) is True
+        assert os.read(control, 100) == b'{"cancel":[0],"grace":1}\n'
+    finally:
+        os.close(control)

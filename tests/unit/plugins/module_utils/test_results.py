@@ -1,0 +1,79 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils import _results
+
+
+@pytest.mark.parametrize(
+    ("result", "failed"),
+    [
+        ({}, False),
+        ({"failed": False, "rc": 1}, False),
+        ({"failed": True}, True),
+        ({"failed": "true"}, True),
+        ({"failed": "no"}, False),
+        ({"rc": 0}, False),
+        ({"rc": "0"}, False),
+        ({"rc": 3}, True),
+        ({"rc": None}, False),
+    ],
+)
+def test_failure_is_told_by_failed_and_where_it_is_missing_by_rc(result, failed):
+    assert _results.has_failed(result) is failed
+
+
+@pytest.mark.parametrize(
+    "stdout",
+    [
+        b'{"changed": true, "rc": 0}',
+        b'\n{"changed": true, "rc": 0}\n',
+        b'BECOME-SUCCESS\nsome banner\n{"changed": true, "rc": 0}\nbye\n',
+        b'junk\n{\n  "changed": true,\n  "rc": 0\n}\n',
+    ],
+)
+def test_a_result_is_found_among_other_lines(stdout):
+    outcome = _results.understand(stdout, b"", 0)
+    assert outcome.result == {"changed": True, "rc": 0}
+    assert json.loads(outcome.text) == outcome.result
+    assert (outcome.failed, outcome.changed) == (False, True)
+
+
+def test_the_text_of_a_clean_result_is_kept_to_the_letter():
+    text = '{"b": 1.10, "a": "\\u00e9", "z": {"__ansible_type": "x"}}'
+    assert _results.understand(text.encode(), b"", 0).text == text
+
+
+@pytest.mark.parametrize("stdout", [b"", b"no json", b"[1, 2]", b"{broken", b"\xff\xfe{", b'"text"'])
+def test_output_without_a_result_is_a_failure_that_keeps_what_was_printed(stdout):
+    outcome = _results.understand(stdout, b"oops", 1)
+    assert outcome.failed
+    assert outcome.result["module_stdout"] == stdout.decode("utf-8", "replace")
+    assert outcome.result["module_stderr"] == "oops"
+    assert outcome.result["rc"] == 1
+    assert "exited with status 1" in outcome.result["msg"]
+
+
+def test_a_killed_module_says_so_with_the_likely_reason():
+    outcome = _results.understand(b"", b"", -9)
+    assert "signal 9 (SIGKILL)" in outcome.result["msg"]
+    assert "memory" in outcome.result["msg"]
+    assert "memory" not in _results.understand(b"", b"", -15).result["msg"]
+
+
+def test_bytes_that_are_not_utf8_survive():
+    outcome = _results.understand(b'{"stdout": "\xff"}', b"", 0)
+    assert outcome.text.encode("utf-8", "surrogateescape") == b'{"stdout": "\xff"}'
+
+
+def test_a_censored_outcome_keeps_only_how_it_ended():
+    outcome = _results.censor(_results.of({"failed": True, "rc": 4, "stdout": "s3cret", "msg": "s3cret", "changed": True}))
+    assert "s3cret" not in outcome.text
+    assert outcome.result == {"censored": _results.CENSORED, "failed": True, "changed": True, "rc": 4}
+    assert outcome.failed

@@ -30,14 +30,13 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleAuthenticationFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._event_utils import format_event_brief_message
 from ansible.module_utils._internal._messages import ErrorSummary
-from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _actions
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built, Payload, split
+from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Step
 
 if t.TYPE_CHECKING:
@@ -246,18 +245,6 @@ class Core:
         name = self.action._connection._shell.get_remote_filename(path)
         return Built(style=bits.module_style, shebang=shebang, data=data, name=f"AnsiballZ_{name}", profile=bits.serialization_profile)
 
-    def payload(self, built: Built, arguments: Arguments) -> tuple[Payload, str]:
-        """Return the part of a built module that all its jobs share, and the text that is this job's own."""
-        return split(built, self.encode(built.style, built.profile, arguments), arguments)
-
-    def encode(self, style: str, profile: str, arguments: Arguments) -> str:
-        encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
-        value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
-        try:
-            return json.dumps(value, cls=encoder)
-        except TypeError as exc:
-            raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
-
 
 _LOOP_VARIABLES = frozenset(("ansible_loop_var", "ansible_index_var", "ansible_loop"))
 
@@ -378,20 +365,11 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
         raise Refused("Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play.")
 
 
-def decode_result(text: str) -> Arguments:
-    """Return what a module printed, as core would have registered it."""
-    result = json.loads(text, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
-    if not isinstance(result, dict):
-        return {"failed": True, "changed": False, "msg": "the module did not return a dictionary", "data": result}
-    for key in ("stdout", "stderr"):
-        if key in result and f"{key}_lines" not in result:
-            result[f"{key}_lines"] = (result[key] or "").splitlines() if isinstance(result[key] or "", str) else []
-    if result.get("failed") and "msg" not in result and isinstance(result.get("exception"), ErrorSummary):
-        # What core says of a plain task whose module ended in an exception.
-        result["msg"] = f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
-    result.setdefault("changed", False)
-    result.setdefault("failed", result.get("rc", 0) not in (0, "0", None))
-    return result
+def exception_in(result: Arguments) -> str | None:
+    """Return what core says of a plain task whose module ended in an exception; None where it did not."""
+    if not result.get("failed") or not isinstance(result.get("exception"), ErrorSummary):
+        return None
+    return f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
 
 
 def may_recover(exc: AnsibleConnectionFailure) -> bool:

@@ -77,14 +77,8 @@ def _send(core: Core, plan: Result, module: str) -> Result:
             f"The connection broke while {len(plan['jobs'])} jobs were being launched. They may be running: wait for {first} and those after it to see."
         ) from exc
     if reply.get("failed") or reply.get("unreachable") or "async_dir" not in reply:
-        raise LaunchFailed(failure(reply, "the host gave no answer to the launch"))
+        raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))
     return reply
-
-
-def failure(reply: Result, otherwise: str) -> Result:
-    """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
-    result = {**reply, "failed": True, "changed": False}
-    return result if "exception" in reply else {"msg": otherwise, **result}
 
 
 def _listed(job: Job, jid: str, async_dir: str) -> Result:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.background.jobs.plugins.plugin_utils import _payloads
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Job, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._wire import encode
 
 PROTOCOL = 1
 _DIGITS = 15
@@ -33,8 +34,6 @@ class Maker(t.Protocol):
     def overrides(self, step: Step) -> str: ...
 
     def build(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> _payloads.Built: ...
-
-    def encode(self, style: str, profile: str, arguments: dict[str, t.Any]) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +104,10 @@ class Planner:
         group = (asked.module, self._maker.overrides(step))
         known = self._known.get(group)
         if known is not None and known.key is not None:
-            encoded = self._maker.encode(known.style, known.profile, arguments)
+            encoded = encode(known.style, known.profile, arguments)
             return known.key, encoded if known.style == "new" else _payloads.args_file(known.style, encoded, arguments)
         built = self._maker.build(asked, arguments, step)
-        payload, params = _payloads.split(built, self._maker.encode(built.style, built.profile, arguments), arguments)
+        payload, params = _payloads.split(built, encode(built.style, built.profile, arguments), arguments)
         key = _payloads.key_of(payload)
         self._payloads[key] = payload
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)

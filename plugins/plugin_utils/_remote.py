@@ -18,6 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils import _blob
 from ansible_collections.background.jobs.plugins.plugin_utils import _core, _options, _report
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target, View
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed, WaitOptions, Waiter, World
+from ansible_collections.background.jobs.plugins.plugin_utils._wire import decode_result
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -36,7 +37,7 @@ def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target],
         outcome = Waiter(targets, options, world, host).run()
     except WaitFailed as exc:
         return exc.result
-    return _report.build(outcome, _core.decode_result, options.on_timeout, options.timeout)
+    return _report.build(outcome, decode_result, options.on_timeout, options.timeout)
 
 
 class _Remote:
@@ -55,8 +56,7 @@ class _Remote:
                 raise
             raise ConnectionLost(str(exc)) from exc
         if result.get("failed") or "reply" not in result:
-            result.setdefault("msg", "the host gave no answer")
-            raise WaitFailed({**result, "failed": True, "changed": False})
+            raise WaitFailed(failure(result, "the host gave no answer"))
         return t.cast("dict[str, t.Any]", _blob.unpack(str(result["reply"])))
 
     def reset(self) -> None:
@@ -72,3 +72,9 @@ class _Remote:
         display.display(line)
         if self._events:
             _core.send_poll_event(self._action, self._task_vars, views)
+
+
+def failure(reply: Result, otherwise: str) -> Result:
+    """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
+    result = {**reply, "failed": True, "changed": False}
+    return result if "exception" in reply else {"msg": otherwise, **result}

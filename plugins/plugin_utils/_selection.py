@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.module_utils import _states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._names import label
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT
 
 _JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z", re.ASCII)
@@ -38,13 +39,13 @@ class Target:
 def select(value: object) -> list[Target]:
     """Return the jobs that `value` stands for, in its order, each once."""
     targets: list[Target] = []
-    seen: set[tuple[str | None, str]] = set()
+    seen: dict[str, Target] = {}
     for target in _walk(value, "jobs"):
         if target.jid is not None:
-            key = (target.directory, target.jid)
-            if key in seen:
+            first = seen.setdefault(target.jid, target)
+            if first is not target:
+                first.directory = first.directory or target.directory
                 continue
-            seen.add(key)
         targets.append(target)
     return targets
 
@@ -143,5 +144,5 @@ def _item(value: Mapping[str, t.Any]) -> object:
 def _name(value: Mapping[str, t.Any]) -> str | None:
     if isinstance(value.get("name"), str) and "state" in value:
         return str(value["name"])
-    label = value.get("_ansible_item_label", _item(value))
-    return None if label is ABSENT else shorten(label, 60)
+    item = _item(value)
+    return None if item is ABSENT else label(item, str(value.get("ansible_loop_var", "item")))

@@ -138,6 +138,8 @@ class _Entry:
 
     def __init__(self, where: str, entry: object, language: Language, defaults: Defaults) -> None:
         self.where = where
+        # The entry, or the item of its loop, that errors are about.
+        self.at = where
         self.language = language
         self.defaults = defaults
         if not isinstance(entry, Mapping):
@@ -149,7 +151,7 @@ class _Entry:
         self.variables = self._variables()
 
     def refuse(self, key: str | None, text: str) -> JobRefused:
-        return JobRefused(self.where, self.title, key, text, self.entry)
+        return JobRefused(self.at, self.title, key, text, self.entry)
 
     def _guarded(self, key: str | None, function: t.Callable[..., t.Any], *args: object) -> t.Any:
         try:
@@ -252,15 +254,8 @@ class _Entry:
         return None
 
     def _job(self, where: str, loop: Mapping[str, object], item: object, control: Mapping[str, t.Any] | None) -> Job:
+        self.at = where
         scope = self.language.scope(self.variables, loop)
-        try:
-            return self._job_in(scope, where, item, control)
-        except JobRefused:
-            raise
-        except Refused as exc:
-            raise JobRefused(where, self.title, None, str(exc), self.entry) from exc
-
-    def _job_in(self, scope: Scope, where: str, item: object, control: Mapping[str, t.Any] | None) -> Job:
         false = self._condition(scope)
         no_log = self.defaults.no_log or self._flag("no_log", scope, False)
         name, generated = self._name(scope, item, control, no_log, lenient=false is not None)

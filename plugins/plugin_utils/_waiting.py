@@ -143,7 +143,7 @@ class Waiter:
         return [view["state"] for view in self.views]
 
     def _tell(self, changed: bool) -> None:
-        if self._pending():
+        if self._pending() and not self._satisfied():
             line = self.progress.line(self.views, self.world.clock(), changed)
             if line is not None:
                 self.world.say(line, self.views)
@@ -198,7 +198,7 @@ class Waiter:
         view["name"] = job.get("name") or target.name or target.jid
         if "item" not in job and target.item is not ABSENT and not job.get("no_log"):
             view["item"] = target.item
-        if job.get("started_at") and not job.get("finished"):
+        if job.get("started_at") is not None and not job.get("finished"):
             view["running_for"] = max(0.0, reply["now"] - job["started_at"])
         self.views[index] = view
 

@@ -1,0 +1,59 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _wire
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
+
+
+@pytest.mark.parametrize("name", sorted(_actions.REFUSED))
+@pytest.mark.parametrize("prefix", ["", "ansible.builtin.", "ansible.legacy."])
+def test_actions_that_cannot_be_jobs_are_refused_by_name(prefix: str, name: str) -> None:
+    with pytest.raises(Refused, match=f"{name} cannot run in the background: .*[.]$"):
+        _actions.refuse(prefix + name)
+
+
+@pytest.mark.parametrize("name", ["command", "ansible.builtin.package", "community.general.copy", "my.own.template"])
+def test_others_are_not(name: str) -> None:
+    _actions.refuse(name)
+
+
+def test_jobs_of_jobs_are_refused() -> None:
+    with pytest.raises(Refused, match="jobs cannot launch"):
+        _actions.refuse("background.jobs.async_run")
+
+
+@pytest.mark.parametrize(("module", "looks"), [("ansible.legacy.setup", True), ("a.b.x_info", True), ("ansible.legacy.command", False), ("copy", False)])
+def test_only_looking(module: str, looks: bool) -> None:
+    assert _actions.only_looks(module) is looks
+
+
+def test_results_are_as_core_registers_them() -> None:
+    assert _wire.decode_result(json.dumps({"rc": 1, "stdout": "a\nb", "stderr": None})) == {
+        "rc": 1,
+        "stdout": "a\nb",
+        "stdout_lines": ["a", "b"],
+        "stderr": None,
+        "stderr_lines": [],
+        "changed": False,
+        "failed": True,
+    }
+    assert _wire.decode_result("[1]")["failed"] is True
+    assert _wire.decode_result('{"stdout": "x", "stdout_lines": ["own"], "failed": false, "rc": 4}')["failed"] is False
+
+
+def test_arguments_that_are_no_json_are_refused() -> None:
+    with pytest.raises(Refused, match="cannot be sent"):
+        _wire.encode("new", "legacy", {"x": object()})
+
+
+def test_errors_name_the_job_in_one_line() -> None:
+    assert str(JobRefused("tasks[1]", "two\nlines", "loop", "no.")) == "tasks[1] ('two lines'), key 'loop': no. Nothing was started."
+    assert shorten("a " * 50, 10) == "a a a a a…"
+    assert [kind(value) for value in (None, True, 1, "x", {}, [], object)] == ["nothing", "a boolean ('True')", "a number ('1')", "a string ('x')", "a dictionary", "a list", "type"]

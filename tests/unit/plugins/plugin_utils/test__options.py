@@ -1,0 +1,69 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.modules.async_batch import ARGUMENT_SPEC as BATCH
+from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC as WAIT
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+
+def test_defaults() -> None:
+    options = _options.read({"tasks": []}, BATCH)
+    assert {key: options[key] for key in ("concurrency", "timeout", "wait", "cleanup", "on_timeout")} == {
+        "concurrency": 0,
+        "timeout": 0.0,
+        "wait": False,
+        "cleanup": None,
+        "on_timeout": "fail",
+    }
+
+
+def test_tasks_are_left_as_they_are() -> None:
+    text = "{{ some_tasks }}"
+    assert _options.read({"tasks": text}, BATCH)["tasks"] is text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"concurrency": -1}, ["'concurrency'", "whole number", "-1"]),
+        ({"concurrency": "three"}, ["'concurrency'", "'three'"]),
+        ({"concurrency": 1.5}, ["'concurrency'", "1.5"]),
+        ({"concurrency": True}, ["'concurrency'"]),
+        ({"timeout": -1}, ["'timeout'", "or more"]),
+        ({"timeout": float("nan")}, ["'timeout'"]),
+        ({"wait_timeout": 1e99}, ["'wait_timeout'", "ten years"]),
+        ({"poll": "often"}, ["'poll'", "'often'"]),
+        ({"mode": "some"}, ["mode", "all, any"]),
+        ({"wait": "perhaps"}, ["wait"]),
+        ({"frob": 1}, ["'frob'", "Options are: ", "concurrency"]),
+        ({"_plan": "x"}, ["'_plan'"]),
+    ],
+)
+def test_wrong_options(options: dict[str, t.Any], words: list[str]) -> None:
+    with pytest.raises(Refused) as caught:
+        _options.read({"tasks": [], **options}, BATCH)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_tasks_are_required() -> None:
+    with pytest.raises(Refused, match="tasks"):
+        _options.read({}, BATCH)
+
+
+@pytest.mark.parametrize(("cleanup", "expected"), [(None, "succeeded"), (True, "ended"), (False, "none")])
+def test_a_launch_that_waits_removes_what_succeeded_unless_told_otherwise(cleanup: bool | None, expected: str) -> None:
+    given = {} if cleanup is None else {"cleanup": cleanup}
+    options = _options.of_waiter(_options.read({"tasks": [], "wait_timeout": "5", **given}, BATCH), "wait_timeout")
+    assert (options.cleanup, options.timeout) == (expected, 5.0)
+
+
+def test_a_wait_removes_nothing_unless_told() -> None:
+    assert _options.of_waiter(_options.read({"jobs": []}, WAIT)).cleanup == "none"

@@ -1,0 +1,148 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _payloads, _plan
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Job, Step
+
+WRAPPER = "#!/usr/bin/python3 -B\nwrapper code\nif __name__:\n    _ansiballz_main(\ndate_time=1,\nparams={params!r},\nzip_data='abc',\n)\n"
+
+
+def built(style: str = "new", data: str = WRAPPER, shebang: str = "#!/usr/bin/env python3 -B") -> Built:
+    return Built(style=style, shebang=shebang, data=data.encode(), name="AnsiballZ_x.py", profile="legacy")
+
+
+def test_a_wrapper_is_cut_at_its_arguments() -> None:
+    encoded = json.dumps({"ANSIBLE_MODULE_ARGS": {"a": "it's \\ 'x' \n é"}})
+    payload, params = _payloads.split(built(data=WRAPPER.format(params=encoded)), encoded, {})
+    assert (payload["style"], payload["interpreter"], params) == ("ansiballz", ["/usr/bin/env", "python3", "-B"], encoded)
+    assert payload["head"] + repr(params) + payload["tail"] == WRAPPER.format(params=encoded)
+
+
+@pytest.mark.parametrize("data", ["no wrapper at all", WRAPPER.format(params="other"), WRAPPER.format(params="{}") + "\nparams='{}',\n"])
+def test_what_is_not_recognised_is_sent_as_it_is(data: str) -> None:
+    payload, params = _payloads.split(built(data=data), "{}", {})
+    assert (payload["style"], params) == ("text", data)
+    assert "head" not in payload
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [("old", "word='it is' n=1 "), ("non_native_want_json", '{"word": "it is"}'), ("binary", '{"word": "it is"}')],
+)
+def test_other_styles_read_their_arguments_from_a_file(style: str, expected: str) -> None:
+    payload, params = _payloads.split(built(style, data="#!/bin/sh\n", shebang="" if style == "binary" else "#!/bin/sh"), '{"word": "it is"}', {"word": "it is", "n": 1})
+    assert (payload["style"], base64.b64decode(payload["data"]), params) == ("args_file", b"#!/bin/sh\n", expected)
+    assert payload["interpreter"] == ([] if style == "binary" else ["/bin/sh"])
+
+
+def test_keys_tell_payloads_apart() -> None:
+    one, two = ({"style": "text", "interpreter": [], "name": name} for name in "ab")
+    assert _payloads.key_of(one) == _payloads.key_of(dict(one)) != _payloads.key_of(two)
+
+
+class FakeAsked:
+    def __init__(self, module: str, arguments: dict[str, t.Any], skip: str | None = None) -> None:
+        self.module = module
+        self.arguments = arguments
+        self.skip = skip
+
+
+class FakeMaker:
+    """A step's call is the name of its module; its scope holds the arguments."""
+
+    def __init__(self, style: str = "new", data: str = WRAPPER) -> None:
+        self.style = style
+        self.data = data
+        self.builds: list[str] = []
+
+    def ask(self, step: Step) -> FakeAsked:
+        if step.call == "bad":
+            raise Refused("it is bad.")
+        return FakeAsked(step.call, {"x": step.scope.get("x")}, skip="no check mode" if step.call == "skipping" else None)
+
+    def complete(self, asked: FakeAsked, step: Step) -> dict[str, t.Any]:
+        return {**asked.arguments, "_ansible_check_mode": step.check_mode}
+
+    def overrides(self, step: Step) -> str:
+        return str(step.scope.get("ansible_python_interpreter", ""))
+
+    def build(self, asked: FakeAsked, arguments: dict[str, t.Any], step: Step) -> Built:
+        self.builds.append(asked.module)
+        encoded = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        return built(self.style, self.data.format(params=encoded) + asked.module, f"#!{self.overrides(step) or '/usr/bin/python3'}")
+
+
+def job(name: str, call: str = "command", item: object = ABSENT, skip: str | None = None, **scope: t.Any) -> Job:
+    step = Step(call=call, scope=scope, environment={"A": "b"}, check_mode=False, diff=False, no_log=False)
+    return Job(name=name, where=f"tasks[{name}]", fqcn=f"ansible.builtin.{call}", timeout=5.0, ignore_errors=True, no_log=False, item=item, skip=skip, steps=[step])
+
+
+def plan(jobs: list[Job], maker: FakeMaker | None = None) -> dict[str, t.Any]:
+    return _plan.Planner(maker or FakeMaker()).plan(jobs, "b000000000000042", 3)
+
+
+def test_the_plan_is_what_the_host_expects() -> None:
+    made = plan([job("a", x=1, item={"k": 1})])
+    (record,) = made["jobs"]
+    (step,) = record.pop("steps")
+    assert {key: value for key, value in made.items() if key not in ("jobs", "payloads")} == {"protocol": 1, "batch_id": "b000000000000042", "concurrency": 3}
+    assert record == {
+        "name": "a",
+        "module": "ansible.builtin.command",
+        "item": {"k": 1},
+        "timeout": 5.0,
+        "no_log": False,
+        "ignore_errors": True,
+        "depends_on": [],
+        "skip": None,
+    }
+    assert (step["module"], step["environment"]) == ("command", {"A": "b"})
+    assert json.loads(step["params"]) == {"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_check_mode": False}}
+    assert set(made["payloads"]) == {step["payload"]}
+    assert json.loads(json.dumps(made)) == made | {"jobs": [record]}
+
+
+def test_jobs_of_a_module_share_a_payload() -> None:
+    maker = FakeMaker()
+    made = plan([job("a", x=1), job("b", x=2), job("c", "file"), job("d", ansible_python_interpreter="/opt/python")], maker)
+    keys = [record["steps"][0]["payload"] for record in made["jobs"]]
+    assert keys[0] == keys[1] and len(set(keys)) == 3 == len(made["payloads"])
+    assert maker.builds == ["command", "file", "command"]
+    assert [json.loads(record["steps"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]] == [1, 2, None, None]
+
+
+def test_what_is_not_recognised_is_built_for_each_job() -> None:
+    maker = FakeMaker(data="#!x {params} ")
+    made = plan([job("a", x=1), job("b", x=2)], maker)
+    assert maker.builds == ["command", "command"]
+    assert len(made["payloads"]) == 1
+    assert len({record["steps"][0]["params"] for record in made["jobs"]}) == 2
+
+
+def test_skipped_jobs_have_no_steps() -> None:
+    jobs = [job("a", skip="its condition was false: x"), job("b", "skipping")]
+    made = plan(jobs)
+    assert [(record["skip"], record["steps"]) for record in made["jobs"]] == [("its condition was false: x", []), ("no check mode", [])]
+    assert jobs[1].skip == "no check mode"
+
+
+def test_a_refusal_names_the_job() -> None:
+    with pytest.raises(JobRefused, match=r"tasks\[b\] \('b'\): it is bad. Nothing was started."):
+        plan([job("a"), job("b", "bad")])
+
+
+def test_ids() -> None:
+    batch_id = _plan.new_batch_id()
+    assert len(batch_id) == 16 and batch_id[0] == "b" and batch_id[1:].isdigit()
+    assert _plan.jid("b000000000000042", 7) == "j000000000000042.7"

@@ -31,7 +31,7 @@ _MISSING = (
 )
 _VERBS = ((_states.FAILED, "failed"), (_states.TIMED_OUT, "timed out"), (_states.CANCELLED, "cancelled"), (_states.LOST, "lost"))
 # Messages of modules that say nothing beside the return code.
-_EMPTY_MESSAGES = ("non-zero return code", "MODULE FAILURE")
+_EMPTY_MESSAGES = ("non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
 
 def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:

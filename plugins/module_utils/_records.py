@@ -30,7 +30,7 @@ from ansible_collections.background.jobs.plugins.module_utils import _files, _re
 
 PROTOCOL = 1
 FOLDER = ".background_jobs"
-RESULT_LIMIT = 128 * 1024 * 1024  # bytes of a result that are read
+RESULT_LIMIT = 2 * _results.LIMIT  # a result takes more room where it is written again
 _RECORD_LIMIT = 256 * 1024 * 1024
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BATCH_ID = re.compile(r"b([0-9]{15})\Z")

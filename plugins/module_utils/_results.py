@@ -15,6 +15,9 @@ from collections import namedtuple
 # text: the JSON text of the result; result: the same as a dict
 Outcome = namedtuple("Outcome", "text result failed changed")
 
+LIMIT = 128 * 1024 * 1024  # bytes of a result
+_SHOWN = 1024 * 1024  # bytes of an output that is no result
+
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
 
@@ -69,33 +72,47 @@ def describe_status(status):
 
 def understand(stdout, stderr, status):
     """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`."""
+    if len(stdout) > LIMIT:
+        return _not_understood(stdout, stderr, status, "The module printed more than the %d bytes that are kept of a result." % LIMIT)
     text = stdout.decode("utf-8", "surrogateescape").strip()
     result = _parse(text)
     if not isinstance(result, dict):
         text = _inner_object(text)
         result = _parse(text) if text is not None else None
     if not isinstance(result, dict):
-        return _not_understood(stdout, stderr, status)
+        return _not_understood(stdout, stderr, status, _why_no_result(status))
     return Outcome(text, result, has_failed(result), has_changed(result))
 
 
-def _not_understood(stdout, stderr, status):
-    if status < 0:
-        message = "The module %s before it returned a result." % describe_status(status)
-        if status == -signal.SIGKILL:
-            message += " The kernel does that when memory runs out."
-    else:
-        message = "The module returned no result that could be read; it %s. See module_stdout and module_stderr." % describe_status(status)
+def _why_no_result(status):
+    if status >= 0:
+        return "The module returned no result that could be read; it %s. See module_stdout and module_stderr." % describe_status(status)
+    message = "The module %s before it returned a result." % describe_status(status)
+    if status == -signal.SIGKILL:
+        message += " The kernel does that when memory runs out."
+    return message
+
+
+def _not_understood(stdout, stderr, status, message):
     return of(
         {
             "failed": True,
             "changed": False,
             "msg": message,
-            "module_stdout": stdout.decode("utf-8", "replace"),
-            "module_stderr": stderr.decode("utf-8", "replace"),
+            "module_stdout": _shown(stdout),
+            "module_stderr": _shown(stderr),
             "rc": status,
         }
     )
+
+
+def _shown(output):
+    """Return output as text, of a long one its first and its last part."""
+    if len(output) <= _SHOWN:
+        return output.decode("utf-8", "replace")
+    half = _SHOWN // 2
+    middle = "\n... %d bytes left out ...\n" % (len(output) - 2 * half)
+    return output[:half].decode("utf-8", "replace") + middle + output[-half:].decode("utf-8", "replace")
 
 
 def of(result):

@@ -82,7 +82,7 @@ class _Run:
         for path in (self.stdout, self.stderr):
             try:
                 with open(path, "rb") as stream:
-                    found.append(stream.read(_records.RESULT_LIMIT))
+                    found.append(stream.read(_results.LIMIT + 1))
                 os.unlink(path)
             except FileNotFoundError:
                 found.append(b"")

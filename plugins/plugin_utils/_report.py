@@ -123,7 +123,7 @@ def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: di
 
 
 def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
-    sentences = []
+    sentences: list[str] = []
     for state, verb in _VERBS:
         named = [f"{shorten(job['name'], 60)} ({shorten(str(job['msg']).rstrip('.'), _DETAIL_WIDTH)})" for job in bad if job["state"] == state]
         if named:

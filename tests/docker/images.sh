@@ -20,6 +20,7 @@ packages=python3,python3-apt,sudo,openssh-server,systemd,systemd-sysv,dbus,iprou
 mirror() {
   # Where this machine itself gets its packages: a mirror that answers, whatever the machine is allowed to reach.
   local uri
+  # shellcheck disable=SC2016  # apt's variable, not the shell's
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
     grep -v -e security -e backports | head -n 1 || true)
   echo "${uri:-http://deb.debian.org/debian}"

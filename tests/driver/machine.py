@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def _candidates(version: str) -> Iterator[Path]:
 def _answers(python: Path, version: str) -> bool:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        reply = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=20)
+        reply = subprocess.run([python, "-c", code], check=False, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return reply.returncode == 0 and reply.stdout.strip() == version
@@ -97,29 +97,52 @@ def base_environment() -> dict[str, str]:
     return env
 
 
-@functools.cache
 def _interpreter_links() -> Path:
     folder = CACHE / "pythons"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for version, python in pythons().items():
-        (folder / f"python{version}").symlink_to(python)
+    with lock("interpreters"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for version, python in pythons().items():
+            link(folder / f"python{version}", python)
     return folder
+
+
+def link(path: Path, target: Path) -> None:
+    if not path.is_symlink() or path.readlink() != target:
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+
+def link_collection(folder: Path) -> Path:
+    """Let `folder` hold the checkout as the collection background.jobs."""
+    collection = folder / "ansible_collections" / "background" / "jobs"
+    link(collection, ROOT)
+    return collection
 
 
 def tracked_files() -> list[str]:
     """What belongs to the tree: tracked, or new and not ignored. Without git (an unpacked archive): every file."""
+    try:
+        return _listed_by_git()
+    except (OSError, subprocess.CalledProcessError):
+        generated = {".cache", ".git", "__pycache__", "build"}
+        paths = [
+            path
+            for path in ROOT.rglob("*")
+            if path.is_file() and not generated.intersection(path.relative_to(ROOT).parts)
+        ]
+        return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def _listed_by_git() -> list[str]:
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        check=True,
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    if listed.returncode == 0:
-        names = {name for name in listed.stdout.split("\0") if name}
-    else:
-        names = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if ".cache" not in path.parts}
-    return sorted(name for name in names if (ROOT / name).is_file())
+    return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,8 @@ class Environment:
 
     @property
     def path(self) -> Path:
-        key = f"{pythons()[self.python]}\n{self.specs()}"
+        # The checkout's path too: an environment that was moved no longer works.
+        key = f"{ROOT}\n{pythons()[self.python]}\n{self.specs()}"
         return CACHE / "venvs" / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
     @property
@@ -161,11 +185,7 @@ class Environment:
         with lock(self.name):
             if not (self.path / "complete").exists():
                 self._make()
-            link = self.purelib / "ansible_collections" / "background" / "jobs"
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink() or link.resolve() != ROOT:
-                link.unlink(missing_ok=True)
-                link.symlink_to(ROOT)
+            link_collection(self.purelib)
         return self
 
     def _make(self) -> None:
@@ -192,9 +212,9 @@ def tool_environment(name: str) -> Environment:
     return core_environment(newest_core(), name, name)
 
 
-def run_quietly(command: list[str | Path], **kwargs: object) -> None:
+def run_quietly(command: Sequence[str | Path], cwd: Path = ROOT) -> None:
     """Run what says nothing when it works; its output is the error when it doesn't."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)  # type: ignore[call-overload]
+    done = subprocess.run(command, check=False, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stdout}")
 
@@ -203,7 +223,7 @@ def bootstrap() -> Path:
     """An environment with pip and uv, out of nothing but this Python."""
     with lock("bootstrap"):
         wanted = REQUIREMENTS / "bootstrap.txt"
-        key = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:10]
+        key = hashlib.sha256(f"{ROOT}\n{sys.version}\n{wanted.read_text()}".encode()).hexdigest()[:10]
         path = CACHE / "venvs" / f"bootstrap-{key}"
         if not (path / "complete").exists():
             shutil.rmtree(path, ignore_errors=True)
@@ -215,7 +235,7 @@ def bootstrap() -> Path:
 
 
 def _make_with_pip(path: Path) -> None:
-    if subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0:
+    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, capture_output=True).returncode == 0:
         run_quietly([sys.executable, "-m", "venv", path])
     elif shutil.which("uv"):
         run_quietly(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, path])
@@ -235,7 +255,16 @@ def download(spec: str, folder: Path) -> Path:
     """The wheel of `spec` from the package index, for any Python, kept in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     name, version = spec.split("==")
-    pip = [bootstrap() / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    pip: list[str | Path] = [
+        bootstrap() / "bin" / "python",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     if not list(folder.glob(f"{name}-{version}-*.whl")):
         run_quietly([*pip, "--python-version", "3.13", "--dest", folder, spec])
     return next(folder.glob(f"{name}-{version}-*.whl"))

@@ -11,11 +11,11 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import machine
+from linters import LINTERS
 from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment, tool_environment
 from runner import Counts, Failed, Job, Part
 
@@ -89,10 +89,10 @@ def _lend_module_utils(environment: Environment) -> None:
 def _pytest(job: Job, environment: Environment, *folders: Path) -> Counts:
     status, output = job.call(environment.bin / "pytest", "-rs", *folders, env=environment.env)
     last = output.rstrip().rpartition("\n")[2]
-    found = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)}
-    counts = Counts(
-        found.get("passed", 0), found.get("failed", 0) + found.get("error", 0), found.get("skipped", 0)
-    )
+    found = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
+    for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last):
+        found[word] = int(number)
+    counts = Counts(found["passed"], found["failed"] + found["error"], found["skipped"])
     counts.notes = re.findall(r"^SKIPPED (.*)", output, re.MULTILINE)
     if status or not counts.passed:
         counts.failed = counts.failed or 1
@@ -113,11 +113,11 @@ def sanity(core: str, job: Job) -> Counts:
     )
     ran = len(set(re.findall(r"^Running sanity test (.*)", output, re.MULTILINE)))
     broken = re.search(r"The (\d+) sanity test\(s\) listed below", output)
-    counts = Counts(ran, 0)
-    if status:
+    counts = Counts(ran)
+    if status or not ran:
         counts.failed = int(broken[1]) if broken else 1
         counts.passed = max(0, ran - counts.failed)
-        raise Failed(f"ansible-test ended with {status}", counts)
+        raise Failed(_complaints(output) or "no sanity test ran", counts)
     return counts
 
 
@@ -125,33 +125,41 @@ def integration(core: str, job: Job) -> Counts:
     if not list((ROOT / "tests" / "integration" / "targets").glob("*/tasks/main.yml")):
         raise Skip("no integration targets")
     environment = core_environment(core, "unit", "unit")
-    env = environment.env
-    env["ANSIBLE_COLLECTIONS_PATH"] = str(_test_collections())
+    copy = _copy_for_ansible_test(core)
+    # ansible-test knows no other place for collections than beside the tested one.
+    for namespace in _test_collections().glob("ansible_collections/*"):
+        machine.link(copy.parents[1] / namespace.name, namespace)
     status, output = job.call(
         environment.bin / "ansible-test",
         *("integration", "--color", "no", "--continue-on-error"),
-        env=env,
-        cwd=_copy_for_ansible_test(core),
+        env=environment.env,
+        cwd=copy,
     )
     ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
     broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
     if status:
         failed = int(broken[1]) if broken else 1
-        raise Failed(f"ansible-test ended with {status}", Counts(max(0, len(ran) - failed), failed))
+        raise Failed(_complaints(output), Counts(max(0, len(ran) - failed), failed))
     if not ran:
         raise Failed("ansible-test ran no target")
     return Counts(len(ran))
 
 
+def _complaints(output: str) -> str:
+    """ansible-test's errors, which stand far from the end of what it prints."""
+    return "\n".join(re.findall(r"^(?:ERROR|FATAL).*", output, re.MULTILINE))
+
+
 def _copy_for_ansible_test(core: str) -> Path:
-    """ansible-test takes no linked tree, and reads what belongs to it from git."""
+    """ansible-test takes no linked tree, and would read the repository around a copy without one of its own."""
     copy = CACHE / "ansible-test" / core / "ansible_collections" / "background" / "jobs"
     shutil.rmtree(copy, ignore_errors=True)
     for name in machine.tracked_files():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
-    machine.run_quietly(["git", "init", "--quiet"], cwd=copy)
-    machine.run_quietly(["git", "add", "--all"], cwd=copy)
+    if shutil.which("git"):
+        machine.run_quietly(["git", "init", "--quiet"], cwd=copy)
+        machine.run_quietly(["git", "add", "--all"], cwd=copy)
     _lend_pip(ANSIBLE_TEST_PIP[core])
     return copy
 
@@ -170,81 +178,6 @@ def _lend_pip(version: str) -> None:
         'unknown = ("--no-setuptools", "--no-wheel")\n'
         'sys.exit(main(["install", "--upgrade", *[arg for arg in sys.argv[1:] if arg not in unknown]]))\n'
     )
-
-
-# ---- lint
-
-
-def _linter(*command: str) -> Callable[[Job], None]:
-    def check(job: Job) -> None:
-        environment = tool_environment("lint")
-        env = environment.env
-        # Nothing beside what is checked: the collections of whoever runs this don't count.
-        env["ANSIBLE_COLLECTIONS_PATH"] = str(CACHE / "no-collections")
-        job.check(environment.bin / command[0], *command[1:], env=env)
-
-    return check
-
-
-def mypy(job: Job) -> None:
-    """From a folder that holds only the link: in site-packages mypy doesn't check, it only follows."""
-    environment = tool_environment("lint")
-    folder = CACHE / "mypy"
-    link = folder / "ansible_collections" / "background" / "jobs"
-    if not link.is_symlink():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(ROOT)
-    plugins = link.relative_to(folder) / "plugins"
-    typed = [plugins / name for name in ("plugin_utils", "action", "filter") if list((ROOT / "plugins" / name).glob("*.py"))]
-    if not typed:
-        raise Skip("no Python under plugins/plugin_utils, plugins/action, plugins/filter")
-    config = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy-cache"))
-    job.check(environment.bin / "mypy", *config, *typed, env=environment.env, cwd=folder)
-
-
-def mypy_driver(job: Job) -> None:
-    environment = tool_environment("lint")
-    config = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy-cache"))
-    job.check(environment.bin / "mypy", *config, *map(str, Path().glob("*.py")), ".", env=environment.env, cwd=ROOT / "tests" / "driver")
-
-
-def shellcheck(job: Job) -> None:
-    scripts = [name for name in machine.tracked_files() if _is_shell(ROOT / name)]
-    _linter("shellcheck", "--severity=style", *scripts)(job)
-
-
-def _is_shell(path: Path) -> bool:
-    with path.open("rb") as file:
-        return re.match(rb"#!.*\b(ba|da)?sh\b", file.readline()) is not None
-
-
-def readme(job: Job) -> None:
-    environment = tool_environment("lint")
-    documents = [name for name in machine.tracked_files() if name.endswith(".md")]
-    job.check(environment.bin / "python", ROOT / "tests" / "driver" / "readme.py", *documents, env=environment.env)
-
-
-LINTERS: dict[str, Callable[[Job], None]] = {
-    "ansible-lint": _linter("ansible-lint", "--offline", "--strict", "--profile", "production"),
-    "ruff": _linter("ruff", "check", "."),
-    "format": _linter("ruff", "format", "--check", "--diff", "."),
-    "yamllint": _linter("yamllint", "--strict", "."),
-    "mypy": mypy,
-    "mypy-driver": mypy_driver,
-    "plugin-docs": _linter(
-        "antsibull-docs",
-        "lint-collection-docs",
-        "--plugin-docs",
-        "--skip-rstcheck",
-        "--validate-collection-refs=all",
-        "--disallow-unknown-collection-refs",
-        ".",
-    ),
-    "changelog": _linter("antsibull-changelog", "lint"),
-    "licences": _linter("reuse", "lint"),
-    "readme": readme,
-    "shellcheck": shellcheck,
-}
 
 
 # ---- Docker hosts and molecule
@@ -310,9 +243,7 @@ def galaxy(job: Job) -> None:
     (folder / "importer.cfg").write_text("[galaxy-importer]\nRUN_FLAKE8 = True\nCHECK_REQUIRED_TAGS = True\n")
     job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=env)
     tarball = next(folder.glob("*.tar.gz"))
-    output = job.check(
-        environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder
-    )
+    output = job.check(environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder)
     complaints = [line for line in output.splitlines() if re.match(r"(ERROR|WARNING)", line)]
     if complaints:
         raise Failed("galaxy-importer complains:\n" + "\n".join(complaints))

@@ -109,7 +109,7 @@ class Runner:
 
     def run(self) -> Counts:
         LOGS.mkdir(parents=True, exist_ok=True)
-        threads = [threading.Thread(target=self._lane, daemon=True) for _ in range(self.lanes)]
+        threads = [threading.Thread(target=self._lane, daemon=True) for dummy in range(self.lanes)]
         for thread in threads:
             thread.start()
         try:

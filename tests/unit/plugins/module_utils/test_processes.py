@@ -67,6 +67,11 @@ def test_zombies_are_not_part_of_a_tree_but_their_children_are():
     assert set(Snapshot(table).tree({10: 5})) == {11}
 
 
+def test_the_session_of_a_member_that_is_gone_is_part_of_its_tree():
+    table = {11: Process(11, 1, 10, 6, "S"), 12: Process(12, 1, 12, 7, "S")}
+    assert set(Snapshot(table).tree({10: 5})) == {11}
+
+
 def test_a_signal_reaches_its_process_and_no_other(family):
     process = _processes.look(family[2])
     assert not _processes.send(process._replace(start=process.start + 1), signal.SIGKILL)

@@ -77,3 +77,13 @@ def test_a_censored_outcome_keeps_only_how_it_ended():
     assert "s3cret" not in outcome.text
     assert outcome.result == {"censored": _results.CENSORED, "failed": True, "changed": True, "rc": 4}
     assert outcome.failed
+
+
+def test_a_result_beyond_the_limit_is_a_failure_that_shows_both_ends(monkeypatch):
+    monkeypatch.setattr(_results, "LIMIT", 3000000)
+    outcome = _results.understand(b'{"first": "' + b"x" * 3000000 + b'last"}', b"", 0)
+    assert outcome.failed
+    assert "more than the 3000000 bytes" in outcome.result["msg"]
+    assert outcome.result["module_stdout"].startswith('{"first')
+    assert outcome.result["module_stdout"].endswith('last"}')
+    assert len(outcome.text) < 1200000

@@ -19,7 +19,9 @@ UNCHECKED = {"batch_tasks", "fire_and_forget_tasks"}
 
 
 def blocks(path: Path) -> list:
-    return [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)]
+    return [
+        yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    ]
 
 
 def test_the_first_example_is_what_the_demo_runs():
@@ -31,7 +33,9 @@ def test_the_first_example_is_what_the_demo_runs():
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_tells_of_its_variables_alike_everywhere(role):
     folder = ROOT / "roles" / role
-    specified = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    specified = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
     defaults = yaml.safe_load((folder / "defaults" / "main.yml").read_text())
     listed = set(re.findall(r"^\| `(\w+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
     used = set(re.findall(rf"{role}_\w+", (folder / "tasks" / "main.yml").read_text())) - {f"{role}_result"}

@@ -66,12 +66,13 @@ def write_atomically(path, data, durable=True):
     `durable` also makes it stand after a power cut. An OSError leaves the old file as it was.
     """
     temporary = path + ".tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        fd = os.open(temporary, flags, 0o600)
+    except FileExistsError:  # left by a writer that was killed
         os.unlink(temporary)
-    except FileNotFoundError:
-        pass
+        fd = os.open(temporary, flags, 0o600)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             write_all(fd, data)
             if durable:

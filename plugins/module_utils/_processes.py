@@ -106,8 +106,14 @@ class Snapshot:
         Whoever shares a session with a descendant counts too: a child whose parent has exited is no longer
         below it, but stays in its session. The caller's own session is left out.
         """
-        found = {}
-        todo = [self._processes[pid] for pid, start in members.items() if pid in self._processes and self._processes[pid].start == start]
+        found, todo = {}, []
+        for pid, start in members.items():
+            process = self._processes.get(pid)
+            if process is None:
+                # its session outlives it, and as long as it does, nobody else gets that number
+                todo.extend(self._sessions.get(pid, ()))
+            elif process.start == start:
+                todo.append(process)
         while todo:
             process = todo.pop()
             if process.pid in found:

@@ -24,11 +24,14 @@ from __future__ import annotations
 import ast
 import atexit
 import base64
+import collections.abc
+import datetime
 import gc
 import importlib
 import importlib.util
 import io
 import json
+import locale
 import os
 import runpy
 import select
@@ -296,6 +299,20 @@ def _preload(mod_name):
         except ImportError:
             pass  # an attribute, not a module; or the job will say it
     sys.meta_path.insert(0, _Compiled(spec))
+    _warm_up()
+
+
+def _warm_up():
+    """Fill the caches that each job would fill anew; nothing that a module can see is changed."""
+    for value in (None, True, 1, 1.0, "", b"", [], {}, (), set(), frozenset(), datetime.datetime.min):
+        for name in ("Mapping", "MutableMapping", "Sequence", "MutableSequence", "Set", "MutableSet", "KeysView", "Iterable", "Hashable"):
+            isinstance(value, getattr(collections.abc, name))
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+    except locale.Error:
+        return
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def _core_utilities(archive):

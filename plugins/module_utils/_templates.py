@@ -36,6 +36,11 @@ def start_environment(environment):
     return {key: value for key, value in environment.items() if _READ_AT_START.match(key)}
 
 
+def interpreter(payload):
+    """Return the words of a payload's interpreter, with the home directory that a shell would have put for `~`."""
+    return [os.path.expanduser(word) for word in payload["interpreter"]]
+
+
 class TemplateGone(Exception):
     """The template process ended, or does not take orders."""
 
@@ -48,7 +53,7 @@ class Template:
         ours, theirs = socket.socketpair()
         try:
             # only what is to be forked has to be loaded by the module's own interpreter
-            command = list(payload["interpreter"]) if payload["style"] == "ansiballz" else [_this_python()]
+            command = interpreter(payload) if payload["style"] == "ansiballz" else [_this_python()]
             self._process = subprocess.Popen(
                 command + ["-c", _BOOT, "background.jobs", "template", label],
                 stdin=theirs,
@@ -66,7 +71,7 @@ class Template:
         self.jobs = set()
         program = source.encode("utf-8")
         self._send_bytes(b"%010d" % len(program) + program)
-        self.send(dict(payload, directory=directory))
+        self.send(dict(payload, directory=directory, interpreter=interpreter(payload)))
 
     def fileno(self):
         return self._sock.fileno()

@@ -111,11 +111,6 @@ ARGUMENT_SPEC = dict(
 )
 
 
-def _packed_along():
-    """Never called: AnsiballZ packs what it finds imported, and the supervisor's own interpreter needs these."""
-    from ansible_collections.background.jobs.plugins.module_utils import _supervisor, _template  # noqa: F401
-
-
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     if not module.params["_plan"]:

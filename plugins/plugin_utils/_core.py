@@ -8,8 +8,7 @@
 
 What it needs, the same in all three unless it says otherwise:
 
-- `Templar._engine` (a TemplateEngine) with `resolve_to_container`, and, where there are, `_compile_template`
-  and `_compile_expression`, to remember what they return;
+- `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
 - `Task._parent`, `_play`: kept on copies, for module_defaults and collections;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
@@ -27,7 +26,7 @@ import json
 import typing as t
 from collections.abc import Mapping
 
-from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleAuthenticationFailure, AnsibleError, AnsibleValueOmittedError
+from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._event_utils import format_event_brief_message
 from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.parsing.mod_args import ModuleArgsParser
@@ -35,7 +34,7 @@ from ansible.plugins import loader as plugin_loader
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _actions
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
 from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Step
 
@@ -49,15 +48,23 @@ _NORMAL = "ansible.legacy.normal"
 _MOST_COMPILED = 1000
 
 
-class ParsedCall:
-    """The module call of an entry, and the action plugin that makes it; shared by all items of the entry's loop."""
+class Kind(t.NamedTuple):
+    """A module, and the action plugin that runs it; shared by all entries that have it."""
 
-    def __init__(self, fqcn: str, arguments: Arguments, task: Task, handler: ActionBase, overrides: tuple[str, ...]) -> None:
-        self.fqcn = fqcn
-        self.arguments = arguments
-        self.task = task
-        self.handler = handler
-        self.overrides = overrides
+    fqcn: str
+    task: Task
+    handler: ActionBase
+
+
+class ParsedCall(t.NamedTuple):
+    """The module call of an entry, its arguments still templates; shared by all items of the entry's loop."""
+
+    kind: Kind
+    arguments: Arguments
+
+    @property
+    def fqcn(self) -> str:
+        return self.kind.fqcn
 
 
 class Asked(t.NamedTuple):
@@ -83,15 +90,14 @@ class Core:
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         _remember_compiled(self._templar._engine)
         self._scope: Scope | None = None
+        self._kinds: dict[str, Kind] = {}
         self._common: dict[t.Any, Arguments] = {}
-
-    # -- templating (the Language of _tasks)
 
     def resolve(self, value: object) -> object:
         if not isinstance(value, str):
             return value
         self._enter({})
-        return _refusing(self._templar._engine.resolve_to_container, value)
+        return refusing(self._templar._engine.resolve_to_container, value)
 
     def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
         # -e wins over the variables of a task, and the variables of a loop over all, as in plain tasks.
@@ -100,13 +106,13 @@ class Core:
     def template(self, value: object, scope: Scope) -> t.Any:
         self._enter(scope)
         try:
-            return _refusing(self._templar.template, value)
+            return refusing(self._templar.template, value)
         except AnsibleValueOmittedError:
             return ABSENT
 
     def holds(self, condition: object, scope: Scope) -> bool:
         self._enter(scope)
-        return _refusing(self._templar.evaluate_conditional, condition)
+        return bool(refusing(self._templar.evaluate_conditional, condition))
 
     def _enter(self, scope: Scope) -> None:
         if scope is not self._scope:
@@ -117,40 +123,42 @@ class Core:
         value = getattr(self._task, key)
         return "root" if key == "become_user" and value is None else value
 
-    # -- modules
-
     def is_module(self, name: str) -> bool:
         return name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name) is not None
 
     def _resolve(self, name: str) -> t.Any:
         collections = self._task.collections
-        module = _refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
+        module = refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
         if module.resolved and not module.action_plugin:
             action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
             return action if action.resolved else module
         if module.resolved:
             return module
-        action = _refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
+        action = refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
         return action if action.resolved else None
 
     def call(self, module: str, value: object, args: object) -> ParsedCall:
+        kind = self._kinds.get(module)
+        if kind is None:
+            kind = self._kinds[module] = self._kind(module)
+        source = {module: value} if args is ABSENT else {module: value, "args": args}
+        parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
+        dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
+        return ParsedCall(kind, arguments)
+
+    def _kind(self, module: str) -> Kind:
         _actions.refuse(module)
         found = self._resolve(module)
         if found is None:
             raise Refused(f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.")
-        fqcn = found.resolved_fqcn
-        _actions.refuse(fqcn)
-        source = {module: value} if args is ABSENT else {module: value, "args": args}
-        parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
-        dummy, arguments, dummy = _refusing(parser.parse)
+        _actions.refuse(found.resolved_fqcn)
         task = self._task.copy(exclude_parent=True)
         task._parent = self._task._parent
         task.action = module
         # Any number makes action plugins take their async road; the time limit is kept by the host half.
         task.async_val = 1
         task.poll = 0
-        overrides: tuple[str, ...] = ()
-        return ParsedCall(fqcn, arguments, task, self._handler(module, task), overrides)
+        return Kind(found.resolved_fqcn, task, self._handler(module, task))
 
     def _handler(self, name: str, task: Task) -> ActionBase:
         """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
@@ -174,28 +182,29 @@ class Core:
         )
         if handler is None:
             raise Refused(f"its action plugin {chosen!r} cannot be loaded.")
-        return handler
-
-    # -- what an action plugin would run
+        return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:
         """Run the action plugin of a step with its remote call caught, and return that call."""
         call: ParsedCall = step.call
         self._enter(step.scope)
-        task = call.task
+        task = call.kind.task
         task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
-        task.args = _refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
-        handler = copy.copy(call.handler)
+        task.args = refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
+        handler = copy.copy(call.kind.handler)
         recorder = _Recorder(self.lookups)
         recorder.arm(handler)
         try:
-            result = handler.run(task_vars=self._templar.available_variables)
+            result = handler.run(task_vars=t.cast("dict[str, t.Any]", self._templar.available_variables))
         except AnsibleActionSkip as exc:
             return Asked("", {}, False, handler, skip=str(exc))
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as exc:
             raise Refused(_actions.explain(call.fqcn, str(exc))) from exc
+        if handler._discovered_interpreter_key:  # by a call that found something out
+            self.action._discovered_interpreter_key = handler._discovered_interpreter_key
+            self.action._discovered_interpreter = handler._discovered_interpreter
         if recorder.caught is not None:
             return recorder.caught
         if result.get("skipped"):
@@ -219,22 +228,18 @@ class Core:
         names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _LOOP_VARIABLES)
         return json.dumps([(name, str(self.template(step.scope[name], step.scope))) for name in names]) if names else ""
 
-    # -- payloads
-
     def build(self, asked: Asked, arguments: Arguments, step: Step) -> Built:
         """Return what core would send to the host to run a module with these arguments."""
         self._enter(step.scope)
-        handler = self.action
-        task, templar = handler._task, handler._templar
-        handler._templar = self._templar
+        templar, self.action._templar = self.action._templar, self._templar
         try:
-            bits, path = handler._configure_module(asked.module, arguments, self._templar.available_variables)
+            bits, path = self.action._configure_module(asked.module, arguments, self._templar.available_variables)
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as exc:
             raise Refused(f"its module cannot be sent: {exc}") from exc
         finally:
-            handler._task, handler._templar = task, templar
+            self.action._templar = templar
         shebang = bits.shebang or ""
         if str(path).endswith(".ps1") or getattr(bits, "has_async", False):
             raise Refused("it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'.")
@@ -343,20 +348,6 @@ def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[st
     return remembering
 
 
-def _refusing(function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-    try:
-        return function(*args, **kwargs)
-    except AnsibleValueOmittedError:
-        raise
-    except AnsibleError as exc:
-        raise Refused(_one_line(exc)) from exc
-
-
-def _one_line(exc: AnsibleError) -> str:
-    text = " ".join(str(exc).split())
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
 def refuse_unsupported_controller(action: ActionBase) -> None:
     """Refuse Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
@@ -370,11 +361,6 @@ def exception_in(result: Arguments) -> str | None:
     if not result.get("failed") or not isinstance(result.get("exception"), ErrorSummary):
         return None
     return f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
-
-
-def may_recover(exc: AnsibleConnectionFailure) -> bool:
-    """Whether trying again may help."""
-    return not isinstance(exc, AnsibleAuthenticationFailure)
 
 
 def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:

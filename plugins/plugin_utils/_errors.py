@@ -8,7 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import typing as t
+from collections.abc import Callable, Mapping
+
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
 
 
 class Refused(Exception):
@@ -23,6 +26,17 @@ class JobRefused(Refused):
         subject = f"{job}, key {key!r}" if key else job
         super().__init__(f"{subject}: {text} Nothing was started.")
         self.source = source
+
+
+def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
+    """Return what `function` returns; what ansible-core has to say against it becomes `Refused`."""
+    try:
+        return function(*args, **kwargs)
+    except AnsibleValueOmittedError:
+        raise
+    except AnsibleError as exc:
+        text = " ".join(str(exc).split())
+        raise Refused(text if text.endswith((".", "!", "?")) else f"{text}.") from exc
 
 
 def shorten(value: object, width: int) -> str:

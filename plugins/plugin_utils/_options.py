@@ -31,7 +31,7 @@ _UNTOUCHED = {"type": "raw", "required": True}
 _MAX_COUNT = 1_000_000
 
 
-def read(args: Mapping[str, object], spec: Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
     public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
     given = dict(args)
@@ -48,7 +48,7 @@ def read(args: Mapping[str, object], spec: Mapping[str, dict[str, t.Any]]) -> di
     result = ArgumentSpecValidator(public).validate(given)
     if result.error_messages:
         raise Refused("; ".join(_sentence(text) for text in result.error_messages))
-    return result.validated_parameters
+    return dict(result.validated_parameters)
 
 
 def _named(name: str, convert: t.Callable[[object], t.Any], value: object) -> t.Any:

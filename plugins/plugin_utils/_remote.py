@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob
@@ -51,9 +51,9 @@ class _Remote:
         arguments = {**_options.SMALLEST["async_wait"], "_request": _blob.pack(request), "_async_dir": self._async_dir}
         try:
             result = self._action._execute_module("background.jobs.async_wait", arguments, task_vars=self._task_vars)
+        except AnsibleAuthenticationFailure:
+            raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
-            if not _core.may_recover(exc):
-                raise
             raise ConnectionLost(str(exc)) from exc
         if result.get("failed") or "reply" not in result:
             raise WaitFailed(failure(result, "the host gave no answer"))

@@ -31,7 +31,7 @@ _MISSING = (
 )
 _VERBS = ((_states.FAILED, "failed"), (_states.TIMED_OUT, "timed out"), (_states.CANCELLED, "cancelled"), (_states.LOST, "lost"))
 # Messages of modules that say nothing beside the return code.
-_EMPTY_MESSAGES = ("non-zero return code", "MODULE FAILURE")
+_EMPTY_MESSAGES = ("non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
 
 def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
@@ -123,7 +123,7 @@ def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: di
 
 
 def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
-    sentences = []
+    sentences: list[str] = []
     for state, verb in _VERBS:
         named = [f"{shorten(job['name'], 60)} ({shorten(str(job['msg']).rstrip('.'), _DETAIL_WIDTH)})" for job in bad if job["state"] == state]
         if named:

@@ -18,16 +18,20 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /
 
 # a child, a grandchild in a session of its own, and a great-grandchild there whose parent has gone
 FAMILY = """
-import os, sys, time
+import os, time
+def tell():
+    os.write(1, b"%d\\n" % os.getpid())
+    time.sleep(300)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        parent = os.getpid()
         if os.fork() == 0:
-            print(os.getpid(), flush=True)
-            time.sleep(300)
+            while os.getppid() == parent:
+                time.sleep(0.01)
+            tell()
         os._exit(0)
-    print(os.getpid(), flush=True)
-    time.sleep(300)
+    tell()
 time.sleep(300)
 """
 
@@ -64,6 +68,11 @@ def test_a_tree_does_not_grow_into_the_session_of_whoever_asks():
 
 def test_zombies_are_not_part_of_a_tree_but_their_children_are():
     table = {10: Process(10, 1, 10, 5, "Z"), 11: Process(11, 10, 10, 6, "S")}
+    assert set(Snapshot(table).tree({10: 5})) == {11}
+
+
+def test_the_session_of_a_member_that_is_gone_is_part_of_its_tree():
+    table = {11: Process(11, 1, 10, 6, "S"), 12: Process(12, 1, 12, 7, "S")}
     assert set(Snapshot(table).tree({10: 5})) == {11}
 
 

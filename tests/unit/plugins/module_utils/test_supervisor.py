@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes
+from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes, _templates
 
 from .conftest import Batch, payload
 
@@ -119,6 +119,11 @@ def test_a_program_that_holds_its_arguments_runs(batch):
     done = Batch(batch(["pass"]).async_dir, ["x"], payloads={"p": {"style": "text", "interpreter": [sys.executable], "name": "text"}})
     done.plan["jobs"][0]["steps"][0]["params"] = "print('{\"here\": 1}')"
     assert done.launch().results() == [{"here": 1}]
+
+
+def test_an_interpreter_may_be_below_the_home_directory(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/x")
+    assert _templates.interpreter({"interpreter": ["~/venv/bin/python", "-u"]}) == ["/home/x/venv/bin/python", "-u"]
 
 
 def test_a_missing_interpreter_fails_its_job_and_no_other(batch):

@@ -15,6 +15,7 @@ test: ## Every check there is; SKIP_DOCKER=1 leaves out what needs Docker hosts
 unit: ## Unit tests on each ansible-core, and on the oldest Python of a managed host
 sanity: ## ansible-test sanity
 lint: ## ruff, yamllint, ansible-lint, mypy, plugin documentation, changelog, licences, shell scripts
+format: ## Let ruff mend what it can
 integration: ## Integration targets on localhost, on each ansible-core
 molecule: ## Molecule scenarios against Docker hosts
 docs: ## The documentation site, in build/docs/html
@@ -22,8 +23,8 @@ galaxy: ## The tarball, and what Galaxy checks on import
 benchmark: ## How fast, beside ansible-core's async
 clean: ## Remove what the targets made
 
-demo test unit sanity lint integration molecule docs galaxy benchmark clean:
+demo test unit sanity lint format integration molecule docs galaxy benchmark clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
-.PHONY: help demo test unit sanity lint integration molecule docs galaxy benchmark clean
+.PHONY: help demo test unit sanity lint format integration molecule docs galaxy benchmark clean

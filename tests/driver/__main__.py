@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 
 import machine
 from parts import parts
 from runner import Part, Runner
 
-# Not a check: it says how fast, not whether.
-ONLY_ON_REQUEST = ("benchmark",)
-
 
 def main(words: list[str]) -> int:
     if words == ["demo"]:
         return demo()
+    if words == ["benchmark"]:
+        return benchmark()
+    if words == ["format"]:
+        return reformat()
     if words == ["clean"]:
         shutil.rmtree(machine.CACHE, ignore_errors=True)
         shutil.rmtree(machine.ROOT / "build", ignore_errors=True)
@@ -38,7 +40,7 @@ def choose(words: list[str]) -> list[Part]:
     """The parts that the words name: `test` is all of them; a group, or a part, brings what it needs."""
     everything = parts()
     if words == ["test"]:
-        return [part for part in everything if part.group not in ONLY_ON_REQUEST]
+        return everything
     chosen = [part for part in everything if part.group in words or part.name in words]
     needed = {part.needs for part in chosen}
     return [part for part in everything if part in chosen or part.name in needed]
@@ -50,11 +52,28 @@ def introduce() -> None:
 
 
 def demo() -> int:
-    environment = machine.core_environment(machine.newest_core(), "demo")
-    os.chdir(machine.ROOT)
-    env = environment.env
-    env.pop("NO_COLOR")
-    os.execve(environment.bin / "ansible-playbook", ["ansible-playbook", "background.jobs.demo"], env)
+    environment = machine.core_environment(machine.newest_core(), "core")
+    # What is shown to a person may be in colour.
+    env = {key: value for key, value in environment.env.items() if key != "NO_COLOR"}
+    return subprocess.run(
+        [environment.bin / "ansible-playbook", "background.jobs.demo"], check=False, cwd=machine.ROOT, env=env
+    ).returncode
+
+
+def benchmark() -> int:
+    """No check: it says how fast, not whether."""
+    if main(["hosts"]):
+        return 1
+    environment = machine.core_environment(machine.newest_core(), "core")
+    script = machine.ROOT / "tests" / "benchmark" / "run.py"
+    return subprocess.run([environment.bin / "python", script], check=False, env=environment.env).returncode
+
+
+def reformat() -> int:
+    environment = machine.tool_environment("lint")
+    for command in ("check", "--fix"), ("format",):
+        status = subprocess.run([environment.bin / "ruff", *command, "."], check=False, cwd=machine.ROOT).returncode
+    return status
 
 
 if __name__ == "__main__":

@@ -51,7 +51,6 @@ def parts() -> list[Part]:
         *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
-        Part("benchmark", "benchmark", benchmark),
     ]
 
 
@@ -76,14 +75,12 @@ def unit_host(job: Job) -> Counts:
 
 
 def _lend_module_utils(environment: Environment) -> None:
-    """Give ansible.module_utils of the oldest supported core, as a module's payload would."""
+    """Give ansible.module_utils of the oldest supported core, in a package as bare as in a module's payload."""
     source = core_environment("2.19", "unit", "unit").purelib / "ansible"
     target = environment.purelib / "ansible"
     target.mkdir(exist_ok=True)
-    for name in ("__init__.py", "release.py", "module_utils"):
-        if not (target / name).exists():
-            (target / name).unlink(missing_ok=True)
-            (target / name).symlink_to(source / name)
+    (target / "__init__.py").write_text(f"__version__ = {CORES['2.19'][0]!r}\n__author__ = 'Ansible, Inc.'\n")
+    machine.link(target / "module_utils", source / "module_utils")
 
 
 def _pytest(job: Job, environment: Environment, *folders: Path) -> Counts:
@@ -267,11 +264,3 @@ def docs(job: Job) -> None:
     env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
     job.check(work / "build.sh", env=env, cwd=work)
     shutil.copytree(work / "build" / "html", site / "html")
-
-
-def benchmark(job: Job) -> None:
-    script = ROOT / "tests" / "benchmark" / "run.py"
-    if not script.exists():
-        raise Skip("no tests/benchmark/run.py")
-    environment = core_environment(machine.newest_core(), "unit", "unit")
-    job.check(environment.bin / "python", script, env=environment.env)

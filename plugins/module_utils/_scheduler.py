@@ -24,6 +24,7 @@ Job = namedtuple("Job", "name timeout depends_on skip")
 _Stop = namedtuple("_Stop", "state kill_at")
 
 KILL_AGAIN_AFTER = 1.0
+START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
 
 
 class Scheduler:
@@ -41,7 +42,8 @@ class Scheduler:
                 self._dependants[other].append(index)
         self._ready = deque(index for index, job in enumerate(self._jobs) if not job.skip and not job.depends_on)
         self._running = set()
-        self._deadlines = []  # heap of (time, index)
+        self._deadlines = []  # heap of (time, index); those that `_limits` knows otherwise are out of date
+        self._limits = {}  # index: time
         self._stops = {}  # index: _Stop
         self._unfinished = sum(state not in _states.TERMINAL for state in self.states)
 
@@ -69,17 +71,29 @@ class Scheduler:
             if self.states[index] == _states.QUEUED:  # it may have been cancelled while it stood in the queue
                 self._take(index, _states.RUNNING)
                 self._running.add(index)
-                if self._jobs[index].timeout:
-                    heapq.heappush(self._deadlines, (now + self._jobs[index].timeout, index))
+                self._limit(index, now + START_PATIENCE)
                 return index
         return None
+
+    def began(self, index, now):
+        """Take note that the process of a job is there: its time counts from now on."""
+        if index in self._running:
+            self._limit(index, now)
+
+    def _limit(self, index, since):
+        if self._jobs[index].timeout:
+            self._limits[index] = since + self._jobs[index].timeout
+            heapq.heappush(self._deadlines, (self._limits[index], index))
+
+    def _counts(self, due, index):
+        return due == self._limits.get(index) and index in self._running and index not in self._stops
 
     def expire(self, now):
         """Return the indexes of the running jobs whose timeout has passed; they are to be stopped."""
         found = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            index = heapq.heappop(self._deadlines)[1]
-            if index in self._running and index not in self._stops:
+            due, index = heapq.heappop(self._deadlines)
+            if self._counts(due, index):
                 self._stops[index] = _Stop(_states.TIMED_OUT, now + self._grace)
                 found.append(index)
         return found
@@ -139,6 +153,8 @@ class Scheduler:
     def next_due(self, now):
         """Return in how many seconds something is due, or None where only events can change anything."""
         times = [stop.kill_at for stop in self._stops.values()]
+        while self._deadlines and not self._counts(*self._deadlines[0]):
+            heapq.heappop(self._deadlines)
         if self._deadlines:
             times.append(self._deadlines[0][0])
         return max(0.0, min(times) - now) if times else None

@@ -284,6 +284,8 @@ class Supervisor:
                 self._look_at = 0.0
 
     def _started(self, index, run, pid):
+        run.started = self._clock.now()
+        self._scheduler.began(index, run.started)
         process = _processes.look(pid)
         if process:
             run.members[pid] = process.start

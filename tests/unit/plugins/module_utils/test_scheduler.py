@@ -21,6 +21,7 @@ def started(scheduler, now=0.0):
         index = scheduler.start(now)
         if index is None:
             return found
+        scheduler.began(index, now)
         found.append(index)
 
 
@@ -66,6 +67,15 @@ def test_a_timeout_counts_from_the_start_of_its_job():
     assert scheduler.expire(118.9) == []
     assert scheduler.expire(119.0) == [1]
     assert scheduler.stopping(1) == "timed_out"
+
+
+def test_what_passes_before_a_job_has_a_process_is_not_its_time_unless_it_never_has_one():
+    scheduler = Scheduler([job(timeout=10), job(timeout=10)])
+    assert [scheduler.start(0.0), scheduler.start(0.0)] == [0, 1]
+    scheduler.began(0, 8.0)
+    assert scheduler.expire(17.9) == []
+    assert scheduler.expire(18.0) == [0]
+    assert scheduler.expire(10.0 + _scheduler.START_PATIENCE) == [1]
 
 
 def test_a_timed_out_job_is_told_once_then_killed_after_its_grace_again_and_again():

@@ -44,4 +44,7 @@ options:
       - With O(wait=true), whether to remove the records of the jobs that ended, once they are reported.
       - Without it the records of jobs that succeeded are removed, and those of others are kept.
     type: bool
+notes:
+  - Jobs are forked from a process that has read their module in already. With the variable C(background_jobs_fork) set to V(false)
+    each of them is executed as Ansible executes a module, which is slower. It is for modules that do not bear a fork.
 """

@@ -147,7 +147,7 @@ class _Question:
                 done.append(entry["batch"].forget(entry["index"]))
                 touched.add(entry["batch"])
             else:
-                done.append(_files.remove(os.path.join(entry["dir"], entry["jid"])))
+                done.append(_removed(os.path.join(entry["dir"], entry["jid"])))
         for reader in touched:
             reader.remove_if_empty()
         return done
@@ -211,6 +211,13 @@ class _Question:
             return entry["batch"].result_text(entry["index"])
         except (_files.UnsafePath, OSError) as exc:
             return _results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+
+
+def _removed(path):
+    try:
+        return _files.remove(path)
+    except OSError:  # it is a directory, say: what is no record of a job is not ours to remove
+        return False
 
 
 def _not_found(jid, directory):

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _remote, _tasks
@@ -54,7 +55,7 @@ def launch(core: Core, entries: object, defaults: Defaults, concurrency: int = 0
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
-    plan = _plan.Planner(core).plan(jobs, batch_id, concurrency)
+    plan = _plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, concurrency)
     reply = _send(core, plan, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
@@ -64,6 +65,11 @@ def launch(core: Core, entries: object, defaults: Defaults, concurrency: int = 0
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
     )
+
+
+def _may_fork(core: Core) -> bool:
+    value = core.template(core.task_vars.get("background_jobs_fork", True), {})
+    return bool(boolean(value, strict=False))
 
 
 def _send(core: Core, plan: Result, module: str) -> Result:

@@ -57,8 +57,9 @@ def jid(batch_id: str, index: int) -> str:
 class Planner:
     """Collects the jobs of one launch."""
 
-    def __init__(self, maker: Maker) -> None:
+    def __init__(self, maker: Maker, fork: bool = True) -> None:
         self._maker = maker
+        self._fork = fork
         self._known: dict[tuple[str, str], _Known] = {}
         self._payloads: dict[str, _payloads.Payload] = {}
 
@@ -109,7 +110,7 @@ class Planner:
         built = self._maker.build(asked, arguments, step)
         payload, params = _payloads.split(built, encode(built.style, built.profile, arguments), arguments)
         key = _payloads.key_of(payload)
-        self._payloads[key] = payload
+        self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
         return key, params
 

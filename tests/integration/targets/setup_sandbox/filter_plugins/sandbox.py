@@ -31,6 +31,18 @@ def holding(path, text):
     return found
 
 
+def complaints(path):
+    """What supervisors had to say: tracebacks, for they say nothing else."""
+    found = {}
+    for name in files_below(path):
+        if os.path.basename(name) == "supervisor.log":
+            with open(os.path.join(path, name), errors="replace") as stream:
+                text = stream.read()
+            if text:
+                found[name] = text
+    return found
+
+
 def open_to_others(path):
     """Files and folders from `path` downwards that anybody but the owner may use."""
     names = [path] + [os.path.join(path, name) for name in files_below(path)]
@@ -101,6 +113,7 @@ def differences(plain, job, ignored, replacements):
 class FilterModule:
     def filters(self):
         return {
+            "complaints": complaints,
             "differences": differences,
             "files_below": files_below,
             "holding": holding,

@@ -16,13 +16,13 @@ import os
 import selectors
 import signal
 import sys
-import time
 
 from ansible_collections.background.jobs.plugins.module_utils import (
     _blob,
     _processes,
     _records,
     _results,
+    _runs,
     _scheduler,
     _states,
     _templates,
@@ -34,59 +34,6 @@ _GIVE_UP = 5.0  # seconds that a killed process may stay (in an uninterruptible 
 _RETRY_DISK = 1.0
 _STARTS_AT_ONCE = 16  # orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks
 _TEMPLATE_PATIENCE = 5.0
-
-
-class Clock:
-    """Seconds that only go forward, and the time of day that they stood for when the batch began."""
-
-    def __init__(self):
-        self._epoch = time.time() - time.monotonic()
-
-    now = staticmethod(time.monotonic)
-
-    def wall(self, now):
-        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
-        return round(self._epoch + now, 6)
-
-
-class _Run:
-    """A job that runs: its process and what it prints."""
-
-    def __init__(self, base, started):
-        self.stdout, self.stderr = base + ".stdout", base + ".stderr"
-        self.started = started
-        self.template = None
-        self.members = {}  # pid: start, of the processes that are known to be its own
-        self.status = None
-        self.error = None
-        self.give_up = None
-
-    @property
-    def has_ended(self):
-        """Whether its main process is gone; its descendants may not be."""
-        return self.status is not None or self.error is not None
-
-    def left(self, snapshot):
-        """Return the processes of the job that still live."""
-        found = snapshot.tree(self.members)
-        self.members.update((pid, process.start) for pid, process in found.items())
-        return found
-
-    def signal(self, number, snapshot):
-        for process in self.left(snapshot).values():
-            _processes.send(process, number)
-
-    def read(self):
-        """Return what it printed, as (stdout, stderr), and remove it."""
-        found = []
-        for path in (self.stdout, self.stderr):
-            try:
-                with open(path, "rb") as stream:
-                    found.append(stream.read(_results.LIMIT + 1))
-                os.unlink(path)
-            except FileNotFoundError:
-                found.append(b"")
-        return found
 
 
 class Supervisor:
@@ -108,7 +55,7 @@ class Supervisor:
         self._templates = {}
         self._leaving = []
         self._demand = {}  # template key: steps that are still to come or run
-        self._runs = {}  # index: _Run
+        self._runs = {}  # index: Run
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._ends = []  # (index, state, outcome, time) that are to be written
         self._look_at = 0.0
@@ -197,7 +144,7 @@ class Supervisor:
             if index is None:
                 return
             step = self._jobs[index]["steps"][0]
-            run = self._runs[index] = _Run(os.path.join(self._writer.run_path, str(index)), now)
+            run = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
             frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
             frame.update((key, step[key]) for key in ("params", "environment"))
             try:
@@ -388,7 +335,7 @@ def main():
     settings = json.loads(sys.stdin.buffer.readline())
     plan = _blob.unpack(sys.stdin.buffer.read())
     writer = _records.BatchWriter(settings["async_dir"], plan["batch_id"])
-    supervisor = Supervisor(plan, writer, settings["template"], Clock(), dict(os.environ))
+    supervisor = Supervisor(plan, writer, settings["template"], _runs.Clock(), dict(os.environ))
     try:
         supervisor.record()
     except OSError as exc:

@@ -1,0 +1,67 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""A job that runs, as its supervisor knows it, and the clock that tells when."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils import _processes, _results
+
+
+class Clock:
+    """Seconds that only go forward, and the time of day that they stood for when the batch began."""
+
+    def __init__(self):
+        self._epoch = time.time() - time.monotonic()
+
+    now = staticmethod(time.monotonic)
+
+    def wall(self, now):
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
+        return round(self._epoch + now, 6)
+
+
+class Run:
+    """A job that runs: its process and what it prints."""
+
+    def __init__(self, base, started):
+        self.stdout, self.stderr = base + ".stdout", base + ".stderr"
+        self.started = started
+        self.template = None
+        self.members = {}  # pid: start, of the processes that are known to be its own
+        self.status = None
+        self.error = None
+        self.give_up = None
+
+    @property
+    def has_ended(self):
+        """Whether its main process is gone; its descendants may not be."""
+        return self.status is not None or self.error is not None
+
+    def left(self, snapshot):
+        """Return the processes of the job that still live."""
+        found = snapshot.tree(self.members)
+        self.members.update((pid, process.start) for pid, process in found.items())
+        return found
+
+    def signal(self, number, snapshot):
+        for process in self.left(snapshot).values():
+            _processes.send(process, number)
+
+    def read(self):
+        """Return what it printed, as (stdout, stderr), and remove it."""
+        found = []
+        for path in (self.stdout, self.stderr):
+            try:
+                with open(path, "rb") as stream:
+                    found.append(stream.read(_results.LIMIT + 1))
+                os.unlink(path)
+            except FileNotFoundError:
+                found.append(b"")
+        return found

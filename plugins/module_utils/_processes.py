@@ -64,15 +64,15 @@ def identity(pid):
 
 
 def why_gone(recorded):
-    """Return None while the process of an `identity` lives, else what happened to it, in words."""
+    """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted"."""
     boot = _boot()
     if recorded["boot_id"] != boot["boot_id"] or recorded["init_start"] != boot["init_start"]:
         return "the host restarted"
     if recorded["start"] is None:
-        return None if _exists(recorded["pid"]) else "its process is gone"
+        return None if _exists(recorded["pid"]) else "it was gone"
     process = look(recorded["pid"])
     if process is None or process.start != recorded["start"] or process.state in "ZX":
-        return "its process is gone"
+        return "it was gone"
     return None
 
 

@@ -11,7 +11,8 @@ Below async_dir, which core's async uses too:
   <jid>                                 results file of core's protocol, one a job
   .background_jobs/<batch_id>/
       batch.json                        the jobs and the identity of the supervisor; written once
-      journal                           a line of JSON a change of state; only the supervisor appends
+      journal                           a line of JSON a change of state; only the supervisor appends,
+                                        and when it is gone before its jobs, whoever finds that out
       results/<index>.json              a result that the results file can't hold as it is
       control                           FIFO: requests to the supervisor, a line of JSON each
       run/                              what running jobs print; empty when the batch is done
@@ -25,6 +26,7 @@ import json
 import os
 import re
 import shutil
+import time
 
 from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _states
 
@@ -200,7 +202,10 @@ class BatchReader:
         self._rest = lines.pop()  # a line that is still being written
         ended = []
         for line in lines:
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except ValueError:  # what a writer that was killed had begun
+                continue
             job = self.jobs[entry["job"]]
             job["state"] = entry["state"]
             if entry["state"] == _states.RUNNING:
@@ -213,16 +218,43 @@ class BatchReader:
     def declare_lost(self, why):
         """Take every job that is not finished for lost, unless its result tells how it ended.
 
-        To be called when the supervisor is gone: then nobody else will ever say it.
+        To be called when the supervisor is gone: then nobody else will ever say it. It is written down too, so that
+        core's async_status and other readers say the same; two readers at a time write the same.
         """
+        now, lines = round(time.time(), 6), []
         for index, job in enumerate(self.jobs):
             if job["state"] in _states.TERMINAL:
                 continue
             result = self._final_result(index)
             if result is None:
-                job.update(state=_states.LOST, msg="lost: %s before the job returned a result" % why)
+                job.update(state=_states.LOST, ended_at=now, msg="lost: %s before the job returned a result" % why)
+                self._write_lost(index, job["msg"])
             else:
-                job["state"] = _states.FAILED if _results.has_failed(result) else _states.SUCCEEDED
+                job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
+            message = {"msg": job["msg"]} if job.get("msg") else {}
+            lines.append(_line(dict(message, job=index, state=job["state"], at=now)))
+        try:
+            # the first of them ends what a writer that was killed had begun
+            self._append(b"\n" + b"".join(lines))
+        except OSError:
+            pass  # a disk that is full or read-only: whoever reads next finds the same
+
+    def _write_lost(self, index, message):
+        path = os.path.join(self.async_dir, jid_of(self.batch_id, index))
+        if not os.path.lexists(path):  # it was forgotten
+            return
+        result = {"failed": True, "changed": False, "msg": message}
+        try:
+            _files.write_atomically(path, json.dumps(result).encode("ascii"))
+        except OSError:
+            pass
+
+    def _append(self, data):
+        fd = os.open(os.path.join(self.path, "journal"), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _files.write_all(fd, data)
+        finally:
+            os.close(fd)
 
     def _final_result(self, index):
         text = self.result_text(index)

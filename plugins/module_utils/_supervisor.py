@@ -54,6 +54,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._templates = {}
         self._leaving = []
+        self._prepared = set()
         self._demand = {}  # template key: steps that are still to come or run
         self._runs = {}  # index: Run
         self._starting = set()  # indexes of jobs whose pid is not known yet
@@ -142,6 +143,7 @@ class Supervisor:
             now = self._clock.now()
             index = self._scheduler.start(now)
             if index is None:
+                self._prepare()
                 return
             step = self._jobs[index]["steps"][0]
             run = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
@@ -159,6 +161,20 @@ class Supervisor:
             run.template = template
             template.jobs.add(index)
             self._starting.add(index)
+
+    def _prepare(self):
+        """Have the template of the next job read in while it waits for a slot."""
+        index = self._scheduler.upcoming()
+        if index is None:
+            return
+        step = self._jobs[index]["steps"][0]
+        if self._key(step) in self._prepared:  # once: one that does not come up is for its job to tell
+            return
+        self._prepared.add(self._key(step))
+        try:
+            self._template(step)
+        except (OSError, _templates.TemplateGone):
+            pass
 
     def _note_running(self, index, run, **process):
         self._writer.note(job=index, state=_states.RUNNING, at=self._clock.wall(run.started), attempt=1, **process)

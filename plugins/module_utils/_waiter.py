@@ -55,7 +55,7 @@ class _Batches:
                 why = _processes.why_gone(reader.header["supervisor"])
                 if why:
                     reader.refresh()  # it may have written its last lines just before it went
-                    reader.declare_lost(why)
+                    reader.declare_lost(why.replace("it was", "its supervisor was"))
 
 
 class _Question:

@@ -55,6 +55,8 @@ def demo() -> int:
     environment = machine.core_environment(machine.newest_core(), "core")
     # What is shown to a person may be in colour.
     env = {key: value for key, value in environment.env.items() if key != "NO_COLOR"}
+    # It runs on this machine alone, without an inventory, and knows that.
+    env |= {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
     return subprocess.run(
         [environment.bin / "ansible-playbook", "background.jobs.demo"], check=False, cwd=machine.ROOT, env=env
     ).returncode

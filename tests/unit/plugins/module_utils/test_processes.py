@@ -89,13 +89,13 @@ def test_an_identity_lives_as_long_as_its_process():
     identity = _processes.identity(process.pid)
     assert _processes.why_gone(identity) is None
     process.communicate(b"\n")
-    assert _processes.why_gone(identity) == "its process is gone"
+    assert _processes.why_gone(identity) == "it was gone"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("start", 1, "its process is gone"),
+        ("start", 1, "it was gone"),
         ("boot_id", "00000000-0000-0000-0000-000000000000", "the host restarted"),
         # a container that restarts keeps the boot id of its machine
         ("init_start", 1, "the host restarted"),

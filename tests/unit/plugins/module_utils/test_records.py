@@ -148,6 +148,25 @@ def test_jobs_of_a_supervisor_that_is_gone_are_lost_unless_their_result_tells_mo
     assert "the host restarted" in reader.jobs[2]["msg"]
 
 
+def test_what_was_declared_lost_stays_so_for_core_and_for_the_next_reader(writer):
+    create(writer, 2)
+    writer.note(job=0, state="running", at=1.0, attempt=1)
+    writer.flush()
+    with open(os.path.join(writer.path, "journal"), "a", encoding="ascii") as journal:
+        journal.write('{"job": 1, "sta')  # a writer that was killed in the middle
+    for dummy in range(2):
+        reader = _records.BatchReader(writer.async_dir, BATCH)
+        reader.refresh()
+        reader.declare_lost("its supervisor was gone")
+    again = _records.BatchReader(writer.async_dir, BATCH)
+    again.refresh()
+    assert [job["state"] for job in again.jobs] == ["lost", "lost"]
+    result = json.loads(again.result_text(0))
+    assert result["failed"] is True
+    assert "started" not in result
+    assert "its supervisor was gone" in result["msg"]
+
+
 def test_a_batch_is_removed_with_the_record_of_its_last_job(writer):
     reader = create(writer)
     assert reader.forget(0) is True

@@ -226,7 +226,9 @@ def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch,
     os.kill(done.reply["pid"], signal.SIGKILL)
     answers = done.wait()
     assert states(answers) == ["lost", "lost"]
-    assert "process is gone" in answers[0]["msg"]
+    assert "supervisor was gone" in answers[0]["msg"]
+    assert "supervisor was gone" in done.results_file()["msg"]
+    assert done.wait() == answers
     assert gone(int((tmp_path / "pid").read_text()))
 
 

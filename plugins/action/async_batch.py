@@ -30,7 +30,9 @@ class ActionModule(ActionBase):
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             core = Core(self, task_vars or {})
-            started = _launching.launch(core, options["tasks"], _launching.defaults_of(core, options["timeout"]), options["concurrency"])
+            started = _launching.launch(
+                core, options["tasks"], _launching.defaults_of(core, options["timeout"]), options["concurrency"]
+            )
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.
             raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None

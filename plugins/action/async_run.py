@@ -33,7 +33,9 @@ class ActionModule(ActionBase):
                 raise Refused("Option 'singleton': not available in this version.")
             core = Core(self, task_vars or {})
             entries = _launching.single_entry(core, options["task"], options["name"])
-            started = _launching.launch(core, entries, _launching.defaults_of(core, options["timeout"]), module="async_run")
+            started = _launching.launch(
+                core, entries, _launching.defaults_of(core, options["timeout"]), module="async_run"
+            )
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.
             raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None

@@ -13,7 +13,10 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils import _options, _remote, _selection
-from ansible_collections.background.jobs.plugins.plugin_utils._core import hand_on_discovered_interpreter, refuse_unsupported_controller
+from ansible_collections.background.jobs.plugins.plugin_utils._core import (
+    hand_on_discovered_interpreter,
+    refuse_unsupported_controller,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 

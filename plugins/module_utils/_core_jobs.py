@@ -83,7 +83,12 @@ def _read(directory, jid):
         return {"state": _states.RUNNING, "started_at": None}
     if "started" in result and not result.get("finished"):
         return {"state": _states.RUNNING, "started_at": changed_at}
-    found = {"finished": True, "ended_at": changed_at, "result": data.decode("utf-8", "surrogateescape"), "started_at": None}
+    found = {
+        "finished": True,
+        "ended_at": changed_at,
+        "result": data.decode("utf-8", "surrogateescape"),
+        "started_at": None,
+    }
     if not _results.has_failed(result):
         return dict(found, state=_states.SUCCEEDED)
     if result.get("msg") == "Timeout exceeded" and "child_pid" in result:
@@ -142,6 +147,11 @@ def cancel(directory, jids, grace):
             time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
     for jid in members:
         if not _read(directory, jid).get("finished"):
-            result = {"failed": True, "changed": False, "msg": "cancelled while it ran", "background_jobs_cancelled": True}
+            result = {
+                "failed": True,
+                "changed": False,
+                "msg": "cancelled while it ran",
+                "background_jobs_cancelled": True,
+            }
             _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
     return sorted(members)

@@ -27,7 +27,9 @@ def private_directory(path):
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePath("%s is not a directory; move it away" % path)
     if found.st_uid != os.geteuid():
-        raise UnsafePath("%s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid()))
+        raise UnsafePath(
+            "%s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid())
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.chmod(path, 0o700)
 
@@ -51,13 +53,19 @@ def check_job_directory(path):
     """UnsafePath where `path`, which exists, is not a directory that only we or root can change."""
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
-        raise UnsafePath("async_dir %s is a symbolic link; set ansible_async_dir to the directory that it points to" % path)
+        raise UnsafePath(
+            "async_dir %s is a symbolic link; set ansible_async_dir to the directory that it points to" % path
+        )
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePath("async_dir %s is not a directory" % path)
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise UnsafePath("async_dir %s can be written by every user of the host; choose another ansible_async_dir" % path)
+        raise UnsafePath(
+            "async_dir %s can be written by every user of the host; choose another ansible_async_dir" % path
+        )
     if found.st_uid not in (0, os.geteuid()):
-        raise UnsafePath("async_dir %s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid()))
+        raise UnsafePath(
+            "async_dir %s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid())
+        )
 
 
 def write_atomically(path, data, durable=True):
@@ -89,7 +97,7 @@ def write_all(fd, data):
     """Write all of `data` (bytes) to `fd`, however little a single write takes."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]
 
 
 def read_own(path, limit):

@@ -35,7 +35,7 @@ def look(pid):
     if not text:
         return None
     # the second field is the command in parentheses, which may itself hold spaces and parentheses
-    fields = text[text.rindex(b")") + 2:].split()
+    fields = text[text.rindex(b")") + 2 :].split()
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode("ascii"))
 
 

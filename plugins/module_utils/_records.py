@@ -149,7 +149,9 @@ class BatchWriter:
                 # core's async_status would read it as still running
                 folder = os.path.join(self.path, "results")
                 _files.private_directory(folder)
-                _files.write_atomically(os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable)
+                _files.write_atomically(
+                    os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable
+                )
                 text = json.dumps({key: value for key, value in outcome.result.items() if key != "started"})
             _files.write_atomically(path, text.encode("utf-8", "surrogateescape"), durable)
         except OSError as exc:
@@ -161,7 +163,11 @@ class BatchWriter:
 
     def _write_in_place(self, path, outcome):
         # The block that the first state of the file stands in is ours, however full the disk is.
-        short = {"failed": outcome.failed, "changed": outcome.changed, "msg": "The disk is full: the result could not be kept."}
+        short = {
+            "failed": outcome.failed,
+            "changed": outcome.changed,
+            "msg": "The disk is full: the result could not be kept.",
+        }
         fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             data = json.dumps(short).encode("ascii")
@@ -209,7 +215,9 @@ class BatchReader:
             job = self.jobs[entry["job"]]
             job["state"] = entry["state"]
             if entry["state"] == _states.RUNNING:
-                job.update(started_at=entry["at"], attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
+                job.update(
+                    started_at=entry["at"], attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start")
+                )
             elif entry["state"] in _states.TERMINAL:
                 job.update(ended_at=entry["at"], msg=entry.get("msg"))
                 ended.append(entry["job"])

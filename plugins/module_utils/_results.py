@@ -73,7 +73,9 @@ def describe_status(status):
 def understand(stdout, stderr, status):
     """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`."""
     if len(stdout) > LIMIT:
-        return _not_understood(stdout, stderr, status, "The module printed more than the %d bytes that are kept of a result." % LIMIT)
+        return _not_understood(
+            stdout, stderr, status, "The module printed more than the %d bytes that are kept of a result." % LIMIT
+        )
     text = stdout.decode("utf-8", "surrogateescape").strip()
     result = _parse(text)
     if not isinstance(result, dict):
@@ -86,7 +88,10 @@ def understand(stdout, stderr, status):
 
 def _why_no_result(status):
     if status >= 0:
-        return "The module returned no result that could be read; it %s. See module_stdout and module_stderr." % describe_status(status)
+        return (
+            "The module returned no result that could be read; it %s. See module_stdout and module_stderr."
+            % describe_status(status)
+        )
     message = "The module %s before it returned a result." % describe_status(status)
     if status == -signal.SIGKILL:
         message += " The kernel does that when memory runs out."

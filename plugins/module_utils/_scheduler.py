@@ -148,7 +148,9 @@ class Scheduler:
                 self._waits_for[dependant].discard(done)
                 if not succeeded:
                     self._take(dependant, _states.SKIPPED)
-                    skipped.append((dependant, "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])))
+                    skipped.append(
+                        (dependant, "depends on %s, which is %s" % (self._jobs[done].name, self.states[done]))
+                    )
                     todo.append(dependant)
                 elif not self._waits_for[dependant]:
                     self._ready.append(dependant)

@@ -30,9 +30,13 @@ from ansible_collections.background.jobs.plugins.module_utils import (
 
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
-_GIVE_UP = 5.0  # seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended
+_GIVE_UP = (
+    5.0  # seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended
+)
 _RETRY_DISK = 1.0
-_STARTS_AT_ONCE = 16  # orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks
+_STARTS_AT_ONCE = (
+    16  # orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks
+)
 _TEMPLATE_PATIENCE = 5.0
 
 
@@ -47,7 +51,10 @@ class Supervisor:
         self._clock = clock
         self._environment = environment
         self._scheduler = _scheduler.Scheduler(
-            [_scheduler.Job(job["name"], job["timeout"], job["depends_on"], job["skip"] is not None) for job in self._jobs],
+            [
+                _scheduler.Job(job["name"], job["timeout"], job["depends_on"], job["skip"] is not None)
+                for job in self._jobs
+            ],
             plan["concurrency"],
             _GRACE,
         )
@@ -73,7 +80,8 @@ class Supervisor:
         """Write the records that a reader needs before the first job starts."""
         launched = self._clock.wall(self._clock.now())
         described = [
-            {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job} for job in self._jobs
+            {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
+            for job in self._jobs
         ]
         header = {
             "protocol": _records.PROTOCOL,

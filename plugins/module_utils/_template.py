@@ -137,7 +137,10 @@ class _Server:
     def _start(self, frame):
         """Fork; true in the process of the job."""
         try:
-            outputs = [os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600) for key in ("stdout", "stderr")]
+            outputs = [
+                os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                for key in ("stdout", "stderr")
+            ]
             pid = os.fork()
         except OSError as exc:
             self._channel.send({"job": frame["job"], "error": "cannot start it: %s" % exc})
@@ -305,7 +308,17 @@ def _preload(mod_name):
 def _warm_up():
     """Fill the caches that each job would fill anew; nothing that a module can see is changed."""
     for value in (None, True, 1, 1.0, "", b"", [], {}, (), set(), frozenset(), datetime.datetime.min):
-        for name in ("Mapping", "MutableMapping", "Sequence", "MutableSequence", "Set", "MutableSet", "KeysView", "Iterable", "Hashable"):
+        for name in (
+            "Mapping",
+            "MutableMapping",
+            "Sequence",
+            "MutableSequence",
+            "Set",
+            "MutableSet",
+            "KeysView",
+            "Iterable",
+            "Hashable",
+        ):
             isinstance(value, getattr(collections.abc, name))
     before = locale.setlocale(locale.LC_ALL)
     try:
@@ -317,7 +330,9 @@ def _warm_up():
 
 def _core_utilities(archive):
     with zipfile.ZipFile(archive) as payload:
-        paths = [path for path in payload.namelist() if path.startswith("ansible/module_utils/") and path.endswith(".py")]
+        paths = [
+            path for path in payload.namelist() if path.startswith("ansible/module_utils/") and path.endswith(".py")
+        ]
     return [path[: -len(".py")].replace("/", ".") for path in paths if not path.endswith("/__init__.py")]
 
 
@@ -360,7 +375,9 @@ class _Executing:
         self._payload = payload
         self._program = None
         if payload["style"] == "args_file":
-            self._program = os.path.join(payload["directory"], "%d.%s" % (os.getpid(), os.path.basename(payload["name"])))
+            self._program = os.path.join(
+                payload["directory"], "%d.%s" % (os.getpid(), os.path.basename(payload["name"]))
+            )
 
     def run(self):
         """Return when all jobs are done; does not return in the process of a job."""

@@ -151,7 +151,9 @@ ARGUMENT_SPEC = dict(
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     if not module.params["_plan"]:
-        module.fail_json(msg="background.jobs.async_batch works as a task of a playbook only: its action plugin makes the plan.")
+        module.fail_json(
+            msg="background.jobs.async_batch works as a task of a playbook only: its action plugin makes the plan."
+        )
     try:
         reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
     except _launcher.LaunchError as exc:

@@ -201,7 +201,9 @@ ARGUMENT_SPEC = dict(
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     if not module.params["_request"]:
-        module.fail_json(msg="background.jobs.async_wait works as a task of a playbook only: its action plugin makes the requests.")
+        module.fail_json(
+            msg="background.jobs.async_wait works as a task of a playbook only: its action plugin makes the requests."
+        )
     reply = _waiter.serve(_blob.unpack(module.params["_request"]), module.params["_async_dir"])
     module.exit_json(changed=False, reply=_blob.pack(reply))
 

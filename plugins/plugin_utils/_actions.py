@@ -11,7 +11,9 @@ from __future__ import annotations
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 # Words of playbooks that are no plugins at all.
-NOT_PLUGINS = frozenset(("meta", "include_tasks", "include_role", "import_tasks", "import_role", "include", "import_playbook"))
+NOT_PLUGINS = frozenset(
+    ("meta", "include_tasks", "include_role", "import_tasks", "import_role", "include", "import_playbook")
+)
 
 TRANSFERS = (
     "it hands over files from the controller, which is not available in background jobs in this version. "

@@ -150,7 +150,9 @@ class Core:
         _actions.refuse(module)
         found = self._resolve(module)
         if found is None:
-            raise Refused(f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.")
+            raise Refused(
+                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have."
+            )
         _actions.refuse(found.resolved_fqcn)
         task = self._task.copy(exclude_parent=True)
         task._parent = self._task._parent
@@ -208,8 +210,16 @@ class Core:
         if recorder.caught is not None:
             return recorder.caught
         if result.get("skipped"):
-            return Asked("", {}, False, handler, skip=str(result.get("msg") or result.get("skipped_reason") or "skipped by its action plugin"))
-        raise Refused(_actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else ""))
+            return Asked(
+                "",
+                {},
+                False,
+                handler,
+                skip=str(result.get("msg") or result.get("skipped_reason") or "skipped by its action plugin"),
+            )
+        raise Refused(
+            _actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
+        )
 
     def complete(self, asked: Asked, step: Step) -> Arguments:
         """Return the arguments of a module as it gets them, with those that core adds."""
@@ -217,7 +227,9 @@ class Core:
         common = self._common.get(key)
         if common is None:
             common = {}
-            asked.handler._update_module_args(asked.module, common, self._templar.available_variables, ignore_unknown_opts=asked.ignore_unknown)
+            asked.handler._update_module_args(
+                asked.module, common, self._templar.available_variables, ignore_unknown_opts=asked.ignore_unknown
+            )
             # The temporary directory of the launch is gone by the time that the job runs: the module makes its own.
             common["_ansible_tmpdir"] = None
             self._common[key] = common
@@ -242,13 +254,21 @@ class Core:
             self.action._templar = templar
         shebang = bits.shebang or ""
         if str(path).endswith(".ps1") or getattr(bits, "has_async", False):
-            raise Refused("it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'.")
+            raise Refused(
+                "it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'."
+            )
         data = bits.b_module_data
         if not data or bits.module_style == "binary":
             with open(path, "rb") as stream:
                 data = stream.read()
         name = self.action._connection._shell.get_remote_filename(path)
-        return Built(style=bits.module_style, shebang=shebang, data=data, name=f"AnsiballZ_{name}", profile=bits.serialization_profile)
+        return Built(
+            style=bits.module_style,
+            shebang=shebang,
+            data=data,
+            name=f"AnsiballZ_{name}",
+            profile=bits.serialization_profile,
+        )
 
 
 _LOOP_VARIABLES = frozenset(("ansible_loop_var", "ansible_index_var", "ansible_loop"))
@@ -275,7 +295,9 @@ class _Recorder:
         def command(*rest: t.Any, **more: t.Any) -> t.Any:
             if self.looking_up:
                 return really_command(*rest, **more)
-            raise Refused("its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task.")
+            raise Refused(
+                "its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task."
+            )
 
         def needle(*dummy: t.Any) -> t.Any:
             raise Refused(_actions.TRANSFERS)
@@ -293,7 +315,9 @@ class _Recorder:
         self.caught = asked
         return {"changed": True, "started": True, "finished": False, "ansible_job_id": "0.0"}
 
-    def look_up(self, really: t.Callable[..., t.Any], module: str, arguments: Arguments, *rest: t.Any, **more: t.Any) -> t.Any:
+    def look_up(
+        self, really: t.Callable[..., t.Any], module: str, arguments: Arguments, *rest: t.Any, **more: t.Any
+    ) -> t.Any:
         """Make a call that finds something out, once a launch; refuse one that may change something."""
         if not _actions.only_looks(module):
             raise Refused(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
@@ -353,7 +377,9 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
         raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
     if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):
-        raise Refused("Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play.")
+        raise Refused(
+            "Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play."
+        )
 
 
 def exception_in(result: Arguments) -> str | None:
@@ -391,10 +417,14 @@ def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: l
         try:
             from ansible.executor.task_result import _RawTaskResult  # 2.19, 2.20
 
-            queue.send_callback("v2_runner_on_async_poll", _RawTaskResult(host, action._task, result, action._task.dump_attrs()))
+            queue.send_callback(
+                "v2_runner_on_async_poll", _RawTaskResult(host, action._task, result, action._task.dump_attrs())
+            )
         except ImportError:
             from ansible._internal._task import UnifiedTaskResult  # 2.21
 
-            queue.send_callback("v2_runner_on_async_poll", host, action._task, UnifiedTaskResult.from_action_result_dict(result))
+            queue.send_callback(
+                "v2_runner_on_async_poll", host, action._task, UnifiedTaskResult.from_action_result_dict(result)
+            )
     except (AttributeError, ImportError, TypeError) as exc:
         action._display.vvv(f"callbacks were not told of the poll: {exc}")

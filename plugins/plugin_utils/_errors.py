@@ -45,7 +45,14 @@ def shorten(value: object, width: int) -> str:
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
-_KINDS = ((str, "a string"), (bool, "a boolean"), (int, "a number"), (float, "a number"), (Mapping, "a dictionary"), ((list, tuple), "a list"))
+_KINDS = (
+    (str, "a string"),
+    (bool, "a boolean"),
+    (int, "a number"),
+    (float, "a number"),
+    (Mapping, "a dictionary"),
+    ((list, tuple), "a list"),
+)
 
 
 def kind(value: object) -> str:

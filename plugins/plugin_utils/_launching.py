@@ -49,7 +49,9 @@ def defaults_of(core: Core, timeout: float) -> Defaults:
     return Defaults(timeout=timeout, check_mode=bool(task.check_mode), diff=bool(task.diff), no_log=bool(task.no_log))
 
 
-def launch(core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch") -> Launch:
+def launch(
+    core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch"
+) -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
     jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:

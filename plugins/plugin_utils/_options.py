@@ -21,7 +21,11 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 # What a module is called with when all that matters is in its underscore options.
-SMALLEST: dict[str, dict[str, object]] = {"async_batch": {"tasks": []}, "async_run": {"task": {}}, "async_wait": {"jobs": []}}
+SMALLEST: dict[str, dict[str, object]] = {
+    "async_batch": {"tasks": []},
+    "async_run": {"task": {}},
+    "async_wait": {"jobs": []},
+}
 
 _SECONDS = ("timeout", "wait_timeout", "poll")
 _COUNTS = ("concurrency",)

@@ -66,7 +66,13 @@ class Planner:
     def plan(self, jobs: list[Job], batch_id: str, concurrency: int) -> Record:
         """Return the plan; a job that its action plugin skips is marked so in `jobs` as well."""
         records = [self._job(job) for job in jobs]
-        return {"protocol": PROTOCOL, "batch_id": batch_id, "concurrency": concurrency, "payloads": self._payloads, "jobs": records}
+        return {
+            "protocol": PROTOCOL,
+            "batch_id": batch_id,
+            "concurrency": concurrency,
+            "payloads": self._payloads,
+            "jobs": records,
+        }
 
     def _job(self, job: Job) -> Record:
         try:

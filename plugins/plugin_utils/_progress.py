@@ -15,7 +15,13 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import sho
 
 _SHOWN = 3
 _NAME_WIDTH = 40
-_WORDS = ((_states.FAILED, "failed"), (_states.TIMED_OUT, "timed out"), (_states.CANCELLED, "cancelled"), (_states.LOST, "lost"), (_states.SKIPPED, "skipped"))
+_WORDS = (
+    (_states.FAILED, "failed"),
+    (_states.TIMED_OUT, "timed out"),
+    (_states.CANCELLED, "cancelled"),
+    (_states.LOST, "lost"),
+    (_states.SKIPPED, "skipped"),
+)
 
 
 class Progress:
@@ -54,7 +60,10 @@ def summary(views: list[dict[str, t.Any]]) -> str:
     if running:
         # The longest first: that is the one that people wonder about.
         running.sort(key=lambda view: -(view.get("running_for") or 0.0))
-        names = [f"{shorten(view['name'], _NAME_WIDTH)} {duration(view.get('running_for') or 0.0)}" for view in running[:_SHOWN]]
+        names = [
+            f"{shorten(view['name'], _NAME_WIDTH)} {duration(view.get('running_for') or 0.0)}"
+            for view in running[:_SHOWN]
+        ]
         names += ["…"] if len(running) > _SHOWN else []
         parts.append(f"{len(running)} running ({', '.join(names)})")
     if counts.get(_states.QUEUED):

@@ -17,7 +17,13 @@ from ansible.utils.display import Display
 from ansible_collections.background.jobs.plugins.module_utils import _blob
 from ansible_collections.background.jobs.plugins.plugin_utils import _core, _options, _report
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target, View
-from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed, WaitOptions, Waiter, World
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
+    ConnectionLost,
+    Waiter,
+    WaitFailed,
+    WaitOptions,
+    World,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._wire import decode_result
 
 if t.TYPE_CHECKING:

@@ -29,7 +29,12 @@ _MISSING = (
     "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
     "and that the records were not removed meanwhile (cleanup: true)."
 )
-_VERBS = ((_states.FAILED, "failed"), (_states.TIMED_OUT, "timed out"), (_states.CANCELLED, "cancelled"), (_states.LOST, "lost"))
+_VERBS = (
+    (_states.FAILED, "failed"),
+    (_states.TIMED_OUT, "timed out"),
+    (_states.CANCELLED, "cancelled"),
+    (_states.LOST, "lost"),
+)
 # Messages of modules that say nothing beside the return code.
 _EMPTY_MESSAGES = ("non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
@@ -106,26 +111,38 @@ def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: di
     sentences = []
     if outcome.unreachable is not None:
         ids = _listed([job["ansible_job_id"] for job in jobs if not job["finished"]])
-        sentences.append(f"The host cannot be reached any more ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}.")
+        sentences.append(
+            f"The host cannot be reached any more ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}."
+        )
     sentences += _sentences_of_bad(bad, len(jobs))
     unfinished = [job["name"] for job in jobs if not job["finished"]]
     if unfinished and outcome.unreachable is None:
         within = f" within {duration(timeout)}" if outcome.timed_out else " yet"
-        sentences.append(f"{len(unfinished)} of {_jobs(len(jobs))} did not finish{within}: {_listed(unfinished)}. What runs goes on.")
+        sentences.append(
+            f"{len(unfinished)} of {_jobs(len(jobs))} did not finish{within}: {_listed(unfinished)}. What runs goes on."
+        )
     forgiven = sum(counts[state] for state in _states.UNSUCCESSFUL) - len(bad)
     if forgiven:
         sentences.append(f"{forgiven} failed and {'is' if forgiven == 1 else 'are'} ignored.")
     if counts[_states.SUCCEEDED]:
-        sentences.append(f"{counts[_states.SUCCEEDED]} succeeded." if sentences else f"{_jobs(counts[_states.SUCCEEDED])} succeeded.")
+        sentences.append(
+            f"{counts[_states.SUCCEEDED]} succeeded." if sentences else f"{_jobs(counts[_states.SUCCEEDED])} succeeded."
+        )
     if counts[_states.SKIPPED]:
-        sentences.append(f"{counts[_states.SKIPPED]} skipped." if sentences else f"{_jobs(counts[_states.SKIPPED])} skipped.")
+        sentences.append(
+            f"{counts[_states.SKIPPED]} skipped." if sentences else f"{_jobs(counts[_states.SKIPPED])} skipped."
+        )
     return " ".join(sentences)
 
 
 def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
     sentences: list[str] = []
     for state, verb in _VERBS:
-        named = [f"{shorten(job['name'], 60)} ({shorten(str(job['msg']).rstrip('.'), _DETAIL_WIDTH)})" for job in bad if job["state"] == state]
+        named = [
+            f"{shorten(job['name'], 60)} ({shorten(str(job['msg']).rstrip('.'), _DETAIL_WIDTH)})"
+            for job in bad
+            if job["state"] == state
+        ]
         if named:
             head = f"{len(named)} of {_jobs(total)}" if not sentences else str(len(named))
             sentences.append(f"{head} {verb}: {_listed(named)}.")

@@ -59,7 +59,11 @@ def _walk(value: object, where: str) -> Iterator[Target]:
         for index, inner in enumerate(value):
             yield from _walk(inner, f"{where}[{index}]")
     else:
-        number = " An id that is a number lost its quotes on the way." if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+        number = (
+            " An id that is a number lost its quotes on the way."
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            else ""
+        )
         raise Refused(f"{where} is not a job: it is {kind(value)}.{number} {_WAYS_OUT}")
 
 
@@ -81,14 +85,21 @@ def _from_mapping(value: Mapping[str, t.Any], where: str) -> Iterator[Target]:
     if value.get("ansible_job_id"):
         yield _from_job(value, where)
     elif value.get("skipped"):
-        yield _finished(value, where, _states.SKIPPED, value.get("skip_reason") or value.get("skipped_reason") or value.get("msg") or "skipped before its launch")
+        yield _finished(
+            value,
+            where,
+            _states.SKIPPED,
+            value.get("skip_reason") or value.get("skipped_reason") or value.get("msg") or "skipped before its launch",
+        )
     elif value.get("failed") or value.get("unreachable"):
         yield _finished(value, where, _states.FAILED, f"it was not launched: {value.get('msg') or 'no message'}")
     elif value.get("state") in _states.TERMINAL and "name" in value:
         yield Target(where=where, jid=None, name=_name(value), item=_item(value), known=dict(value))
     else:
         keys = ", ".join(sorted(str(key) for key in value)[:6]) or "none"
-        raise Refused(f"{where} is not a job: it is a dictionary without 'ansible_job_id' (its keys: {keys}). {_WAYS_OUT}")
+        raise Refused(
+            f"{where} is not a job: it is a dictionary without 'ansible_job_id' (its keys: {keys}). {_WAYS_OUT}"
+        )
 
 
 def _inner(value: Mapping[str, t.Any]) -> str | None:
@@ -128,7 +139,12 @@ def _finished(value: Mapping[str, t.Any], where: str, state: str, msg: object) -
 
 
 def _view(value: Mapping[str, t.Any], target: Target, state: str, msg: str | None) -> View:
-    view: View = {"name": target.name or target.jid or target.where, "ansible_job_id": target.jid, "state": state, "finished": True}
+    view: View = {
+        "name": target.name or target.jid or target.where,
+        "ansible_job_id": target.jid,
+        "state": state,
+        "finished": True,
+    }
     view["changed"] = bool(value.get("changed", False))
     view["result"] = dict(value)
     if msg is not None:

@@ -96,7 +96,9 @@ class Job:
     generated: bool = False
 
 
-def expand(entries: object, language: Language, defaults: Defaults, option: str = "tasks") -> tuple[list[Job], list[str]]:
+def expand(
+    entries: object, language: Language, defaults: Defaults, option: str = "tasks"
+) -> tuple[list[Job], list[str]]:
     """Return the jobs that `entries`, a list in task syntax, ask for, and warnings."""
     try:
         entries = language.resolve(entries)
@@ -130,7 +132,9 @@ def _warnings(tagged: list[str]) -> list[str]:
     if not tagged:
         return []
     more = f" and {len(tagged) - 3} more" if len(tagged) > 3 else ""
-    return [f"'tags' is ignored in {', '.join(tagged[:3])}{more}: jobs are launched together. Put tags on the task that launches."]
+    return [
+        f"'tags' is ignored in {', '.join(tagged[:3])}{more}: jobs are launched together. Put tags on the task that launches."
+    ]
 
 
 class _Entry:
@@ -184,9 +188,14 @@ class _Entry:
             return candidates[0]
         modules = [key for key in candidates if self.language.is_module(key)]
         if len(modules) > 1:
-            raise self.refuse(modules[1], f"a job runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them entries of their own.")
+            raise self.refuse(
+                modules[1],
+                f"a job runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them entries of their own.",
+            )
         unknown = [key for key in candidates if key not in modules]
-        raise self.refuse(unknown[0], f"neither a key of a job nor a module. Keys are: {', '.join(sorted(_keys.ALLOWED - {'args'}))}.")
+        raise self.refuse(
+            unknown[0], f"neither a key of a job nor a module. Keys are: {', '.join(sorted(_keys.ALLOWED - {'args'}))}."
+        )
 
     def _variables(self) -> dict[str, object]:
         value = self.entry.get("vars") or {}
@@ -218,7 +227,9 @@ class _Entry:
             if key in _keys.LOOP_CONTROL_REFUSED:
                 raise self.refuse(f"loop_control.{key}", _keys.LOOP_CONTROL_REFUSED[key])
             if key not in _keys.LOOP_CONTROL:
-                raise self.refuse(f"loop_control.{key}", f"unknown. Known are: {', '.join(sorted(_keys.LOOP_CONTROL))}.")
+                raise self.refuse(
+                    f"loop_control.{key}", f"unknown. Known are: {', '.join(sorted(_keys.LOOP_CONTROL))}."
+                )
         scope = self.language.scope(self.variables, {})
         known = {key: self._value(control, key, scope) for key in control if key != "label"}
         for key in ("loop_var", "index_var"):
@@ -329,7 +340,9 @@ class _Entry:
             if wanted != (bool(current) if key == "become" else current):
                 raise self.refuse(key, _keys.BECOME_DIFFERS)
 
-    def _name(self, scope: Scope, item: object, control: Mapping[str, t.Any] | None, no_log: bool, lenient: bool) -> tuple[str, bool]:
+    def _name(
+        self, scope: Scope, item: object, control: Mapping[str, t.Any] | None, no_log: bool, lenient: bool
+    ) -> tuple[str, bool]:
         """Return the name of the job, and whether it was made up, so that it may be changed to be unique."""
         raw = self.entry.get("name")
         try:
@@ -392,5 +405,7 @@ def seconds(value: object) -> float:
     if number < 0:
         raise Refused(f"it must be 0 (no limit) or more: got {shorten(value, 40)}.")
     if number > MAX_SECONDS:
-        raise Refused(f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit: got {shorten(value, 40)}.")
+        raise Refused(
+            f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit: got {shorten(value, 40)}."
+        )
     return number

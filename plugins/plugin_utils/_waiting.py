@@ -134,7 +134,9 @@ class Waiter:
     def _satisfied(self) -> bool:
         if self.options.mode != "any":
             return False
-        return any(view["finished"] and not view.get("deferred") and view["state"] != _states.SKIPPED for view in self.views)
+        return any(
+            view["finished"] and not view.get("deferred") and view["state"] != _states.SKIPPED for view in self.views
+        )
 
     def _block(self, now: float) -> float:
         return max(0.0, min(MAX_BLOCK, self.options.poll or MAX_BLOCK, self.deadline - now))
@@ -148,7 +150,9 @@ class Waiter:
             if line is not None:
                 self.world.say(line, self.views)
 
-    def _ask(self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE) -> Reply:
+    def _ask(
+        self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE
+    ) -> Reply:
         request = {
             "protocol": PROTOCOL,
             "op": op,
@@ -224,7 +228,10 @@ class Waiter:
         ended = [
             index
             for index, view in enumerate(self.views)
-            if self.targets[index].jid is not None and self.targets[index].known is None and view["finished"] and view["state"] in wanted
+            if self.targets[index].jid is not None
+            and self.targets[index].known is None
+            and view["finished"]
+            and view["state"] in wanted
         ]
         if not ended:
             return
@@ -235,7 +242,12 @@ class Waiter:
 
 
 def _unseen(target: Target) -> View:
-    view: View = {"name": target.name or target.jid, "ansible_job_id": target.jid, "state": _states.QUEUED, "finished": False}
+    view: View = {
+        "name": target.name or target.jid,
+        "ansible_job_id": target.jid,
+        "state": _states.QUEUED,
+        "finished": False,
+    }
     if target.item is not ABSENT:
         view["item"] = target.item
     return view

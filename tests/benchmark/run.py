@@ -58,7 +58,9 @@ class Host:
         self.folder = folder
         key = folder / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        port = subprocess.run([HOST_SCRIPT, "up", CONTAINER, "bookworm", f"{key}.pub"], check=True, capture_output=True, text=True).stdout.strip()
+        port = subprocess.run(
+            [HOST_SCRIPT, "up", CONTAINER, "bookworm", f"{key}.pub"], check=True, capture_output=True, text=True
+        ).stdout.strip()
         (folder / "inventory.ini").write_text(
             f"bench ansible_host=127.0.0.1 ansible_port={port} ansible_user=root ansible_ssh_private_key_file={key} ansible_python_interpreter=/usr/bin/python3\n"
         )
@@ -69,7 +71,13 @@ class Host:
 
     def play(self, playbook: str, *options: str, **variables: object) -> tuple[float, str]:
         """Run a playbook; return its seconds and what it printed."""
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.folder / "inventory.ini"), str(HERE / playbook), *options]
+        command = [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-i",
+            str(self.folder / "inventory.ini"),
+            str(HERE / playbook),
+            *options,
+        ]
         for key, value in variables.items():
             command += ["-e", json.dumps({key: value})]
         env = dict(os.environ, ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
@@ -81,11 +89,17 @@ class Host:
         return seconds, done.stdout
 
     def run(self, *command: str) -> str:
-        return subprocess.run(["docker", "exec", CONTAINER, *command], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["docker", "exec", CONTAINER, *command], check=True, capture_output=True, text=True
+        ).stdout
 
     def clean(self) -> None:
         # a launch may have been all that was measured: its jobs come to their end first
-        self.run("sh", "-c", "while pgrep -f '[b]ackground.jobs supervisor' >/dev/null; do sleep 0.1; done; rm -rf /root/.ansible_async")
+        self.run(
+            "sh",
+            "-c",
+            "while pgrep -f '[b]ackground.jobs supervisor' >/dev/null; do sleep 0.1; done; rm -rf /root/.ansible_async",
+        )
 
     def close(self) -> None:
         subprocess.run([HOST_SCRIPT, "down", CONTAINER], check=True, capture_output=True)
@@ -133,7 +147,10 @@ def remote_calls(host: Host, figures: dict[str, object]) -> None:
     for count in (1, 10, 200):
         calls[count] = len(REMOTE_OPERATION.findall(host.play("launch.yml", "-vvv", count=count)[1]))
         host.clean()
-    print("remote operations of a launch: " + ", ".join(f"{count} with {jobs} jobs" for jobs, count in calls.items()), flush=True)
+    print(
+        "remote operations of a launch: " + ", ".join(f"{count} with {jobs} jobs" for jobs, count in calls.items()),
+        flush=True,
+    )
     figures["remote_operations"] = calls
 
 
@@ -146,14 +163,21 @@ def latency(host: Host, figures: dict[str, object]) -> None:
             times.append(float(re.search(r"latency ([0-9.]+)", output)[1]))
             host.clean()
         found[count] = round(statistics.median(times), 3)
-        print(f"from the end of the last of {count} jobs to the answer: median {found[count]} s of {[round(t, 3) for t in times]}", flush=True)
+        print(
+            f"from the end of the last of {count} jobs to the answer: median {found[count]} s of {[round(t, 3) for t in times]}",
+            flush=True,
+        )
     figures["latency"] = found
 
 
 def against_parallel(host: Host, figures: dict[str, object]) -> None:
     """The cost of a job on the host alone, beside GNU parallel's."""
     try:
-        host.run("sh", "-c", "command -v parallel || { apt-get update -qq && apt-get install -y -qq --no-install-recommends parallel; }")
+        host.run(
+            "sh",
+            "-c",
+            "command -v parallel || { apt-get update -qq && apt-get install -y -qq --no-install-recommends parallel; }",
+        )
     except subprocess.CalledProcessError:
         print("GNU parallel is not on the host and can't be installed: not compared", flush=True)
         return
@@ -163,14 +187,21 @@ def against_parallel(host: Host, figures: dict[str, object]) -> None:
         host.run("sh", "-c", f"seq {size} | parallel -j8 true")
         theirs = (time.monotonic() - before) / size * 1000
         batch = re.search(r"batch (b\d+)", host.play("jobs.yml", count=size)[1])[1]
-        journal = [json.loads(line) for line in host.run("cat", f"/root/.ansible_async/.background_jobs/{batch}/journal").splitlines()]
+        journal = [
+            json.loads(line)
+            for line in host.run("cat", f"/root/.ansible_async/.background_jobs/{batch}/journal").splitlines()
+        ]
         started = min(entry["at"] for entry in journal if entry["state"] == "running")
         ours = (max(entry["at"] for entry in journal) - started) / size * 1000
         host.clean()
         ratios.append(ours / theirs)
         ours_ms.append(ours)
         theirs_ms.append(theirs)
-    figures["parallel"] = {"ours_ms": round(statistics.median(ours_ms), 2), "parallel_ms": round(statistics.median(theirs_ms), 2), "ratio": round(statistics.median(ratios), 2)}
+    figures["parallel"] = {
+        "ours_ms": round(statistics.median(ours_ms), 2),
+        "parallel_ms": round(statistics.median(theirs_ms), 2),
+        "ratio": round(statistics.median(ratios), 2),
+    }
     print(f"a job on the host, width 8: {figures['parallel']}", flush=True)
 
 

@@ -8,7 +8,6 @@ import typing as t
 from xml.etree import ElementTree
 
 import pytest
-
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.background.jobs.plugins.filter.timeline import FilterModule
@@ -60,7 +59,11 @@ def test_svg_is_well_formed_and_has_a_bar_a_job_that_ran() -> None:
     assert root.get("width") == "900"
     titles = [element.text for element in root.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == ["first: succeeded 5.00s", "second: failed 5.00s", "<&> 'x' 🎉: running 1.00s"]
-    bars = [element for element in root.iter("{http://www.w3.org/2000/svg}rect") if element.find("{http://www.w3.org/2000/svg}title") is not None]
+    bars = [
+        element
+        for element in root.iter("{http://www.w3.org/2000/svg}rect")
+        if element.find("{http://www.w3.org/2000/svg}title") is not None
+    ]
     first, second = (float(bar.get("x") or 0) for bar in bars[:2])
     assert second - first == pytest.approx(float(bars[0].get("width") or 0), abs=0.2)
 

@@ -67,7 +67,16 @@ def _zip():
 def payload(**changes):
     """Return an AnsiballZ-like payload of the probe module."""
     tail = _TAIL.replace("{zip_data}", _zip())
-    return dict({"style": "ansiballz", "interpreter": [sys.executable], "head": _HEAD, "tail": tail, "name": "AnsiballZ_probe.py"}, **changes)
+    return dict(
+        {
+            "style": "ansiballz",
+            "interpreter": [sys.executable],
+            "head": _HEAD,
+            "tail": tail,
+            "name": "AnsiballZ_probe.py",
+        },
+        **changes,
+    )
 
 
 class Batch:
@@ -79,8 +88,21 @@ class Batch:
         self.size = len(programs)
         jobs = []
         for index, program in enumerate(programs):
-            job = {"name": "job %d" % index, "module": "probe", "timeout": 0, "no_log": False, "ignore_errors": False, "depends_on": [], "skip": None}
-            step = {"module": "probe", "payload": "p", "params": json.dumps({"run": program}), "environment": environment or {}}
+            job = {
+                "name": "job %d" % index,
+                "module": "probe",
+                "timeout": 0,
+                "no_log": False,
+                "ignore_errors": False,
+                "depends_on": [],
+                "skip": None,
+            }
+            step = {
+                "module": "probe",
+                "payload": "p",
+                "params": json.dumps({"run": program}),
+                "environment": environment or {},
+            }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
             job["steps"] = [] if job["skip"] else [step]
             jobs.append(job)

@@ -84,7 +84,10 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path):
     assert (tmp_path / "f").read_bytes() == b"data"
 
 
-@pytest.mark.parametrize(("kind", "message"), [("link", "symbolic link"), ("fifo", "regular"), ("directory", "regular"), ("large", "more than")])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("link", "symbolic link"), ("fifo", "regular"), ("directory", "regular"), ("large", "more than")],
+)
 def test_only_small_regular_files_are_read(tmp_path, kind, message):
     path = tmp_path / "f"
     if kind == "link":

@@ -62,7 +62,12 @@ def test_a_tree_leaves_out_whoever_took_over_a_pid(family):
 
 def test_a_tree_does_not_grow_into_the_session_of_whoever_asks():
     own = os.getsid(0)
-    table = {10: Process(10, 1, own, 5, "S"), 11: Process(11, 1, own, 6, "S"), 12: Process(12, 10, 12, 7, "S"), 13: Process(13, 1, 12, 8, "S")}
+    table = {
+        10: Process(10, 1, own, 5, "S"),
+        11: Process(11, 1, own, 6, "S"),
+        12: Process(12, 10, 12, 7, "S"),
+        13: Process(13, 1, 12, 8, "S"),
+    }
     assert set(Snapshot(table).tree({10: 5})) == {10, 12, 13}
 
 

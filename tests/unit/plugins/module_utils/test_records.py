@@ -21,7 +21,9 @@ def writer(tmp_path):
 
 
 def create(writer, size=2):
-    writer.create({"supervisor": {}, "jobs": [{"name": "job"}] * size}, [_records.jid_of(BATCH, index) for index in range(size)])
+    writer.create(
+        {"supervisor": {}, "jobs": [{"name": "job"}] * size}, [_records.jid_of(BATCH, index) for index in range(size)]
+    )
     return _records.BatchReader(writer.async_dir, BATCH)
 
 
@@ -41,7 +43,9 @@ def test_only_our_job_ids_are_taken_for_ours(jid, parsed):
     assert _records.parse_jid(jid) == parsed
 
 
-@pytest.mark.parametrize("text", ["../../etc/passwd", "..", ".", "", "a/b", "a\nb", "a\0b", ".hidden", "-x", "j" * 200, "é"])
+@pytest.mark.parametrize(
+    "text", ["../../etc/passwd", "..", ".", "", "a/b", "a\nb", "a\0b", ".hidden", "-x", "j" * 200, "é"]
+)
 def test_nothing_that_could_leave_the_directory_is_a_job_id(text):
     assert not _records.is_jid(text)
 
@@ -55,7 +59,11 @@ def test_a_new_batch_reads_as_queued(writer):
     reader = create(writer)
     assert [job["state"] for job in reader.jobs] == ["queued", "queued"]
     assert reader.refresh() == []
-    assert json.loads(reader.result_text(0)) == {"started": True, "finished": False, "ansible_job_id": "j123456789012345.0"}
+    assert json.loads(reader.result_text(0)) == {
+        "started": True,
+        "finished": False,
+        "ansible_job_id": "j123456789012345.0",
+    }
 
 
 def test_a_reader_follows_the_journal_and_waits_for_the_end_of_a_line(writer):

@@ -73,7 +73,9 @@ def test_bytes_that_are_not_utf8_survive():
 
 
 def test_a_censored_outcome_keeps_only_how_it_ended():
-    outcome = _results.censor(_results.of({"failed": True, "rc": 4, "stdout": "s3cret", "msg": "s3cret", "changed": True}))
+    outcome = _results.censor(
+        _results.of({"failed": True, "rc": 4, "stdout": "s3cret", "msg": "s3cret", "changed": True})
+    )
     assert "s3cret" not in outcome.text
     assert outcome.result == {"censored": _results.CENSORED, "failed": True, "changed": True, "rc": 4}
     assert outcome.failed

@@ -25,7 +25,9 @@ def started(scheduler, now=0.0):
         found.append(index)
 
 
-@pytest.mark.parametrize(("concurrency", "expected"), [(0, [0, 1, 2, 3, 4]), (1, [0]), (3, [0, 1, 2]), (9, [0, 1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("concurrency", "expected"), [(0, [0, 1, 2, 3, 4]), (1, [0]), (3, [0, 1, 2]), (9, [0, 1, 2, 3, 4])]
+)
 def test_as_many_start_as_the_window_holds_in_the_order_written(concurrency, expected):
     assert started(Scheduler([job()] * 5, concurrency)) == expected
 

@@ -35,5 +35,7 @@ def test_only_these_transitions_are_allowed(current, following):
 
 
 def test_terminal_states_are_those_that_nothing_follows():
-    assert _states.TERMINAL == {state for state in _states.ALL if not any(state == current for current, dummy in ALLOWED)}
+    assert {
+        state for state in _states.ALL if not any(state == current for current, dummy in ALLOWED)
+    } == _states.TERMINAL
     assert _states.UNSUCCESSFUL < _states.TERMINAL

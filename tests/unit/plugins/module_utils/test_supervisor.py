@@ -85,7 +85,11 @@ def test_a_job_has_its_environment_its_own_session_and_no_input(batch, payloads)
 @BOTH_PATHS
 def test_what_an_interpreter_reads_at_its_start_is_there_in_time(batch, payloads, tmp_path):
     (tmp_path / "only_here.py").write_text("value = 7\n", encoding="utf-8")
-    done = batch(["import only_here; result['v'] = only_here.value"], payloads=payloads, environment={"PYTHONPATH": str(tmp_path)})
+    done = batch(
+        ["import only_here; result['v'] = only_here.value"],
+        payloads=payloads,
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
     assert done.results()[0]["v"] == 7
 
 
@@ -99,13 +103,18 @@ def test_exit_functions_run_and_the_payload_stays_for_the_next_job(batch, payloa
 
 
 def test_a_payload_of_an_unknown_form_is_executed(batch):
-    odd = payload(head="import json\nparams = json.loads(", tail=")\nprint(json.dumps({'got': params['run'], 'fork': False}))\n")
+    odd = payload(
+        head="import json\nparams = json.loads(", tail=")\nprint(json.dumps({'got': params['run'], 'fork': False}))\n"
+    )
     assert batch(["x"], payloads={"p": odd}).results() == [{"got": "x", "fork": False}]
 
 
 @pytest.mark.parametrize(
     ("program", "interpreter"),
-    [("#!/bin/sh\nprintf '{\"changed\": true, \"args\": %s}' \"$(cat \"$1\")\"\n", ["/bin/sh"]), ("#!/bin/sh\necho \"{\\\"args\\\": $(cat $1)}\"\n", [])],
+    [
+        ('#!/bin/sh\nprintf \'{"changed": true, "args": %s}\' "$(cat "$1")"\n', ["/bin/sh"]),
+        ('#!/bin/sh\necho "{\\"args\\": $(cat $1)}"\n', []),
+    ],
 )
 def test_modules_that_read_a_file_of_arguments_get_one_that_does_not_outlive_them(batch, program, interpreter):
     data = base64.b64encode(program.encode()).decode()
@@ -116,7 +125,11 @@ def test_modules_that_read_a_file_of_arguments_get_one_that_does_not_outlive_the
 
 
 def test_a_program_that_holds_its_arguments_runs(batch):
-    done = Batch(batch(["pass"]).async_dir, ["x"], payloads={"p": {"style": "text", "interpreter": [sys.executable], "name": "text"}})
+    done = Batch(
+        batch(["pass"]).async_dir,
+        ["x"],
+        payloads={"p": {"style": "text", "interpreter": [sys.executable], "name": "text"}},
+    )
     done.plan["jobs"][0]["steps"][0]["params"] = "print('{\"here\": 1}')"
     assert done.launch().results() == [{"here": 1}]
 
@@ -221,7 +234,10 @@ def test_no_argument_stands_in_a_command_line(batch):
 
 
 def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch, tmp_path):
-    done = batch(["open(%r, 'w').write(str(os.getpid())); import time; time.sleep(300)" % str(tmp_path / "pid"), "pass"], concurrency=1)
+    done = batch(
+        ["open(%r, 'w').write(str(os.getpid())); import time; time.sleep(300)" % str(tmp_path / "pid"), "pass"],
+        concurrency=1,
+    )
     done.wait(block=0.5)
     os.kill(done.reply["pid"], signal.SIGKILL)
     answers = done.wait()

@@ -18,7 +18,14 @@ from ansible_collections.background.jobs.plugins.module_utils import _core_jobs,
 
 
 def ask(async_dir, jids, **settings):
-    request = {"op": "wait", "mode": "all", "block": 20.0, "max_bytes": 1 << 20, "grace": 5.0, "jobs": [{"jid": jid, "dir": None} for jid in jids]}
+    request = {
+        "op": "wait",
+        "mode": "all",
+        "block": 20.0,
+        "max_bytes": 1 << 20,
+        "grace": 5.0,
+        "jobs": [{"jid": jid, "dir": None} for jid in jids],
+    }
     request.update(settings)
     return _waiter.serve(request, str(async_dir))["jobs"]
 
@@ -32,7 +39,11 @@ def core_job(tmp_path):
         (tmp_path / jid).write_text(json.dumps({"started": True, "finished": False, "ansible_job_id": jid}))
         program = "import subprocess, time; subprocess.Popen(['sleep', '300'], start_new_session=True); print('up', flush=True); time.sleep(300)"
         processes.append(
-            subprocess.Popen([sys.executable, "-c", program, "/tmp/x/" + wrapper, jid.split(".")[0], "600", "module"], stdout=subprocess.PIPE, start_new_session=True)
+            subprocess.Popen(
+                [sys.executable, "-c", program, "/tmp/x/" + wrapper, jid.split(".")[0], "600", "module"],
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
         )
         processes[-1].stdout.readline()
         return jid, processes[-1]
@@ -84,7 +95,9 @@ def test_a_running_core_job_is_running_when_the_time_is_up(tmp_path, core_job):
     assert (answer["state"], answer["finished"]) == ("running", False)
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe", b'{"started": 1, "fini', b"[]", b"[" * 100000, b"null"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"\xff\xfe", b'{"started": 1, "fini', b"[]", b"[" * 100000, b"null"]
+)
 def test_a_core_job_without_a_process_and_without_a_result_is_lost(tmp_path, content):
     (tmp_path / "j1.2").write_bytes(content)
     answer = ask(tmp_path, ["j1.2"])[0]
@@ -117,7 +130,9 @@ def test_a_process_that_is_not_proven_to_be_the_jobs_is_left_alone(tmp_path, cor
     assert process.poll() is None
 
 
-@pytest.mark.parametrize(("jid", "error"), [("../../etc/passwd", "invalid"), ("j1.2", "not_found"), ("j123456789012345.0", "not_found")])
+@pytest.mark.parametrize(
+    ("jid", "error"), [("../../etc/passwd", "invalid"), ("j1.2", "not_found"), ("j123456789012345.0", "not_found")]
+)
 def test_a_job_that_is_not_there_says_who_looked_where_and_holds_nobody_up(tmp_path, jid, error):
     before = time.monotonic()
     answer = ask(tmp_path, [jid])[0]

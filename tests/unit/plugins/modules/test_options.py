@@ -20,7 +20,9 @@ def documented(module: str) -> dict[str, dict[str, t.Any]]:
     doc = yaml.safe_load(importlib.import_module(f"{BASE}.modules.{module}").DOCUMENTATION)
     options: dict[str, dict[str, t.Any]] = {}
     for fragment in doc["extends_documentation_fragment"]:
-        text = importlib.import_module(f"{BASE}.doc_fragments.{fragment.rpartition('.')[2]}").ModuleDocFragment.DOCUMENTATION
+        text = importlib.import_module(
+            f"{BASE}.doc_fragments.{fragment.rpartition('.')[2]}"
+        ).ModuleDocFragment.DOCUMENTATION
         options.update(yaml.safe_load(text)["options"])
     return {**options, **doc["options"]}
 

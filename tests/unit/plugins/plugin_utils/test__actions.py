@@ -29,7 +29,10 @@ def test_jobs_of_jobs_are_refused() -> None:
         _actions.refuse("background.jobs.async_run")
 
 
-@pytest.mark.parametrize(("module", "looks"), [("ansible.legacy.setup", True), ("a.b.x_info", True), ("ansible.legacy.command", False), ("copy", False)])
+@pytest.mark.parametrize(
+    ("module", "looks"),
+    [("ansible.legacy.setup", True), ("a.b.x_info", True), ("ansible.legacy.command", False), ("copy", False)],
+)
 def test_only_looking(module: str, looks: bool) -> None:
     assert _actions.only_looks(module) is looks
 
@@ -54,6 +57,17 @@ def test_arguments_that_are_no_json_are_refused() -> None:
 
 
 def test_errors_name_the_job_in_one_line() -> None:
-    assert str(JobRefused("tasks[1]", "two\nlines", "loop", "no.")) == "tasks[1] ('two lines'), key 'loop': no. Nothing was started."
+    assert (
+        str(JobRefused("tasks[1]", "two\nlines", "loop", "no."))
+        == "tasks[1] ('two lines'), key 'loop': no. Nothing was started."
+    )
     assert shorten("a " * 50, 10) == "a a a a a…"
-    assert [kind(value) for value in (None, True, 1, "x", {}, [], object)] == ["nothing", "a boolean ('True')", "a number ('1')", "a string ('x')", "a dictionary", "a list", "type"]
+    assert [kind(value) for value in (None, True, 1, "x", {}, [], object)] == [
+        "nothing",
+        "a boolean ('True')",
+        "a number ('1')",
+        "a string ('x')",
+        "a dictionary",
+        "a list",
+        "type",
+    ]

@@ -105,5 +105,7 @@ def test_templates_are_compiled_once_and_never_confused() -> None:
     engine: t.Any = Engine()
     _core._remember_compiled(engine)
     texts = [f"{{{{ item }}}} {number}" for number in range(1500)]
-    assert [engine._compile_template(text, None) for text in texts for dummy in range(3)] == [f"{text}!" for text in texts for dummy in range(3)]
+    assert [engine._compile_template(text, None) for text in texts for dummy in range(3)] == [
+        f"{text}!" for text in texts for dummy in range(3)
+    ]
     assert compiled == texts

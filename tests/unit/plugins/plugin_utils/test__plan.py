@@ -25,11 +25,17 @@ def built(style: str = "new", data: str = WRAPPER, shebang: str = "#!/usr/bin/en
 def test_a_wrapper_is_cut_at_its_arguments() -> None:
     encoded = json.dumps({"ANSIBLE_MODULE_ARGS": {"a": "it's \\ 'x' \n é"}})
     payload, params = _payloads.split(built(data=WRAPPER.format(params=encoded)), encoded, {})
-    assert (payload["style"], payload["interpreter"], params) == ("ansiballz", ["/usr/bin/env", "python3", "-B"], encoded)
+    assert (payload["style"], payload["interpreter"], params) == (
+        "ansiballz",
+        ["/usr/bin/env", "python3", "-B"],
+        encoded,
+    )
     assert payload["head"] + repr(params) + payload["tail"] == WRAPPER.format(params=encoded)
 
 
-@pytest.mark.parametrize("data", ["no wrapper at all", WRAPPER.format(params="other"), WRAPPER.format(params="{}") + "\nparams='{}',\n"])
+@pytest.mark.parametrize(
+    "data", ["no wrapper at all", WRAPPER.format(params="other"), WRAPPER.format(params="{}") + "\nparams='{}',\n"]
+)
 def test_what_is_not_recognised_is_sent_as_it_is(data: str) -> None:
     payload, params = _payloads.split(built(data=data), "{}", {})
     assert (payload["style"], params) == ("text", data)
@@ -41,7 +47,11 @@ def test_what_is_not_recognised_is_sent_as_it_is(data: str) -> None:
     [("old", "word='it is' n=1 "), ("non_native_want_json", '{"word": "it is"}'), ("binary", '{"word": "it is"}')],
 )
 def test_other_styles_read_their_arguments_from_a_file(style: str, expected: str) -> None:
-    payload, params = _payloads.split(built(style, data="#!/bin/sh\n", shebang="" if style == "binary" else "#!/bin/sh"), '{"word": "it is"}', {"word": "it is", "n": 1})
+    payload, params = _payloads.split(
+        built(style, data="#!/bin/sh\n", shebang="" if style == "binary" else "#!/bin/sh"),
+        '{"word": "it is"}',
+        {"word": "it is", "n": 1},
+    )
     assert (payload["style"], base64.b64decode(payload["data"]), params) == ("args_file", b"#!/bin/sh\n", expected)
     assert payload["interpreter"] == ([] if style == "binary" else ["/bin/sh"])
 
@@ -69,7 +79,9 @@ class FakeMaker:
     def ask(self, step: Step) -> FakeAsked:
         if step.call == "bad":
             raise Refused("it is bad.")
-        return FakeAsked(step.call, {"x": step.scope.get("x")}, skip="no check mode" if step.call == "skipping" else None)
+        return FakeAsked(
+            step.call, {"x": step.scope.get("x")}, skip="no check mode" if step.call == "skipping" else None
+        )
 
     def complete(self, asked: FakeAsked, step: Step) -> dict[str, t.Any]:
         return {**asked.arguments, "_ansible_check_mode": step.check_mode}
@@ -80,12 +92,26 @@ class FakeMaker:
     def build(self, asked: FakeAsked, arguments: dict[str, t.Any], step: Step) -> Built:
         self.builds.append(asked.module)
         encoded = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-        return built(self.style, self.data.format(params=encoded) + asked.module, f"#!{self.overrides(step) or '/usr/bin/python3'}")
+        return built(
+            self.style,
+            self.data.format(params=encoded) + asked.module,
+            f"#!{self.overrides(step) or '/usr/bin/python3'}",
+        )
 
 
 def job(name: str, call: str = "command", item: object = ABSENT, skip: str | None = None, **scope: t.Any) -> Job:
     step = Step(call=call, scope=scope, environment={"A": "b"}, check_mode=False, diff=False, no_log=False)
-    return Job(name=name, where=f"tasks[{name}]", fqcn=f"ansible.builtin.{call}", timeout=5.0, ignore_errors=True, no_log=False, item=item, skip=skip, steps=[step])
+    return Job(
+        name=name,
+        where=f"tasks[{name}]",
+        fqcn=f"ansible.builtin.{call}",
+        timeout=5.0,
+        ignore_errors=True,
+        no_log=False,
+        item=item,
+        skip=skip,
+        steps=[step],
+    )
 
 
 def plan(jobs: list[Job], maker: FakeMaker | None = None) -> dict[str, t.Any]:
@@ -96,7 +122,11 @@ def test_the_plan_is_what_the_host_expects() -> None:
     made = plan([job("a", x=1, item={"k": 1})])
     (record,) = made["jobs"]
     (step,) = record.pop("steps")
-    assert {key: value for key, value in made.items() if key not in ("jobs", "payloads")} == {"protocol": 1, "batch_id": "b000000000000042", "concurrency": 3}
+    assert {key: value for key, value in made.items() if key not in ("jobs", "payloads")} == {
+        "protocol": 1,
+        "batch_id": "b000000000000042",
+        "concurrency": 3,
+    }
     assert record == {
         "name": "a",
         "module": "ansible.builtin.command",
@@ -115,11 +145,18 @@ def test_the_plan_is_what_the_host_expects() -> None:
 
 def test_jobs_of_a_module_share_a_payload() -> None:
     maker = FakeMaker()
-    made = plan([job("a", x=1), job("b", x=2), job("c", "file"), job("d", ansible_python_interpreter="/opt/python")], maker)
+    made = plan(
+        [job("a", x=1), job("b", x=2), job("c", "file"), job("d", ansible_python_interpreter="/opt/python")], maker
+    )
     keys = [record["steps"][0]["payload"] for record in made["jobs"]]
     assert keys[0] == keys[1] and len(set(keys)) == 3 == len(made["payloads"])
     assert maker.builds == ["command", "file", "command"]
-    assert [json.loads(record["steps"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]] == [1, 2, None, None]
+    assert [json.loads(record["steps"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]] == [
+        1,
+        2,
+        None,
+        None,
+    ]
 
 
 def test_what_is_not_recognised_is_built_for_each_job() -> None:
@@ -133,7 +170,10 @@ def test_what_is_not_recognised_is_built_for_each_job() -> None:
 def test_skipped_jobs_have_no_steps() -> None:
     jobs = [job("a", skip="its condition was false: x"), job("b", "skipping")]
     made = plan(jobs)
-    assert [(record["skip"], record["steps"]) for record in made["jobs"]] == [("its condition was false: x", []), ("no check mode", [])]
+    assert [(record["skip"], record["steps"]) for record in made["jobs"]] == [
+        ("its condition was false: x", []),
+        ("no check mode", []),
+    ]
     assert jobs[1].skip == "no check mode"
 
 

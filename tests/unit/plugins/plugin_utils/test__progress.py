@@ -20,9 +20,16 @@ def views(**states: str) -> list[dict[str, t.Any]]:
     [
         (views(a="succeeded"), "1/1 finished"),
         (views(a="queued", b="queued"), "0/2 finished, 2 queued"),
-        (views(a="failed", b="timed_out", c="lost", d="cancelled", e="skipped"), "5/5 finished, 1 failed, 1 timed out, 1 cancelled, 1 lost, 1 skipped"),
         (
-            [{"name": "redis", "state": "running", "running_for": 12.7}, {"name": "nginx", "state": "running", "running_for": 41.0}, *views(a="failed")],
+            views(a="failed", b="timed_out", c="lost", d="cancelled", e="skipped"),
+            "5/5 finished, 1 failed, 1 timed out, 1 cancelled, 1 lost, 1 skipped",
+        ),
+        (
+            [
+                {"name": "redis", "state": "running", "running_for": 12.7},
+                {"name": "nginx", "state": "running", "running_for": 41.0},
+                *views(a="failed"),
+            ],
             "1/3 finished, 1 failed, 2 running (nginx 41s, redis 12s)",
         ),
         (views(a="running", b="running", c="running", d="running"), "0/4 finished, 4 running (a 0s, b 0s, c 0s, …)"),
@@ -33,7 +40,9 @@ def test_summary(jobs: list[dict[str, t.Any]], expected: str) -> None:
     assert summary(jobs) == expected
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (7500, "2h05m")])
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
+)
 def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
@@ -41,7 +50,11 @@ def test_duration(seconds: float, expected: str) -> None:
 def test_a_line_is_due_every_poll_seconds_or_sooner_where_something_changed() -> None:
     progress = Progress("web1", 60.0)
     jobs = views(a="running")
-    due = [now for now, changed in [(0, False), (15, False), (30, True), (40, True), (46, False), (95, False), (107, False)] if progress.line(jobs, now, changed)]
+    due = [
+        now
+        for now, changed in [(0, False), (15, False), (30, True), (40, True), (46, False), (95, False), (107, False)]
+        if progress.line(jobs, now, changed)
+    ]
     assert due == [0, 30, 46, 107]
 
 

@@ -13,12 +13,23 @@ from ansible_collections.background.jobs.plugins.plugin_utils import _report
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import Outcome
 
 
-def view(name: str, state: str = "succeeded", result: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.Any]:
-    job = {"name": name, "ansible_job_id": "j1.0", "state": state, "finished": state not in ("queued", "running"), "source": "background.jobs", "attempts": 1}
+def view(
+    name: str, state: str = "succeeded", result: dict[str, t.Any] | None = None, **more: t.Any
+) -> dict[str, t.Any]:
+    job = {
+        "name": name,
+        "ansible_job_id": "j1.0",
+        "state": state,
+        "finished": state not in ("queued", "running"),
+        "source": "background.jobs",
+        "attempts": 1,
+    }
     return {**job, "result": None if result is None else json.dumps(result), **more}
 
 
-def build(*views: dict[str, t.Any], on_timeout: str = "fail", timeout: float = 0.0, **outcome: t.Any) -> dict[str, t.Any]:
+def build(
+    *views: dict[str, t.Any], on_timeout: str = "fail", timeout: float = 0.0, **outcome: t.Any
+) -> dict[str, t.Any]:
     return _report.build(Outcome(views=list(views), **outcome), json.loads, on_timeout, timeout)
 
 
@@ -42,7 +53,10 @@ def test_the_message_of_the_design() -> None:
         ([view("a"), view("b", "skipped")], "1 job succeeded. 1 skipped."),
         ([view("b", "skipped")], "1 job skipped."),
         ([view("a", "failed", MAKE, ignore_errors=True), view("b")], "1 failed and is ignored. 1 succeeded."),
-        ([view("a", "timed_out", msg="it ran longer than 5 s."), view("b", "lost", msg="gone")], "1 of 2 jobs timed out: a (it ran longer than 5 s). 1 lost: b (gone)."),
+        (
+            [view("a", "timed_out", msg="it ran longer than 5 s."), view("b", "lost", msg="gone")],
+            "1 of 2 jobs timed out: a (it ran longer than 5 s). 1 lost: b (gone).",
+        ),
         (
             [view(f"j{index}", "failed", {"msg": "boom"}) for index in range(7)],
             "7 of 7 jobs failed: j0 (boom), j1 (boom), j2 (boom), j3 (boom), j4 (boom) and 2 more.",
@@ -71,12 +85,18 @@ def test_why_a_job_failed(result: dict[str, t.Any] | None, expected: str) -> Non
 
 
 def test_what_the_host_says_for_us_alone_stays_out() -> None:
-    (job,) = build(view("a", "running", running_for=1.0, deferred=True, no_log=False, batch_id="b", module="m", ignore_errors=False))["jobs"]
+    (job,) = build(
+        view(
+            "a", "running", running_for=1.0, deferred=True, no_log=False, batch_id="b", module="m", ignore_errors=False
+        )
+    )["jobs"]
     assert set(job) == {"name", "ansible_job_id", "state", "finished", "attempts", "changed"}
 
 
 def test_skipped_is_no_failure_and_ignored_is_not_listed() -> None:
-    result = build(view("a", "skipped", msg="its condition was false: x"), view("b", "failed", MAKE, ignore_errors=True))
+    result = build(
+        view("a", "skipped", msg="its condition was false: x"), view("b", "failed", MAKE, ignore_errors=True)
+    )
     assert (result["failed"], result["failed_jobs"], result["counts"]["failed"]) == (False, [], 1)
 
 

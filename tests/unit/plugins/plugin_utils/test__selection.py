@@ -13,7 +13,13 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import Ref
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT
 
 JID = "j123456789012.345"
-CORE = {"ansible_job_id": JID, "started": True, "finished": False, "results_file": f"/root/.ansible_async/{JID}", "changed": True}
+CORE = {
+    "ansible_job_id": JID,
+    "started": True,
+    "finished": False,
+    "results_file": f"/root/.ansible_async/{JID}",
+    "changed": True,
+}
 JOB = {"name": "n", "ansible_job_id": "j1.0", "results_file": "/a/j1.0", "state": "queued"}
 
 
@@ -63,7 +69,14 @@ def test_a_job_that_is_given_twice_is_waited_for_once_where_its_record_is() -> N
 
 
 def test_items_and_names_of_a_loop() -> None:
-    targets = _selection.select({"results": [{**CORE, "item": "a", "ansible_loop_var": "item"}, {**CORE, "ansible_job_id": "j2.2", "it": 1, "ansible_loop_var": "it"}]})
+    targets = _selection.select(
+        {
+            "results": [
+                {**CORE, "item": "a", "ansible_loop_var": "item"},
+                {**CORE, "ansible_job_id": "j2.2", "it": 1, "ansible_loop_var": "it"},
+            ]
+        }
+    )
     assert [(target.item, target.name) for target in targets] == [("a", "item=a"), (1, "it=1")]
     assert _selection.select(CORE)[0].item is ABSENT
 
@@ -85,7 +98,14 @@ def test_what_was_never_launched_is_reported(value: dict[str, t.Any], state: str
 
 
 def test_what_was_waited_for_already_is_not_asked_for_again() -> None:
-    done = {"name": "n", "ansible_job_id": "j1.0", "state": "succeeded", "finished": True, "changed": True, "result": {"rc": 0}}
+    done = {
+        "name": "n",
+        "ansible_job_id": "j1.0",
+        "state": "succeeded",
+        "finished": True,
+        "changed": True,
+        "result": {"rc": 0},
+    }
     assert _selection.select({"jobs": [done], "counts": {}})[0].known == done
     polled = {**CORE, "finished": True, "rc": 1, "failed": True}
     (target,) = _selection.select(polled)

@@ -13,7 +13,11 @@ from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _tas
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults
 
-MODULES = {"command": "ansible.builtin.command", "shell": "ansible.builtin.shell", "ansible.builtin.file": "ansible.builtin.file"}
+MODULES = {
+    "command": "ansible.builtin.command",
+    "shell": "ansible.builtin.shell",
+    "ansible.builtin.file": "ansible.builtin.file",
+}
 
 
 class FakeCall:
@@ -88,7 +92,13 @@ def names(entries: object, **variables: t.Any) -> list[str]:
 
 def test_an_entry_becomes_a_job_of_one_step() -> None:
     (job,) = expand([{"name": "n", "command": "true", "args": {"chdir": "/"}}])
-    assert (job.name, job.where, job.fqcn, job.item, job.skip) == ("n", "tasks[0]", "ansible.builtin.command", ABSENT, None)
+    assert (job.name, job.where, job.fqcn, job.item, job.skip) == (
+        "n",
+        "tasks[0]",
+        "ansible.builtin.command",
+        ABSENT,
+        None,
+    )
     (step,) = job.steps
     assert (step.call.value, step.call.args, step.environment) == ("true", {"chdir": "/"}, {})
     assert job.depends_on == []
@@ -96,14 +106,20 @@ def test_an_entry_becomes_a_job_of_one_step() -> None:
 
 def test_a_loop_makes_one_job_an_item_in_order() -> None:
     jobs = expand([{"name": "get {{ item }}", "command": "x", "loop": "{{ urls }}"}], urls=["a", "b"])
-    assert [(job.name, job.item, job.steps[0].scope["item"]) for job in jobs] == [("get a", "a", "a"), ("get b", "b", "b")]
+    assert [(job.name, job.item, job.steps[0].scope["item"]) for job in jobs] == [
+        ("get a", "a", "a"),
+        ("get b", "b", "b"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
         ([{"command": 1}], ["command"]),
-        ([{"command": 1}, {"command": 2}, {"shell": 3}, {"command": 4}], ["command", "command 2", "shell", "command 3"]),
+        (
+            [{"command": 1}, {"command": 2}, {"shell": 3}, {"command": 4}],
+            ["command", "command 2", "shell", "command 3"],
+        ),
         ([{"command": 1, "name": "command"}, {"command": 2}], ["command", "command 2"]),
         ([{"command": 1}, {"command": 2, "name": "command"}], ["command 2", "command"]),
         ([{"command": 1, "loop": ["a", "b"]}], ["command (item=a)", "command (item=b)"]),
@@ -140,12 +156,28 @@ def test_a_loop_that_cannot_be_rendered_does_not_matter_where_the_condition_is_f
 
 def test_the_launching_task_gives_defaults_and_a_job_overrides_them() -> None:
     defaults = Defaults(timeout=60.0, check_mode=True, diff=True)
-    first, second = expand([{"command": 1}, {"command": 2, "timeout": "5", "check_mode": "no", "diff": False, "ignore_errors": True}], defaults)
-    assert (first.timeout, first.steps[0].check_mode, first.steps[0].diff, first.ignore_errors) == (60.0, True, True, False)
-    assert (second.timeout, second.steps[0].check_mode, second.steps[0].diff, second.ignore_errors) == (5.0, False, False, True)
+    first, second = expand(
+        [{"command": 1}, {"command": 2, "timeout": "5", "check_mode": "no", "diff": False, "ignore_errors": True}],
+        defaults,
+    )
+    assert (first.timeout, first.steps[0].check_mode, first.steps[0].diff, first.ignore_errors) == (
+        60.0,
+        True,
+        True,
+        False,
+    )
+    assert (second.timeout, second.steps[0].check_mode, second.steps[0].diff, second.ignore_errors) == (
+        5.0,
+        False,
+        False,
+        True,
+    )
 
 
-@pytest.mark.parametrize("defaults, entry", [(Defaults(no_log=True), {}), (Defaults(), {"no_log": True}), (Defaults(no_log=True), {"no_log": False})])
+@pytest.mark.parametrize(
+    "defaults, entry",
+    [(Defaults(no_log=True), {}), (Defaults(), {"no_log": True}), (Defaults(no_log=True), {"no_log": False})],
+)
 def test_no_log_keeps_the_item_out(defaults: Defaults, entry: dict[str, object]) -> None:
     (job,) = expand([{"command": 1, "loop": ["s"], **entry}], defaults)
     assert job.no_log and job.item is ABSENT and job.steps[0].no_log
@@ -164,7 +196,9 @@ def test_vars_may_use_the_item() -> None:
 def test_a_template_may_stand_for_all_entries_or_for_one_or_some() -> None:
     some = [{"name": "b", "command": 1}, {"name": "c", "command": 1}]
     assert names("{{ some }}", some=some) == ["b", "c"]
-    assert names([{"name": "a", "command": 1}, "{{ some }}", "{{ one }}"], some=some, one={"name": "d", "command": 1}) == ["a", "b", "c", "d"]
+    assert names(
+        [{"name": "a", "command": 1}, "{{ some }}", "{{ one }}"], some=some, one={"name": "d", "command": 1}
+    ) == ["a", "b", "c", "d"]
 
 
 def test_an_empty_list_is_no_jobs() -> None:
@@ -174,7 +208,9 @@ def test_an_empty_list_is_no_jobs() -> None:
 def test_extended_loops_know_their_neighbours() -> None:
     entry = {"command": 1, "loop": ["a", "b", "c"], "loop_control": {"extended": True, "extended_allitems": False}}
     loops = [job.steps[0].scope["ansible_loop"] for job in expand([entry])]
-    assert [(loop["index"], loop["first"], loop["last"], loop.get("previtem"), loop.get("nextitem")) for loop in loops] == [
+    assert [
+        (loop["index"], loop["first"], loop["last"], loop.get("previtem"), loop.get("nextitem")) for loop in loops
+    ] == [
         (1, True, False, None, "b"),
         (2, False, False, "a", "c"),
         (3, False, True, "b", None),
@@ -238,7 +274,13 @@ def test_the_error_of_one_item_names_the_item() -> None:
         expand([{"command": 1, "loop": [False, True], "when": "item", "environment": {"A": "{{ boom }}"}}])
 
 
-@pytest.mark.parametrize("entries", [[{"name": "a", "command": 1}, {"name": "a", "command": 2}], [{"name": "a{{ item }}", "command": 1, "loop": [1, 1]}]])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"name": "a", "command": 1}, {"name": "a", "command": 2}],
+        [{"name": "a{{ item }}", "command": 1, "loop": [1, 1]}],
+    ],
+)
 def test_a_name_twice_is_refused(entries: object) -> None:
     with pytest.raises(JobRefused, match="has the same name"):
         expand(entries)

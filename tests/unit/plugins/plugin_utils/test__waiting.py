@@ -9,7 +9,13 @@ import typing as t
 import pytest
 
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
-from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, Outcome, Waiter, WaitOptions, World
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
+    ConnectionLost,
+    Outcome,
+    Waiter,
+    WaitOptions,
+    World,
+)
 
 
 class FakeHost:
@@ -28,7 +34,13 @@ class FakeHost:
         self.resets = 0
 
     def world(self) -> World:
-        return World(call=self.call, reset=self.reset, clock=lambda: self.now, sleep=self.sleep, say=lambda line, views: self.lines.append(line))
+        return World(
+            call=self.call,
+            reset=self.reset,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            say=lambda line, views: self.lines.append(line),
+        )
 
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
@@ -54,7 +66,14 @@ class FakeHost:
         sent = 0
         jobs = []
         for jid in jids:
-            job: dict[str, t.Any] = {"jid": jid, "dir": "/d", "state": "running", "finished": False, "started_at": 0.0, "result": None}
+            job: dict[str, t.Any] = {
+                "jid": jid,
+                "dir": "/d",
+                "state": "running",
+                "finished": False,
+                "started_at": 0.0,
+                "result": None,
+            }
             if jid in self.unknown:
                 job = {"jid": jid, "error": "not_found", "msg": "no record"}
             elif self.finished(jid):
@@ -70,7 +89,11 @@ class FakeHost:
 
 
 def wait(host: FakeHost, targets: list[Target] | None = None, **options: t.Any) -> Outcome:
-    chosen = targets if targets is not None else [Target(where=f"jobs[{index}]", jid=jid) for index, jid in enumerate(host.ends)]
+    chosen = (
+        targets
+        if targets is not None
+        else [Target(where=f"jobs[{index}]", jid=jid) for index, jid in enumerate(host.ends)]
+    )
     return Waiter(chosen, WaitOptions(**options), host.world(), "web1").run()
 
 
@@ -181,7 +204,9 @@ def test_cleanup(cleanup: str, forgotten: list[str]) -> None:
     host = FakeHost({"j1.1": 1.0, "j1.2": 2.0}, states={"j1.2": "failed"})
     outcome = wait(host, cleanup=cleanup)
     assert states(outcome) == ["succeeded", "failed"]
-    assert [job["jid"] for request in host.requests if request["op"] == "forget" for job in request["jobs"]] == forgotten
+    assert [
+        job["jid"] for request in host.requests if request["op"] == "forget" for job in request["jobs"]
+    ] == forgotten
 
 
 def test_cleanup_leaves_alone_what_still_runs() -> None:

@@ -43,7 +43,11 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
     """Return the result of a wait."""
     jobs = [_job(view, decode) for view in outcome.views]
     ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
-    bad = [job for job, forgiven in zip(jobs, ignored) if job["state"] in _states.UNSUCCESSFUL and not forgiven]
+    bad = [
+        job
+        for job, forgiven in zip(jobs, ignored, strict=True)
+        if job["state"] in _states.UNSUCCESSFUL and not forgiven
+    ]
     counts = {state: sum(1 for job in jobs if job["state"] == state) for state in _states.ALL}
     result: Result = {
         "jobs": jobs,

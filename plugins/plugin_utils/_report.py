@@ -75,6 +75,8 @@ def _job(view: Result, decode: Decoder) -> Result:
             job["result"] = decode(job["result"])
         except ValueError as exc:
             job["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
+            if job["state"] == _states.SUCCEEDED:
+                job["state"] = _states.FAILED
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
     job.setdefault("changed", False)

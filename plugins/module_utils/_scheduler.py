@@ -75,10 +75,6 @@ class Scheduler:
                 return index
         return None
 
-    def upcoming(self):
-        """Return the index of the job that will start next, or None."""
-        return next((index for index in self._ready if self.states[index] == _states.QUEUED), None)
-
     def began(self, index, now):
         """Take note that the process of a job is there: its time counts from now on."""
         if index in self._running:

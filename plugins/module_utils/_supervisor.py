@@ -61,6 +61,9 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._templates = {}
         self._leaving = []
+        self._order = []  # a step of each template there will be, in the order of need
+        self._positions = {}  # template key: its index there
+        self._furthest = -1
         self._prepared = set()
         self._demand = {}  # template key: steps that are still to come or run
         self._runs = {}  # index: Run
@@ -71,6 +74,9 @@ class Supervisor:
             for step in job["steps"]:
                 key = self._key(step)
                 self._demand[key] = self._demand.get(key, 0) + 1
+                if key not in self._positions:
+                    self._positions[key] = len(self._order)
+                    self._order.append(step)
 
     @staticmethod
     def _key(step):
@@ -166,23 +172,23 @@ class Supervisor:
                 self._finish(index)
                 continue
             step["params"] = None  # secrets stay in memory no longer than they are needed
+            self._furthest = max(self._furthest, self._positions[self._key(step)])
             run.template = template
             template.jobs.add(index)
             self._starting.add(index)
 
     def _prepare(self):
-        """Have the template of the next job read in while it waits for a slot."""
-        index = self._scheduler.upcoming()
-        if index is None:
+        """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
+        following = self._furthest + 1
+        if following in self._prepared or following >= len(self._order):
             return
-        step = self._jobs[index]["steps"][0]
-        if self._key(step) in self._prepared:  # once: one that does not come up is for its job to tell
-            return
-        self._prepared.add(self._key(step))
-        try:
-            self._template(step)
-        except (OSError, _templates.TemplateGone):
-            pass
+        self._prepared.add(following)
+        step = self._order[following]
+        if self._demand[self._key(step)]:
+            try:
+                self._template(step)
+            except (OSError, _templates.TemplateGone):
+                pass  # for its first job to tell
 
     def _note_running(self, index, run, **process):
         self._writer.note(job=index, state=_states.RUNNING, at=self._clock.wall(run.started), attempt=1, **process)

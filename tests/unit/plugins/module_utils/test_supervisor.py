@@ -259,6 +259,22 @@ def test_a_killed_template_loses_its_running_jobs_and_the_others_run(batch):
     assert states(answers) == ["lost", "succeeded"]
 
 
+def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch):
+    payloads = {"p": payload(), "q": payload(name="AnsiballZ_other.py"), "r": payload(name="AnsiballZ_last.py")}
+    done = Batch(batch(["pass"]).async_dir, ["import time; time.sleep(300)", "pass", "pass"], 1, payloads)
+    for job, key in zip(done.plan["jobs"], payloads):
+        job["steps"][0]["payload"] = key
+    done.launch()
+    deadline = time.monotonic() + 10
+    templates = []
+    while len(templates) < 2 and time.monotonic() < deadline:
+        templates = [process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]
+    assert len(templates) == 2
+    assert states(done.wait(block=0.2)) == ["running", "queued", "queued"]
+    assert len([process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]) == 2
+    assert states(done.serve("cancel")) == ["cancelled"] * 3
+
+
 def test_a_supervisor_is_gone_with_its_last_job_and_leaves_only_records(batch):
     done = batch(["pass"])
     done.wait()

@@ -16,7 +16,11 @@ from ansible.module_utils.bgj_shared import seen
 
 def main():
     module = AnsibleModule(argument_spec={"text": {"type": "str"}})
-    found = {"known": list(seen), "spoiled": getattr(basic, "spoiled", False), "variable": os.environ.get("BGJ_SPOILED")}
+    found = {
+        "known": list(seen),
+        "spoiled": getattr(basic, "spoiled", False),
+        "variable": os.environ.get("BGJ_SPOILED"),
+    }
     found["umask"] = os.umask(0o777)
     found["directory"] = os.getcwd()
     found["path"] = "/spoiled" in sys.path

@@ -15,7 +15,9 @@ from ansible.module_utils.bgj_shared import seen
 
 
 def main():
-    module = AnsibleModule(argument_spec={"text": {"type": "str"}, "secret": {"type": "str", "no_log": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"text": {"type": "str"}, "secret": {"type": "str", "no_log": True}}, supports_check_mode=True
+    )
     known = list(seen)
     seen.append(module.params["text"])
     umask = os.umask(0o27)

@@ -9,7 +9,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def main():
-    module = AnsibleModule(argument_spec={"old": {"type": "str", "removed_in_version": "99.0", "removed_from_collection": "ansible.builtin"}})
+    module = AnsibleModule(
+        argument_spec={
+            "old": {"type": "str", "removed_in_version": "99.0", "removed_from_collection": "ansible.builtin"}
+        }
+    )
     module.warn("beware")
     module.deprecate("not any more", version="99.0", collection_name="ansible.builtin")
     module.exit_json(changed=False, warned=True)

@@ -259,19 +259,19 @@ def test_a_killed_template_loses_its_running_jobs_and_the_others_run(batch):
     assert states(answers) == ["lost", "succeeded"]
 
 
-def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch):
+def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch, tmp_path):
     payloads = {"p": payload(), "q": payload(name="AnsiballZ_other.py"), "r": payload(name="AnsiballZ_last.py")}
-    done = Batch(batch(["pass"]).async_dir, ["import time; time.sleep(300)", "pass", "pass"], 1, payloads)
+    runs = tmp_path / "runs"
+    programs = ["import time; open(%r, 'w').close(); time.sleep(300)" % str(runs), "pass", "pass"]
+    done = Batch(batch(["pass"]).async_dir, programs, 1, payloads)
     for job, key in zip(done.plan["jobs"], payloads):
         job["steps"][0]["payload"] = key
     done.launch()
-    deadline = time.monotonic() + 10
-    templates = []
-    while len(templates) < 2 and time.monotonic() < deadline:
+    deadline, templates = time.monotonic() + 20, []
+    while (len(templates) < 2 or not runs.exists()) and time.monotonic() < deadline:
         templates = [process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]
     assert len(templates) == 2
-    assert states(done.wait(block=0.2)) == ["running", "queued", "queued"]
-    assert len([process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]) == 2
+    assert states(done.wait(block=0.0)) == ["running", "queued", "queued"]
     assert states(done.serve("cancel")) == ["cancelled"] * 3
 
 

@@ -22,6 +22,7 @@ from ansible_collections.background.jobs.plugins.module_utils import _files, _pr
 _LOOK_AGAIN = 0.05
 _KILLS = 5  # a process that outlives so many is stuck in the kernel
 _NO_RESULT = "its process is gone, and it wrote no result (killed, out of memory, or the host restarted)"
+_UNREADABLE = "its process is gone, and its results file holds no JSON (the disk may have been full)"
 _WRAPPER = b"async_wrapper"
 
 
@@ -56,7 +57,11 @@ class CoreJobs:
             else:
                 self.found[key].update(_read(*key))
                 if not self.found[key]["finished"]:
-                    self.found[key].update(state=_states.LOST, finished=True, msg=_NO_RESULT)
+                    self.found[key].update(
+                        state=_states.LOST,
+                        finished=True,
+                        msg=_UNREADABLE if self.found[key].get("unreadable") else _NO_RESULT,
+                    )
 
 
 def _stem(jid):
@@ -80,22 +85,30 @@ def _read(directory, jid):
         result = None
     if not isinstance(result, dict):
         # not written yet, or cut off by a full disk: its processes tell
-        return {"state": _states.RUNNING, "started_at": None}
+        return {"state": _states.RUNNING, "started_at": None, "unreadable": True}
     if "started" in result and not result.get("finished"):
         return {"state": _states.RUNNING, "started_at": changed_at}
-    found = {
+    state, message = _ending(result)
+    text = data.decode("utf-8", "surrogateescape")
+    return {
+        "state": state,
         "finished": True,
         "ended_at": changed_at,
-        "result": data.decode("utf-8", "surrogateescape"),
         "started_at": None,
+        "result": text,
+        "msg": message,
     }
+
+
+def _ending(result):
+    """Return (state, msg) of a final result."""
     if not _results.has_failed(result):
-        return dict(found, state=_states.SUCCEEDED)
+        return _states.SUCCEEDED, None
     if result.get("msg") == "Timeout exceeded" and "child_pid" in result:
-        return dict(found, state=_states.TIMED_OUT, msg="timed out: it ran longer than its task's async allows")
+        return _states.TIMED_OUT, "timed out: it ran longer than its task's async allows"
     if result.get("background_jobs_cancelled"):
-        return dict(found, state=_states.CANCELLED, msg=result["msg"])
-    return dict(found, state=_states.FAILED)
+        return _states.CANCELLED, result["msg"]
+    return _states.FAILED, None
 
 
 def _wrappers():
@@ -128,23 +141,7 @@ def cancel(directory, jids, grace):
         for jid in jids:
             if stem == _stem(jid):
                 members.setdefault(jid, {})[process.pid] = process.start
-    deadline, number, kills = time.monotonic() + grace, signal.SIGTERM, 0
-    left = dict(members)
-    while left and kills <= _KILLS:
-        snapshot = _processes.Snapshot()
-        for jid in list(left):
-            tree = snapshot.tree(left[jid])
-            left[jid].update((pid, process.start) for pid, process in tree.items())
-            if number is not None:
-                for process in tree.values():
-                    _processes.send(process, number)
-            if not tree:
-                del left[jid]
-        number = None
-        if time.monotonic() >= deadline:
-            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
-        if left:
-            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
+    _end(members.values(), grace)
     for jid in members:
         if not _read(directory, jid).get("finished"):
             result = {
@@ -155,3 +152,27 @@ def cancel(directory, jids, grace):
             }
             _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
     return sorted(members)
+
+
+def _end(families, grace):
+    """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck."""
+    left = list(families)
+    deadline, number, kills = time.monotonic() + grace, signal.SIGTERM, 0
+    while left and kills <= _KILLS:
+        snapshot = _processes.Snapshot()
+        left = [family for family in left if _signal(family, number, snapshot)]
+        number = None
+        if time.monotonic() >= deadline:
+            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
+        if left:
+            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
+
+
+def _signal(family, number, snapshot):
+    """Send a signal (None: none) to what lives of a family, and remember who that was; say whether anybody does."""
+    tree = snapshot.tree(family)
+    family.update((pid, process.start) for pid, process in tree.items())
+    if number is not None:
+        for process in tree.values():
+            _processes.send(process, number)
+    return bool(tree)

@@ -48,10 +48,8 @@ def _parse(text):
 def _inner_object(text):
     """Return the JSON object among other lines of output: from a line that opens one to the last that closes one."""
     lines = text.splitlines()
-    for first, line in enumerate(lines):
-        if line.lstrip().startswith("{"):
-            break
-    else:
+    first = next((number for number, line in enumerate(lines) if line.lstrip().startswith("{")), None)
+    if first is None:
         return None
     for last in range(len(lines), first, -1):
         if lines[last - 1].rstrip().endswith("}"):

@@ -55,7 +55,7 @@ class Template:
             # only what is to be forked has to be loaded by the module's own interpreter
             command = interpreter(payload) if payload["style"] == "ansiballz" else [_this_python()]
             self._process = subprocess.Popen(
-                command + ["-c", _BOOT, "background.jobs", "template", label],
+                [*command, "-c", _BOOT, "background.jobs", "template", label],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 stderr=None,  # the supervisor's log

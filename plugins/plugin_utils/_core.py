@@ -25,6 +25,7 @@ import copy
 import json
 import typing as t
 from collections.abc import Mapping
+from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._event_utils import format_event_brief_message
@@ -259,8 +260,7 @@ class Core:
             )
         data = bits.b_module_data
         if not data or bits.module_style == "binary":
-            with open(path, "rb") as stream:
-                data = stream.read()
+            data = Path(path).read_bytes()
         name = self.action._connection._shell.get_remote_filename(path)
         return Built(
             style=bits.module_style,
@@ -409,22 +409,19 @@ def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: l
     queue = getattr(action._display, "_final_q", None)
     if view is None or queue is None:
         return
+    from ansible.executor import task_result
     from ansible.inventory.host import Host
 
     host = Host(str(task_vars.get("inventory_hostname")))
     result = {"ansible_job_id": view["ansible_job_id"], "started": True, "finished": False, "changed": False}
+    raw_result = getattr(task_result, "_RawTaskResult", None)  # 2.19, 2.20
     try:
-        try:
-            from ansible.executor.task_result import _RawTaskResult  # 2.19, 2.20
-
-            queue.send_callback(
-                "v2_runner_on_async_poll", _RawTaskResult(host, action._task, result, action._task.dump_attrs())
-            )
-        except ImportError:
+        if raw_result is not None:
+            told: tuple[t.Any, ...] = (raw_result(host, action._task, result, action._task.dump_attrs()),)
+        else:
             from ansible._internal._task import UnifiedTaskResult  # 2.21
 
-            queue.send_callback(
-                "v2_runner_on_async_poll", host, action._task, UnifiedTaskResult.from_action_result_dict(result)
-            )
+            told = (host, action._task, UnifiedTaskResult.from_action_result_dict(result))
+        queue.send_callback("v2_runner_on_async_poll", *told)
     except (AttributeError, ImportError, TypeError) as exc:
         action._display.vvv(f"callbacks were not told of the poll: {exc}")

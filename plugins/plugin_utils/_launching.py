@@ -62,8 +62,8 @@ def launch(
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,
-        jobs=[_listed(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
-        targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids)],
+        jobs=[_listed(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
+        targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
     )

@@ -43,7 +43,11 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
     """Return the result of a wait."""
     jobs = [_job(view, decode) for view in outcome.views]
     ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
-    bad = [job for job, forgiven in zip(jobs, ignored) if job["state"] in _states.UNSUCCESSFUL and not forgiven]
+    bad = [
+        job
+        for job, forgiven in zip(jobs, ignored, strict=True)
+        if job["state"] in _states.UNSUCCESSFUL and not forgiven
+    ]
     counts = {state: sum(1 for job in jobs if job["state"] == state) for state in _states.ALL}
     result: Result = {
         "jobs": jobs,
@@ -71,6 +75,8 @@ def _job(view: Result, decode: Decoder) -> Result:
             job["result"] = decode(job["result"])
         except ValueError as exc:
             job["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
+            if job["state"] == _states.SUCCEEDED:
+                job["state"] = _states.FAILED
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
     job.setdefault("changed", False)

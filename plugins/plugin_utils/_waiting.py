@@ -163,7 +163,7 @@ class Waiter:
             "grace": grace,
         }
         reply = self._call(request)
-        for index, job in zip(indexes, reply["jobs"]):
+        for index, job in zip(indexes, reply["jobs"], strict=True):
             if op != "forget":
                 self._update(index, job, reply)
         return reply

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import exception_in
@@ -30,9 +31,12 @@ def encode(style: str, profile: str, arguments: Arguments) -> str:
 
 
 def decode_result(text: str) -> Arguments:
-    """Return what a module printed, as core would have registered it."""
+    """Return what a module printed, as core would have registered it; ValueError where core would not take it."""
     # What a host sends is data: this profile never marks it as trusted for templating.
-    result = json.loads(text, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
+    try:
+        result = json.loads(text, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
+    except AnsibleError as exc:  # it holds what is no text, say
+        raise ValueError(str(exc)) from exc
     if not isinstance(result, dict):
         return {"failed": True, "changed": False, "msg": "the module did not return a dictionary", "data": result}
     for key in ("stdout", "stderr"):

@@ -62,7 +62,8 @@ class Host:
             [HOST_SCRIPT, "up", CONTAINER, "bookworm", f"{key}.pub"], check=True, capture_output=True, text=True
         ).stdout.strip()
         (folder / "inventory.ini").write_text(
-            f"bench ansible_host=127.0.0.1 ansible_port={port} ansible_user=root ansible_ssh_private_key_file={key} ansible_python_interpreter=/usr/bin/python3\n"
+            f"bench ansible_host=127.0.0.1 ansible_port={port} ansible_user=root "
+            f"ansible_ssh_private_key_file={key} ansible_python_interpreter=/usr/bin/python3\n"
         )
         (folder / "ansible.cfg").write_text(
             "[defaults]\nhost_key_checking = false\nretry_files_enabled = false\n"

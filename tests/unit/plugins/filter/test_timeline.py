@@ -37,7 +37,7 @@ def test_a_row_a_job_in_time() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_it_is_as_wide_as_asked(width: int) -> None:
-    picture = draw(JOBS + [{**JOBS[0], "name": "n" * 300}], width=width).splitlines()
+    picture = draw([*JOBS, {**JOBS[0], "name": "n" * 300}], width=width).splitlines()
     assert max(len(line) for line in picture[:-1]) <= width
     assert len({line.index("│") for line in picture[:3]}) == 1
 

@@ -82,8 +82,8 @@ class FakeLanguage:
         return self.become.get(key)
 
 
-def expand(entries: object, defaults: Defaults = Defaults(), **variables: t.Any) -> list[_tasks.Job]:
-    return _tasks.expand(entries, FakeLanguage(**variables), defaults)[0]
+def expand(entries: object, defaults: Defaults | None = None, **variables: t.Any) -> list[_tasks.Job]:
+    return _tasks.expand(entries, FakeLanguage(**variables), defaults or Defaults())[0]
 
 
 def names(entries: object, **variables: t.Any) -> list[str]:

@@ -81,12 +81,12 @@ def _flat(value, path, ignored):
     if isinstance(value, dict):
         for key in sorted(value, key=str):
             if key not in ignored:
-                yield from _flat(value[key], path + [str(key)], ignored)
+                yield from _flat(value[key], [*path, str(key)], ignored)
         if not value:
             yield ".".join(path), {}
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _flat(inner, path + [str(index)], ignored)
+            yield from _flat(inner, [*path, str(index)], ignored)
         if not value:
             yield ".".join(path), []
     else:

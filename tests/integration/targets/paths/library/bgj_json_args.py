@@ -1,0 +1,11 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+ARGUMENTS = json.loads("""<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>""")
+print(json.dumps({"changed": False, "text": ARGUMENTS["text"]}))

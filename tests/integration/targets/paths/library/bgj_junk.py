@@ -1,0 +1,23 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import atexit
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main():
+    print("some junk before")
+    print("more junk on stderr", file=sys.stderr)
+    atexit.register(print, "and after")
+    module = AnsibleModule(argument_spec={"text": {"type": "str"}})
+    module.exit_json(changed=True, text=module.params["text"])
+
+
+if __name__ == "__main__":
+    main()

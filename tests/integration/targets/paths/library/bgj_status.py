@@ -1,0 +1,21 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main():
+    module = AnsibleModule(argument_spec={"status": {"type": "int"}, "returned": {"type": "dict"}})
+    print(json.dumps(module.params["returned"]))
+    sys.exit(module.params["status"])
+
+
+if __name__ == "__main__":
+    main()

@@ -108,7 +108,7 @@ class Host:
 
 def median(host: Host, playbook: str, runs: int, **variables: object) -> float:
     times = []
-    for _ in range(runs):
+    for dummy in range(runs):
         times.append(host.play(playbook, **variables)[0])
         host.clean()
     return statistics.median(times)
@@ -159,7 +159,7 @@ def latency(host: Host, figures: dict[str, object]) -> None:
     found = {}
     for count, seconds in ((1, 2), (200, 4), (1000, 15)):
         times = []
-        for _ in range(5 if count < 1000 else 3):
+        for dummy in range(5 if count < 1000 else 3):
             output = host.play("latency.yml", count=count, seconds=seconds)[1]
             times.append(float(re.search(r"latency ([0-9.]+)", output)[1]))
             host.clean()
@@ -183,7 +183,7 @@ def against_parallel(host: Host, figures: dict[str, object]) -> None:
         print("GNU parallel is not on the host and can't be installed: not compared", flush=True)
         return
     size, ratios, ours_ms, theirs_ms = 500, [], [], []
-    for _ in range(RUNS):
+    for dummy in range(RUNS):
         before = time.monotonic()
         host.run("sh", "-c", f"seq {size} | parallel -j8 true")
         theirs = (time.monotonic() - before) / size * 1000

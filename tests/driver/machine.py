@@ -190,8 +190,8 @@ class Environment:
 
     def _make(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-        wanted = self.path.with_suffix(".txt")
         run_quietly([uv(), "venv", "--quiet", "--python", pythons()[self.python], self.path])
+        wanted = self.path / "requirements.txt"
         wanted.write_text(self.specs())
         run_quietly([uv(), "pip", "install", "--quiet", "--python", self.bin / "python", "--requirement", wanted])
         (self.path / "complete").touch()

@@ -64,7 +64,7 @@ def test_svg_is_well_formed_and_has_a_bar_a_job_that_ran() -> None:
         for element in root.iter("{http://www.w3.org/2000/svg}rect")
         if element.find("{http://www.w3.org/2000/svg}title") is not None
     ]
-    first, second = (float(bar.get("x") or 0) for bar in bars[:2])
+    first, second = (float(rect.get("x") or 0) for rect in bars[:2])
     assert second - first == pytest.approx(float(bars[0].get("width") or 0), abs=0.2)
 
 

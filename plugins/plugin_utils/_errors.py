@@ -55,9 +55,9 @@ _KINDS = (
 )
 
 
-def kind(value: object) -> str:
-    """Return what `value` is, in words for an error message."""
+def kind(value: object, show: bool = True) -> str:
+    """Return what `value` is, in words for an error message; without the value itself where that may be a secret."""
     if value is None:
         return "nothing"
     name = next((text for base, text in _KINDS if isinstance(value, base)), type(value).__name__)
-    return f"{name} ({shorten(value, 40)!r})" if isinstance(value, (str, int, float)) else name
+    return f"{name} ({shorten(value, 40)!r})" if show and isinstance(value, (str, int, float)) else name

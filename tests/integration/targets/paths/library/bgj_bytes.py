@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 def main():
     AnsibleModule(argument_spec={})
     sys.stdout.buffer.write(b'{"changed": false, "text": "latin: \xe9\xff"}')
+    sys.exit(0)
 
 
 if __name__ == "__main__":

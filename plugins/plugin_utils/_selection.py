@@ -130,6 +130,8 @@ def _finished(value: Mapping[str, t.Any], where: str, state: str, msg: object) -
 def _view(value: Mapping[str, t.Any], target: Target, state: str, msg: str | None) -> View:
     view: View = {"name": target.name or target.jid or target.where, "ansible_job_id": target.jid, "state": state, "finished": True}
     view["changed"] = bool(value.get("changed", False))
+    if target.item is not ABSENT:
+        view["item"] = target.item
     view["result"] = dict(value)
     if msg is not None:
         view["msg"] = msg

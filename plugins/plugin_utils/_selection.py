@@ -146,6 +146,8 @@ def _view(value: Mapping[str, t.Any], target: Target, state: str, msg: str | Non
         "finished": True,
     }
     view["changed"] = bool(value.get("changed", False))
+    if target.item is not ABSENT:
+        view["item"] = target.item
     view["result"] = dict(value)
     if msg is not None:
         view["msg"] = msg

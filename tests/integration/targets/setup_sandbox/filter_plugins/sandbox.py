@@ -110,11 +110,22 @@ def differences(plain, job, ignored, replacements):
     ]
 
 
+def differences_of_jobs(results, jobs, ignored, replacements, said_otherwise=None):
+    """`differences` of results and the jobs of the same order, by the name of the job, for those that have any."""
+    found = {}
+    for plain, job in zip(results, jobs):
+        own = (said_otherwise or {}).get(job["name"], [])
+        different = differences(plain, job.get("result", {}), [*ignored, *own], replacements)
+        if different:
+            found[job["name"]] = different
+    return found
+
+
 class FilterModule:
     def filters(self):
         return {
             "complaints": complaints,
-            "differences": differences,
+            "differences_of_jobs": differences_of_jobs,
             "files_below": files_below,
             "holding": holding,
             "most_at_once": most_at_once,

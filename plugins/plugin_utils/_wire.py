@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 
@@ -30,6 +31,10 @@ def encode(style: str, profile: str, arguments: Arguments) -> str:
         raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
 
 
+# 2.21 has modules return it only where that is asked for; before, they always do, and what is registered goes without it.
+_REGISTERS_INVOCATION = "INJECT_INVOCATION" in C.config.get_configuration_definitions()
+
+
 def decode_result(text: str) -> Arguments:
     """Return what a module printed, as core would have registered it; ValueError where core would not take it."""
     # What a host sends is data: this profile never marks it as trusted for templating.
@@ -42,6 +47,8 @@ def decode_result(text: str) -> Arguments:
     for key in ("stdout", "stderr"):
         if key in result and f"{key}_lines" not in result:
             result[f"{key}_lines"] = result[key].splitlines() if isinstance(result[key], str) else []
+    if not _REGISTERS_INVOCATION:
+        result.pop("invocation", None)
     message = exception_in(result)
     if message is not None:
         result.setdefault("msg", message)

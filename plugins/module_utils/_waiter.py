@@ -231,6 +231,8 @@ def serve(request, async_dir):
     """Answer a request (its shape and the answer's: the protocol in the documentation)."""
     question = _Question(request, async_dir)
     question.refresh(look_for_processes=True)
+    if request["op"] == "forget":
+        question.refresh(look_for_processes=True)  # it takes two looks to say that a core job is lost
     try:
         if request["op"] == "cancel":
             question.cancel(request["grace"])

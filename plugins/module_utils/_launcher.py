@@ -4,6 +4,8 @@
 
 # Private to this collection: may change at any time.
 
+# pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
+
 """Starts the supervisor of a batch, and returns when it has taken the order."""
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 
 # Private to this collection: may change at any time.
 
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
 """The supervisor of a batch: a process of its own, without a terminal or a connection, gone with its last job.
 
 It never runs a module: template processes do. It is single-threaded, and waits for events in one place.

@@ -4,6 +4,8 @@
 
 # Private to this collection: may change at any time.
 
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
 """The template process: loads a module's payload once and forks a process for each job.
 
 The supervisor sends the text of this file to a fresh interpreter, the one that the module itself would run

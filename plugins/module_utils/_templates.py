@@ -4,6 +4,8 @@
 
 # Private to this collection: may change at any time.
 
+# pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
+
 """The supervisor's hold on its template processes (what they do: _template.py)."""
 
 from __future__ import annotations

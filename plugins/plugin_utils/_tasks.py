@@ -326,7 +326,9 @@ class _Entry:
             if rendered is ABSENT or rendered is None:
                 continue
             if not isinstance(rendered, Mapping):
-                raise self.refuse("environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}.")
+                raise self.refuse(
+                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
+                )
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
 

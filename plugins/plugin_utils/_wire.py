@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible import constants as C
+from ansible.constants import config
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 
@@ -32,7 +32,7 @@ def encode(style: str, profile: str, arguments: Arguments) -> str:
 
 
 # 2.21 has modules return it only where that is asked for; before, they always do, and what is registered goes without it.
-_REGISTERS_INVOCATION = "INJECT_INVOCATION" in C.config.get_configuration_definitions()
+_REGISTERS_INVOCATION = "INJECT_INVOCATION" in config.get_configuration_definitions()
 
 
 def decode_result(text: str) -> Arguments:

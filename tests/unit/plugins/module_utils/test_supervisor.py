@@ -264,8 +264,8 @@ def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch, 
     runs = tmp_path / "runs"
     programs = ["import time; open(%r, 'w').close(); time.sleep(300)" % str(runs), "pass", "pass"]
     done = Batch(batch(["pass"]).async_dir, programs, 1, payloads)
-    for job, key in zip(done.plan["jobs"], payloads):
-        job["steps"][0]["payload"] = key
+    for index, key in enumerate(payloads):
+        done.plan["jobs"][index]["steps"][0]["payload"] = key
     done.launch()
     deadline, templates = time.monotonic() + 20, []
     while (len(templates) < 2 or not runs.exists()) and time.monotonic() < deadline:

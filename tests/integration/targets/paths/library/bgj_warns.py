@@ -15,6 +15,8 @@ def main():
         }
     )
     module.warn("beware")
+    # A module of a library/ folder belongs to no collection.
+    # pylint: disable-next=collection-invalid-deprecated-version,wrong-collection-deprecated
     module.deprecate("not any more", version="99.0", collection_name="ansible.builtin")
     module.exit_json(changed=False, warned=True)
 

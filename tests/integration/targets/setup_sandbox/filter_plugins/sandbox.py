@@ -113,7 +113,7 @@ def differences(plain, job, ignored, replacements):
 def differences_of_jobs(results, jobs, ignored, replacements, said_otherwise=None):
     """`differences` of results and the jobs of the same order, by the name of the job, for those that have any."""
     found = {}
-    for plain, job in zip(results, jobs):
+    for plain, job in zip(results, jobs, strict=False):
         own = (said_otherwise or {}).get(job["name"], [])
         different = differences(plain, job.get("result", {}), [*ignored, *own], replacements)
         if different:

@@ -1,0 +1,13 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+def decorate(text):
+    return "<%s>" % text
+
+
+def relative():
+    return "relative"

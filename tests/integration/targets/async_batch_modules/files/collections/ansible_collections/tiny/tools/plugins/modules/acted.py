@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tiny.tools.plugins.module_utils import shared
+
 from ..module_utils.shared import relative
 
 
 def main():
-    module = AnsibleModule(argument_spec={"text": {"type": "str", "default": "nothing"}, "other": {"type": "str"}}, supports_check_mode=True)
-    module.exit_json(changed=True, said=shared.decorate(module.params["text"]), relative=relative(), other=module.params["other"])
+    module = AnsibleModule(
+        argument_spec={"text": {"type": "str", "default": "nothing"}, "other": {"type": "str"}},
+        supports_check_mode=True,
+    )
+    module.exit_json(
+        changed=True, said=shared.decorate(module.params["text"]), relative=relative(), other=module.params["other"]
+    )
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ def write_all(fd, data):
     """Write all of `data` (bytes) to `fd`, however little a single write takes."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        written = os.write(fd, view)
+        view = view[written:]
 
 
 def read_own(path, limit):

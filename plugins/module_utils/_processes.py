@@ -35,7 +35,8 @@ def look(pid):
     if not text:
         return None
     # the second field is the command in parentheses, which may itself hold spaces and parentheses
-    fields = text[text.rindex(b")") + 2 :].split()
+    after = text.rindex(b")") + 2
+    fields = text[after:].split()
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode("ascii"))
 
 

@@ -103,8 +103,9 @@ class Template:
             size = struct.unpack_from("!I", self._received)[0]
             if len(self._received) < 4 + size:
                 break
-            frames.append(json.loads(bytes(self._received[4 : 4 + size])))
-            del self._received[: 4 + size]
+            end = 4 + size
+            frames.append(json.loads(bytes(self._received[4:end])))
+            del self._received[:end]
         return frames
 
     def close(self):

@@ -132,7 +132,8 @@ class _Question:
                 by_directory.setdefault(entry["dir"], []).append(entry["jid"])
         for reader, indexes in by_batch.items():
             for first in range(0, len(indexes), _CANCELS_A_LINE):
-                if not reader.ask({"cancel": indexes[first : first + _CANCELS_A_LINE], "grace": grace}):
+                last = first + _CANCELS_A_LINE
+                if not reader.ask({"cancel": indexes[first:last], "grace": grace}):
                     break  # nobody is there to be asked: the jobs will be seen to be lost
         for directory, jids in by_directory.items():
             _core_jobs.cancel(directory, jids, grace)

@@ -115,10 +115,10 @@ class Runner:
         try:
             for thread in threads:
                 thread.join()
-        except KeyboardInterrupt:
+        finally:
+            # Where this was interrupted: nothing that it started stays behind.
             for job in list(self.running):
                 job.kill()
-            raise
         return self._summary()
 
     def _lane(self) -> None:

@@ -88,7 +88,7 @@ def text(jobs: object, width: int = 80) -> str:
     room = width - named - len(" │") - len("│ ✔ ") - len("10m00s")
     lines = [_line(row, named, room, span) for row in listed]
     lines.append(f"{' ' * named} └{_scale(room, span)}")
-    lines.append(_tally(listed))
+    lines += _tally(listed, width)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -123,9 +123,16 @@ def _scale(room: int, span: float) -> str:
     return "".join(line)
 
 
-def _tally(listed: list[Row]) -> str:
+def _tally(listed: list[Row], width: int) -> list[str]:
     counts = {state: sum(1 for row in listed if row.state == state) for state in _LOOKS}
-    return "  ".join(f"{_LOOKS[state][0]} {number} {state.replace('_', ' ')}" for state, number in counts.items() if number)
+    lines: list[str] = []
+    for state, number in counts.items():
+        part = f"{_LOOKS[state][0]} {number} {state.replace('_', ' ')}"
+        if number and lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        elif number:
+            lines.append(part)
+    return lines
 
 
 def brief(seconds: float) -> str:

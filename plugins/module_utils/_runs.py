@@ -9,9 +9,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils import _processes, _results
+
+_MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
 
 
 class Clock:
@@ -38,6 +41,8 @@ class Run:
         self.status = None
         self.error = None
         self.give_up = None
+        self.pid = None
+        self.insist_at = None
 
     @property
     def has_ended(self):
@@ -49,6 +54,22 @@ class Run:
         found = snapshot.tree(self.members)
         self.members.update((pid, process.start) for pid, process in found.items())
         return found
+
+    def ask_to_end(self, snapshot, now):
+        """Send SIGTERM: first to what the module has started, so that the module can still tell what that printed."""
+        started = [process for process in self.left(snapshot).values() if process.pid != self.pid]
+        if started and not self.has_ended:
+            self.insist_at = now + _MODULE_PATIENCE
+            for process in started:
+                _processes.send(process, signal.SIGTERM)
+        else:
+            self.signal(signal.SIGTERM, snapshot)
+
+    def insist(self, snapshot, now):
+        """Send SIGTERM to all of it where the module did not end when what it had started was told to."""
+        if self.insist_at is not None and now >= self.insist_at and not self.has_ended:
+            self.insist_at = None
+            self.signal(signal.SIGTERM, snapshot)
 
     def signal(self, number, snapshot):
         for process in self.left(snapshot).values():

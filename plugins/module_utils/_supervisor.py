@@ -204,13 +204,14 @@ class Supervisor:
             return
         snapshot = _processes.Snapshot()
         for index in expired:
-            self._runs[index].signal(signal.SIGTERM, snapshot)
+            self._runs[index].ask_to_end(snapshot, now)
         for index in killed:
             run = self._runs[index]
             run.signal(signal.SIGKILL, snapshot)
             run.give_up = run.give_up or now + _GIVE_UP
         for index in self._scheduler.stops:
             run = self._runs[index]
+            run.insist(snapshot, now)
             if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
                 self._finish(index)
         # on a host with very many processes a look takes long: leave most of the time to others
@@ -233,7 +234,7 @@ class Supervisor:
     def _cancel(self, index, grace):
         before = self._scheduler.states[index]
         if self._scheduler.cancel(index, self._clock.now(), grace):
-            self._runs[index].signal(signal.SIGTERM, _processes.Snapshot())
+            self._runs[index].ask_to_end(_processes.Snapshot(), self._clock.now())
             self._look_at = 0.0
         elif before == _states.QUEUED:
             self._end(index, _states.CANCELLED, _failure("cancelled before it started"))
@@ -267,10 +268,11 @@ class Supervisor:
         self._scheduler.began(index, run.started)
         process = _processes.look(pid)
         if process:
+            run.pid = pid
             run.members[pid] = process.start
         self._note_running(index, run, pid=pid, start=process.start if process else None)
         if self._scheduler.stopping(index):  # it was told to end before its pid was known
-            run.signal(signal.SIGTERM, _processes.Snapshot())
+            run.ask_to_end(_processes.Snapshot(), run.started)
 
     def _template_gone(self, template, exc):
         key = next(key for key, value in self._templates.items() if value is template)

@@ -61,7 +61,9 @@ def rows(jobs: object) -> tuple[list[Row], float]:
     for index, job in enumerate(listed):
         if not isinstance(job, Mapping) or job.get("state") not in _LOOKS:
             raise Refused(f"timeline: [{index}] is not a job that async_wait returned: got {kind(job)}.")
-    times = [float(job[key]) for job in listed for key in ("queued_at", "started_at", "ended_at") if job.get(key) is not None]
+    times = [
+        float(job[key]) for job in listed for key in ("queued_at", "started_at", "ended_at") if job.get(key) is not None
+    ]
     origin, last = (min(times), max(times)) if times else (0.0, 0.0)
     return [_row(job, origin, last) for job in listed], last - origin
 
@@ -71,11 +73,22 @@ def _row(job: Mapping[str, t.Any], origin: float, last: float) -> Row:
         return None if job.get(key) is None else float(job[key]) - origin
 
     start, end = since("started_at"), since("ended_at")
-    if start is None and end is not None and job["state"] not in (_states.SKIPPED, _states.CANCELLED) and job.get("duration"):
+    if (
+        start is None
+        and end is not None
+        and job["state"] not in (_states.SKIPPED, _states.CANCELLED)
+        and job.get("duration")
+    ):
         start = end - float(job["duration"])
     if start is not None and end is None:
         end = last - origin
-    return Row(name=str(job.get("name") or job.get("ansible_job_id") or "?"), state=job["state"], queued=since("queued_at") or 0.0, start=start, end=end)
+    return Row(
+        name=str(job.get("name") or job.get("ansible_job_id") or "?"),
+        state=job["state"],
+        queued=since("queued_at") or 0.0,
+        start=start,
+        end=end,
+    )
 
 
 def text(jobs: object, width: int = 80) -> str:
@@ -141,7 +154,9 @@ def brief(seconds: float) -> str:
 
 def _cells(text_: str) -> int:
     """Return how many cells of a terminal a text takes: emoji and East Asian characters take two."""
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text_)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text_
+    )
 
 
 def _fit(name: str, cells: int) -> str:
@@ -177,7 +192,9 @@ def _svg_grid(room: int, span: float, bottom: int) -> list[str]:
     for quarter in range(5):
         x = _LEFT + room * quarter / 4
         parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="#e5e7eb"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#6b7280">{brief(span * quarter / 4)}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#6b7280">{brief(span * quarter / 4)}</text>'
+        )
     return parts
 
 
@@ -187,7 +204,10 @@ def _svg_row(row: Row, y: int, room: int, span: float) -> list[str]:
     took = "" if row.length is None else brief(row.length)
     title = f"<title>{escape(shorten(row.name, 200))}: {row.state.replace('_', ' ')} {took}</title>"
     if row.start is None or row.end is None:
-        return [label, f'<text x="{_LEFT + 4}" y="{middle + 4:.1f}" fill="#6b7280">{row.state.replace("_", " ")}</text>']
+        return [
+            label,
+            f'<text x="{_LEFT + 4}" y="{middle + 4:.1f}" fill="#6b7280">{row.state.replace("_", " ")}</text>',
+        ]
     scale = room / span if span > 0 else 0.0
     x, length = _LEFT + row.start * scale, max((row.end - row.start) * scale, 2.0)
     waited = _LEFT + row.queued * scale
@@ -195,7 +215,7 @@ def _svg_row(row: Row, y: int, room: int, span: float) -> list[str]:
         label,
         f'<line x1="{waited:.1f}" y1="{middle:.1f}" x2="{x:.1f}" y2="{middle:.1f}" stroke="#b0b7c3" stroke-dasharray="2 3"/>',
         f'<rect x="{x:.1f}" y="{middle - _BAR / 2:.1f}" width="{length:.1f}" height="{_BAR}" rx="3" '
-        f'fill={quoteattr(_LOOKS[row.state][1])}>{title}</rect>',
+        f"fill={quoteattr(_LOOKS[row.state][1])}>{title}</rect>",
         f'<text x="{x + length + 6:.1f}" y="{middle + 4:.1f}" fill="#6b7280">{took}</text>',
     ]
 

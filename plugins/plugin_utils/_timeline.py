@@ -119,9 +119,9 @@ def _bar(row: Row, room: int, span: float) -> str:
     first = min(start // 8, room - 1)
     # A whole cell at least: a job that was short is still there.
     cells, rest = divmod(max(end - first * 8, 8), 8)
-    bar = "█" * cells + (_EIGHTHS[rest] if rest else "")
+    block = "█" * cells + (_EIGHTHS[rest] if rest else "")
     waited = _WAITING * (first - queued // 8)
-    return f"{' ' * (first - len(waited))}{waited}{bar}"[:room].ljust(room)
+    return f"{' ' * (first - len(waited))}{waited}{block}"[:room].ljust(room)
 
 
 def _scale(room: int, span: float) -> str:

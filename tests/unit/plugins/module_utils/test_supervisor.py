@@ -279,19 +279,18 @@ def test_a_killed_template_loses_its_running_jobs_and_the_others_run(batch):
     assert states(answers) == ["lost", "succeeded"]
 
 
-def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch, tmp_path):
+def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch):
     payloads = {"p": payload(), "q": payload(name="AnsiballZ_other.py"), "r": payload(name="AnsiballZ_last.py")}
-    runs = tmp_path / "runs"
-    programs = ["import time; open(%r, 'w').close(); time.sleep(300)" % str(runs), "pass", "pass"]
-    done = Batch(batch(["pass"]).async_dir, programs, 1, payloads)
+    done = Batch(batch(["pass"]).async_dir, ["import time; time.sleep(300)", "pass", "pass"], 1, payloads)
     for index, key in enumerate(payloads):
         done.plan["jobs"][index]["steps"][0]["payload"] = key
     done.launch()
-    deadline, templates = time.monotonic() + 20, []
-    while (len(templates) < 2 or not runs.exists()) and time.monotonic() < deadline:
+    deadline, found, templates = time.monotonic() + 20, [], []
+    while (len(templates) < 2 or "running" not in found) and time.monotonic() < deadline:
         templates = [process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]
+        found = states(done.wait(block=0.1))
     assert len(templates) == 2
-    assert states(done.wait(block=0.0)) == ["running", "queued", "queued"]
+    assert found == ["running", "queued", "queued"]
     assert states(done.serve("cancel")) == ["cancelled"] * 3
 
 

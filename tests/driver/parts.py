@@ -106,7 +106,7 @@ def sanity(core: str, job: Job) -> Counts:
         environment.bin / "ansible-test",
         *("sanity", "--color", "no", "--skip-test", "shellcheck"),
         env=environment.env,
-        cwd=_copy_for_ansible_test(core),
+        cwd=_copy_for_ansible_test(core, "sanity"),
     )
     ran = len(set(re.findall(r"^Running sanity test (.*)", output, re.MULTILINE)))
     broken = re.search(r"The (\d+) sanity test\(s\) listed below", output)
@@ -122,7 +122,7 @@ def integration(core: str, job: Job) -> Counts:
     if not list((ROOT / "tests" / "integration" / "targets").glob("*/tasks/main.yml")):
         raise Skip("no integration targets")
     environment = core_environment(core, "unit", "unit")
-    copy = _copy_for_ansible_test(core)
+    copy = _copy_for_ansible_test(core, "integration")
     # ansible-test knows no other place for collections than beside the tested one.
     for namespace in _test_collections().glob("ansible_collections/*"):
         machine.link(copy.parents[1] / namespace.name, namespace)
@@ -147,9 +147,9 @@ def _complaints(output: str) -> str:
     return "\n".join(re.findall(r"^(?:ERROR|FATAL).*", output, re.MULTILINE))
 
 
-def _copy_for_ansible_test(core: str) -> Path:
+def _copy_for_ansible_test(core: str, purpose: str) -> Path:
     """ansible-test takes no linked tree, and would read the repository around a copy without one of its own."""
-    copy = CACHE / "ansible-test" / core / "ansible_collections" / "background" / "jobs"
+    copy = CACHE / "ansible-test" / f"{core}-{purpose}" / "ansible_collections" / "background" / "jobs"
     shutil.rmtree(copy, ignore_errors=True)
     for name in machine.tracked_files():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)

@@ -230,7 +230,7 @@ class _Forking:
         except SystemExit as exc:
             if self._in_job:
                 _leave(exc.code)
-        except BaseException:
+        except BaseException:  # whatever it is: the process of a job must not come back into the template
             if self._in_job:
                 traceback.print_exc()
                 _leave(1)

@@ -242,6 +242,18 @@ def test_a_no_log_job_leaves_none_of_its_values_in_any_file(batch):
                 assert b"s3cret" not in stream.read()
 
 
+def test_nobody_else_can_read_any_record_whatever_the_umask(batch):
+    before = os.umask(0)
+    try:
+        done = batch(["import time; time.sleep(300)", "result['started'] = 1"])
+    finally:
+        os.umask(before)
+    done.wait(mode="any")
+    for folder, dummy, names in os.walk(done.async_dir):
+        for path in [folder] + [os.path.join(folder, name) for name in names]:
+            assert not os.lstat(path).st_mode & 0o077, path
+
+
 def test_no_argument_stands_in_a_command_line(batch):
     done = batch(["'s3cret'; import time; time.sleep(300)"], payloads={"p": payload(fork=False)})
     done.wait(block=0.5)

@@ -14,6 +14,7 @@ Below async_dir, which core's async uses too:
       journal                           a line of JSON a change of state; only the supervisor appends,
                                         and when it is gone before its jobs, whoever finds that out
       results/<index>.json              a result that the results file can't hold as it is
+      tasks/<index>.json                what each task of a job with a block returned
       control                           FIFO: requests to the supervisor, a line of JSON each
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
@@ -161,6 +162,18 @@ class BatchWriter:
             return False
         return True
 
+    def write_tasks(self, index, text, durable=True):
+        """Write what is told of each task of a job; left out where the disk is full."""
+        folder = os.path.join(self.path, "tasks")
+        try:
+            _files.private_directory(folder)
+            _files.write_atomically(
+                os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable
+            )
+        except OSError as exc:
+            if exc.errno not in _DISK_FULL:
+                raise
+
     def _write_in_place(self, path, outcome):
         # The block that the first state of the file stands in is ours, however full the disk is.
         short = {
@@ -215,9 +228,11 @@ class BatchReader:
             job = self.jobs[entry["job"]]
             job["state"] = entry["state"]
             if entry["state"] == _states.RUNNING:
-                job.update(
-                    started_at=entry["at"], attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start")
-                )
+                job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
+                job["started_at"] = job["started_at"] or entry["at"]
+            elif entry["state"] == _states.QUEUED:
+                attempt = {"attempt": entry["attempt"], "state": entry["was"], "ended_at": entry["at"], "msg": entry["msg"]}
+                job.setdefault("failed_attempts", []).append(attempt)
             elif entry["state"] in _states.TERMINAL:
                 job.update(ended_at=entry["at"], msg=entry.get("msg"))
                 ended.append(entry["job"])
@@ -282,10 +297,19 @@ class BatchReader:
                 continue
         return None
 
+    def tasks_text(self, index):
+        """Return the JSON text that tells of each task of a finished job, None where it is one task."""
+        try:
+            path = os.path.join(self.path, "tasks", "%d.json" % index)
+            return _files.read_own(path, RESULT_LIMIT).decode("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return None
+
     def forget(self, index):
         """Remove the record of a finished job, and the batch's when none is left; say whether there was one."""
         existed = _files.remove(os.path.join(self.async_dir, jid_of(self.batch_id, index)))
-        _files.remove(os.path.join(self.path, "results", "%d.json" % index))
+        for folder in ("results", "tasks"):
+            _files.remove(os.path.join(self.path, folder, "%d.json" % index))
         return existed
 
     def remove_if_empty(self):

@@ -17,6 +17,7 @@ Outcome = namedtuple("Outcome", "text result failed changed")
 
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
+_BRIEF = 200  # characters
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
@@ -121,6 +122,20 @@ def _shown(output):
 def of(result):
     """Return the Outcome of a result that we made ourselves."""
     return Outcome(json.dumps(result), result, has_failed(result), has_changed(result))
+
+
+def brief(result):
+    """Return in one short line why a result is a failure."""
+    rc = result.get("rc")
+    said = str(result.get("msg") or "")
+    if rc not in (None, 0):
+        said = "rc %s: %s" % (rc, _last_line(result.get("stderr")) or said or _last_line(result.get("stdout")))
+    return _last_line(said)[:_BRIEF] or "failed"
+
+
+def _last_line(text):
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def censor(outcome):

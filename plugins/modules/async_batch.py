@@ -41,6 +41,24 @@ options:
       - V(0) is no limit.
     type: int
     default: 0
+  max_fail_percentage:
+    description:
+      - When more than this percentage of the jobs have failed, no more are started. The rest of them is C(skipped).
+      - Jobs that were C(skipped) because of their condition do not count, and neither do failures that are ignored.
+        Jobs with C(run_when) V(failure) or V(always) still run.
+    type: float
+  any_errors_fatal:
+    description:
+      - Whether no more jobs are started as soon as one has failed, as with O(max_fail_percentage=0).
+    type: bool
+    default: false
+  on_failure:
+    description:
+      - What to do about the jobs that run when no more are started because of O(any_errors_fatal) or O(max_fail_percentage).
+      - V(finish) lets them run to their end, V(cancel) ends them.
+    type: str
+    choices: [finish, cancel]
+    default: finish
   mode:
     description:
       - With O(wait=true), whether to wait for V(all) jobs or for V(any) one of them.
@@ -136,29 +154,16 @@ from ansible_collections.background.jobs.plugins.module_utils import _launcher
 ARGUMENT_SPEC = dict(
     tasks=dict(type="list", elements="raw", required=True),
     concurrency=dict(type="int", default=0),
-    timeout=dict(type="float", default=0),
-    wait=dict(type="bool", default=False),
-    wait_timeout=dict(type="float", default=0),
-    poll=dict(type="float", default=10),
+    max_fail_percentage=dict(type="float"),
+    any_errors_fatal=dict(type="bool", default=False),
+    on_failure=dict(type="str", choices=["finish", "cancel"], default="finish"),
     mode=dict(type="str", choices=["all", "any"], default="all"),
-    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
-    cleanup=dict(type="bool"),
-    _plan=dict(type="str", no_log=True),
-    _async_dir=dict(type="str"),
+    **_launcher.COMMON
 )
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not module.params["_plan"]:
-        module.fail_json(
-            msg="background.jobs.async_batch works as a task of a playbook only: its action plugin makes the plan."
-        )
-    try:
-        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
-    except _launcher.LaunchError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(changed=True, **reply)
+    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -100,28 +100,12 @@ ARGUMENT_SPEC = dict(
     task=dict(type="dict", required=True),
     name=dict(type="str"),
     singleton=dict(type="bool", default=False),
-    timeout=dict(type="float", default=0),
-    wait=dict(type="bool", default=False),
-    wait_timeout=dict(type="float", default=0),
-    poll=dict(type="float", default=10),
-    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
-    cleanup=dict(type="bool"),
-    _plan=dict(type="str", no_log=True),
-    _async_dir=dict(type="str"),
+    **_launcher.COMMON
 )
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not module.params["_plan"]:
-        module.fail_json(
-            msg="background.jobs.async_run works as a task of a playbook only: its action plugin makes the plan."
-        )
-    try:
-        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
-    except _launcher.LaunchError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(changed=True, **reply)
+    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,34 @@ from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSE
 Result = dict[str, t.Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for a batch as a whole. max_failures: percent of its jobs, None for any number of them."""
+
+    concurrency: int = 0
+    max_failures: float | None = None
+    on_failure: str = "finish"
+
+    @classmethod
+    def of(cls, options: dict[str, t.Any]) -> Limits:
+        """Return what the options of a batch say; raise Refused where they contradict each other."""
+        percentage = options["max_fail_percentage"]
+        if percentage is None and not options["any_errors_fatal"] and options["on_failure"] != "finish":
+            raise Refused(
+                f"Option 'on_failure': {options['on_failure']!r} has no effect without a limit. "
+                "Add 'any_errors_fatal: true' or 'max_fail_percentage'."
+            )
+        if options["any_errors_fatal"]:
+            percentage = 0.0
+        return cls(options["concurrency"], percentage, options["on_failure"])
+
+    def plan(self) -> Result:
+        """Return what the plan tells of it."""
+        if self.max_failures is None:
+            return {}
+        return {"max_failures": self.max_failures, "on_failure": self.on_failure}
+
+
 @dataclass(slots=True)
 class Launch:
     """A batch that was started."""
@@ -50,14 +78,15 @@ def defaults_of(core: Core, timeout: float) -> Defaults:
 
 
 def launch(
-    core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch"
+    core: Core, entries: object, defaults: Defaults, limits: Limits | None = None, module: str = "async_batch"
 ) -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
     jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
-    plan = _plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, concurrency)
+    limits = limits or Limits()
+    plan = {**_plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, limits.concurrency), **limits.plan()}
     reply = _send(core, plan, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from collections.abc import Callable
 
@@ -24,7 +25,7 @@ Decoder = Callable[[str], Result]
 _NAMED = 5
 _DETAIL_WIDTH = 160
 # What the host says that is not for the playbook.
-_INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten")
+_INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten", "tasks")
 _MISSING = (
     "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
     "and that the records were not removed meanwhile (cleanup: true)."
@@ -61,7 +62,7 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
     if outcome.unreachable is not None:
         result["unreachable"] = True
     for key in ("warnings", "deprecations"):
-        lifted = _distinct(item for job in jobs for item in (job.get("result") or {}).get(key) or ())
+        lifted = _distinct(item for job in jobs for result in _results_of(job) for item in result.get(key) or ())
         lifted += outcome.warnings if key == "warnings" else []
         if lifted:
             result[key] = lifted
@@ -77,12 +78,40 @@ def _job(view: Result, decode: Decoder) -> Result:
             job["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
             if job["state"] == _states.SUCCEEDED:
                 job["state"] = _states.FAILED
+    culprit = None
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
+    if isinstance(view.get("tasks"), str):
+        culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
     if job["state"] in _states.UNSUCCESSFUL and not job.get("msg"):
-        job["msg"] = reason(job)
+        job["msg"] = f"{culprit}: {reason(job)}" if culprit else reason(job)
     return job
+
+
+def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
+    """Put into a job what each of its tasks returned; return the name of the one that failed it."""
+    told = json.loads(text)
+    job["results"] = told["results"]
+    for entry in job["results"]:
+        try:
+            entry["result"] = decode(entry["result"])
+        except ValueError as exc:
+            entry["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
+        entry["changed"] = bool(entry["result"].get("changed", False))
+        if entry["state"] in _states.UNSUCCESSFUL:
+            entry["msg"] = reason(entry)
+    job["changed"] = any(entry["changed"] for entry in job["results"])
+    if told["rescued"]:
+        job["rescued"] = True
+    culprit = told.get("culprit")
+    return None if culprit is None else str(job["results"][culprit]["name"])
+
+
+def _results_of(job: Result) -> list[Result]:
+    if "results" in job:
+        return [entry["result"] for entry in job["results"]]
+    return [job.get("result") or {}]
 
 
 def _distinct(items: t.Iterable[t.Any]) -> list[t.Any]:

@@ -79,10 +79,26 @@ def payload(**changes):
     )
 
 
-class Batch:
-    """A batch that runs in a directory of its own, under a real supervisor."""
+def step(program, name="task", **settings):
+    """Return a step of a job that runs `program` in the probe module."""
+    call = {"module": "probe", "payload": "p", "params": json.dumps({"run": program})}
+    return dict({"name": name, "module": "probe", "calls": [call], "environment": {}}, **settings)
 
-    def __init__(self, async_dir, programs, concurrency=0, payloads=None, environment=None, **settings):
+
+def _with_environment(body, environment):
+    for node in body:
+        if "block" not in node:
+            node = dict(node, environment=dict(environment, **node["environment"]))
+        yield node
+
+
+class Batch:
+    """A batch that runs in a directory of its own, under a real supervisor.
+
+    programs: for each job Python text, or a body made of `step`.
+    """
+
+    def __init__(self, async_dir, programs, concurrency=0, payloads=None, environment=None, plan=None, **settings):
         self.async_dir = str(async_dir)
         self.batch_id = "b%015d" % random.randrange(10**15)
         self.size = len(programs)
@@ -97,14 +113,9 @@ class Batch:
                 "depends_on": [],
                 "skip": None,
             }
-            step = {
-                "module": "probe",
-                "payload": "p",
-                "params": json.dumps({"run": program}),
-                "environment": environment or {},
-            }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
-            job["steps"] = [] if job["skip"] else [step]
+            body = program if isinstance(program, list) else [step(program)]
+            job["body"] = [] if job["skip"] else list(_with_environment(body, environment or {}))
             jobs.append(job)
         self.plan = {
             "protocol": 1,
@@ -113,6 +124,7 @@ class Batch:
             "payloads": payloads or {"p": payload()},
             "jobs": jobs,
         }
+        self.plan.update(plan or {})
 
     def launch(self):
         self.reply = _launcher.launch(_blob.pack(self.plan), self.async_dir)

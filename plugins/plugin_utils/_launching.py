@@ -15,7 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
-from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _remote, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
@@ -81,7 +81,7 @@ def launch(
     core: Core, entries: object, defaults: Defaults, limits: Limits | None = None, module: str = "async_batch"
 ) -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
-    jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    jobs, warnings = _entries.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _keys, _tasks
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults
 
@@ -83,7 +83,7 @@ class FakeLanguage:
 
 
 def expand(entries: object, defaults: Defaults | None = None, **variables: t.Any) -> list[_tasks.Job]:
-    return _tasks.expand(entries, FakeLanguage(**variables), defaults or Defaults())[0]
+    return _entries.expand(entries, FakeLanguage(**variables), defaults or Defaults())[0]
 
 
 def names(entries: object, **variables: t.Any) -> list[str]:
@@ -99,14 +99,14 @@ def test_an_entry_becomes_a_job_of_one_step() -> None:
         ABSENT,
         None,
     )
-    (step,) = job.steps
+    (step,) = job.body
     assert (step.call.value, step.call.args, step.environment) == ("true", {"chdir": "/"}, {})
     assert job.depends_on == []
 
 
 def test_a_loop_makes_one_job_an_item_in_order() -> None:
     jobs = expand([{"name": "get {{ item }}", "command": "x", "loop": "{{ urls }}"}], urls=["a", "b"])
-    assert [(job.name, job.item, job.steps[0].scope["item"]) for job in jobs] == [
+    assert [(job.name, job.item, job.body[0].scope["item"]) for job in jobs] == [
         ("get a", "a", "a"),
         ("get b", "b", "b"),
     ]
@@ -141,8 +141,8 @@ def test_names(entries: list[object], expected: list[str]) -> None:
 
 def test_a_false_condition_skips_and_says_which() -> None:
     kept, skipped = expand([{"command": 1, "when": ["yes", "item"], "loop": [True, False]}], yes=True)
-    assert kept.skip is None and kept.steps
-    assert skipped.skip == "its condition was false: item" and skipped.steps == []
+    assert kept.skip is None and kept.body
+    assert skipped.skip == "its condition was false: item" and skipped.body == []
 
 
 def test_what_is_skipped_may_have_a_name_that_cannot_be_rendered() -> None:
@@ -160,13 +160,13 @@ def test_the_launching_task_gives_defaults_and_a_job_overrides_them() -> None:
         [{"command": 1}, {"command": 2, "timeout": "5", "check_mode": "no", "diff": False, "ignore_errors": True}],
         defaults,
     )
-    assert (first.timeout, first.steps[0].check_mode, first.steps[0].diff, first.ignore_errors) == (
+    assert (first.timeout, first.body[0].check_mode, first.body[0].diff, first.ignore_errors) == (
         60.0,
         True,
         True,
         False,
     )
-    assert (second.timeout, second.steps[0].check_mode, second.steps[0].diff, second.ignore_errors) == (
+    assert (second.timeout, second.body[0].check_mode, second.body[0].diff, second.ignore_errors) == (
         5.0,
         False,
         False,
@@ -180,12 +180,12 @@ def test_the_launching_task_gives_defaults_and_a_job_overrides_them() -> None:
 )
 def test_no_log_keeps_the_item_out(defaults: Defaults, entry: dict[str, object]) -> None:
     (job,) = expand([{"command": 1, "loop": ["s"], **entry}], defaults)
-    assert job.no_log and job.item is ABSENT and job.steps[0].no_log
+    assert job.no_log and job.item is ABSENT and job.body[0].no_log
 
 
 def test_environments_are_merged_rendered_and_made_text() -> None:
     (job,) = expand([{"command": 1, "environment": [{"A": "{{ x }}", "B": 1}, {"B": 2}, "{{ omit }}"]}], x="y")
-    assert job.steps[0].environment == {"A": "y", "B": "2"}
+    assert job.body[0].environment == {"A": "y", "B": "2"}
 
 
 def test_vars_may_use_the_item() -> None:
@@ -207,7 +207,7 @@ def test_an_empty_list_is_no_jobs() -> None:
 
 def test_extended_loops_know_their_neighbours() -> None:
     entry = {"command": 1, "loop": ["a", "b", "c"], "loop_control": {"extended": True, "extended_allitems": False}}
-    loops = [job.steps[0].scope["ansible_loop"] for job in expand([entry])]
+    loops = [job.body[0].scope["ansible_loop"] for job in expand([entry])]
     assert [
         (loop["index"], loop["first"], loop["last"], loop.get("previtem"), loop.get("nextitem")) for loop in loops
     ] == [
@@ -293,7 +293,7 @@ def test_tasks_must_be_a_list(entries: object) -> None:
 
 
 def test_tags_are_ignored_with_one_warning() -> None:
-    jobs, warnings = _tasks.expand([{"command": 1, "tags": "a"}] * 5, FakeLanguage(), Defaults())
+    jobs, warnings = _entries.expand([{"command": 1, "tags": "a"}] * 5, FakeLanguage(), Defaults())
     assert len(jobs) == 5
     assert warnings == [
         "'tags' is ignored in tasks[0], tasks[1], tasks[2] and 2 more: jobs are launched together. Put tags on the task that launches."

@@ -152,8 +152,8 @@ class Attempt:
         again = self._tries <= step.get("retries", 0) and state in (_states.FAILED, _states.TIMED_OUT)
         if again and not self._is_over:
             self._waiting = (state, outcome)
-            delay = step["delay"] * step.get("backoff", 1.0) ** (self._tries - 1)
-            return Wait(now + min(delay, _scheduler.MOST_DELAY))
+            delay, backoff = step.get("delay", _scheduler.DELAY), step.get("backoff", 1.0)
+            return Wait(now + _scheduler.pause(delay, backoff, self._tries))
         return self._conclude(state, outcome, now)
 
     def _conclude(self, state, outcome, now):

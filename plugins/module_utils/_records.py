@@ -231,7 +231,12 @@ class BatchReader:
                 job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
                 job["started_at"] = job["started_at"] or entry["at"]
             elif entry["state"] == _states.QUEUED:
-                attempt = {"attempt": entry["attempt"], "state": entry["was"], "ended_at": entry["at"], "msg": entry["msg"]}
+                attempt = {
+                    "attempt": entry["attempt"],
+                    "state": entry["was"],
+                    "ended_at": entry["at"],
+                    "msg": entry["msg"],
+                }
                 job.setdefault("failed_attempts", []).append(attempt)
             elif entry["state"] in _states.TERMINAL:
                 job.update(ended_at=entry["at"], msg=entry.get("msg"))

@@ -23,11 +23,20 @@ SUCCESS, FAILURE, ALWAYS = "success", "failure", "always"
 Job = namedtuple(
     "Job",
     "name timeout depends_on skip run_when retries delay backoff ignore_errors",
-    defaults=((), False, SUCCESS, 0, 0.0, 1.0, False),
+    defaults=((), False, SUCCESS, 0, 5.0, 1.0, False),
 )
 
 START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
-MOST_DELAY = 86400.0
+DELAY = 5.0  # seconds, where a job does not say otherwise
+MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
+
+
+def pause(delay, backoff, attempt):
+    """Return how many seconds there are between an attempt (the first is 1) and the next."""
+    try:
+        return min(delay * backoff ** (attempt - 1), MOST_DELAY)
+    except OverflowError:
+        return MOST_DELAY
 
 
 class Scheduler:
@@ -117,7 +126,7 @@ class Scheduler:
         job = self._jobs[index]
         if state in (_states.FAILED, _states.TIMED_OUT) and self.attempts[index] <= job.retries and not self.halted:
             self._take(index, _states.QUEUED)
-            at = now + min(job.delay * job.backoff ** (self.attempts[index] - 1), MOST_DELAY)
+            at = now + pause(job.delay, job.backoff, self.attempts[index])
             self._again.set(index, at)
             return at
         self._take(index, state)
@@ -179,9 +188,9 @@ class Scheduler:
         job = self._jobs[index]
         if job.run_when == SUCCESS and not self._is_good(done):
             return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])
-        if job.run_when == FAILURE and not self._waits_for[index]:
-            if not any(self._is_bad(other) for other in job.depends_on):
-                return "runs when one of those that it depends on fails, and none did"
+        unused = job.run_when == FAILURE and not self._waits_for[index]
+        if unused and not any(self._is_bad(other) for other in job.depends_on):
+            return "runs when one of those that it depends on fails, and none did"
         return None
 
     def _is_good(self, index):

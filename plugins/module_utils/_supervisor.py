@@ -86,10 +86,10 @@ class Supervisor:
         self._ends = []
         self._look_at = 0.0
         for job in self._jobs:
-            for key, environment, call in _calls(job["body"]):
+            for key, *needed in _calls(job["body"]):
                 if key not in self._positions:
                     self._positions[key] = len(self._order)
-                    self._order.append((environment, call))
+                    self._order.append(needed)
             for key in _keys(job):
                 self._demand[key] = self._demand.get(key, 0) + 1
 
@@ -196,16 +196,18 @@ class Supervisor:
         """Do what comes next in a job."""
         attempt = self._attempts[index]
         while action is not _attempts.END:
-            now = self._clock.now()
             if isinstance(action, _attempts.Wait):
+                self._timers.clear((_STEP_LIMIT, index))
                 self._timers.set((_AGAIN, index), action.until)
                 return
+            if attempt.is_first_call:
+                self._timers.clear((_STEP_LIMIT, index))
             if attempt.fate is not None and (_ALWAYS_LIMIT, index) not in self._timers:
                 self._limit_always(index)
             failure = self._call(index, attempt, action)
             if failure is None:
                 return
-            action = attempt.took(failure, now)
+            action = attempt.took(failure, self._clock.now())
         self._attempt_ended(index)
 
     def _call(self, index, attempt, action):
@@ -338,7 +340,11 @@ class Supervisor:
             self._abort(index, _states.CANCELLED, "cancelled while it ran", grace)
         elif before == _states.QUEUED:
             again = self._scheduler.attempts[index]
-            self._end(index, _states.CANCELLED, _failure("cancelled before it %s" % ("was tried again" if again else "started")))
+            self._end(
+                index,
+                _states.CANCELLED,
+                _failure("cancelled before it %s" % ("was tried again" if again else "started")),
+            )
 
     # ending
 
@@ -388,6 +394,7 @@ class Supervisor:
         snapshot = _processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+            run.read()  # what the next call prints goes there too
             if run.members:
                 run.signal(signal.SIGKILL, snapshot)
                 why = "lost: %s before the job returned a result" % exc
@@ -423,8 +430,6 @@ class Supervisor:
             action = attempt.stopped(state, outcome, now)
         else:
             action = attempt.took(outcome, now)
-        if not (isinstance(action, _attempts.Call) and action.step is attempt.step and not attempt.is_first_call):
-            self._timers.clear((_STEP_LIMIT, index))
         self._follow(index, action)
 
     def _attempt_ended(self, index):
@@ -511,7 +516,7 @@ def _scheduled(job):
         job["skip"] is not None,
         job.get("run_when", _scheduler.SUCCESS),
         job.get("retries", 0),
-        job.get("delay", 0.0),
+        job.get("delay", _scheduler.DELAY),
         job.get("backoff", 1.0),
         job["ignore_errors"],
     )
@@ -522,8 +527,7 @@ def _calls(nodes):
     for node in nodes:
         if "block" in node:
             for section in ("block", "rescue", "always"):
-                for found in _calls(node.get(section) or ()):
-                    yield found
+                yield from _calls(node.get(section) or ())
         else:
             for call in node["calls"]:
                 yield _key(node["environment"], call), node["environment"], call

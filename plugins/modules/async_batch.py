@@ -158,7 +158,7 @@ ARGUMENT_SPEC = dict(
     any_errors_fatal=dict(type="bool", default=False),
     on_failure=dict(type="str", choices=["finish", "cancel"], default="finish"),
     mode=dict(type="str", choices=["all", "any"], default="all"),
-    **_launcher.COMMON
+    **_launcher.COMMON,
 )
 
 

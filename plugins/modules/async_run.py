@@ -100,7 +100,7 @@ ARGUMENT_SPEC = dict(
     task=dict(type="dict", required=True),
     name=dict(type="str"),
     singleton=dict(type="bool", default=False),
-    **_launcher.COMMON
+    **_launcher.COMMON,
 )
 
 

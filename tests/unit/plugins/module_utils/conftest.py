@@ -98,7 +98,7 @@ class Batch:
     programs: for each job Python text, or a body made of `step`.
     """
 
-    def __init__(self, async_dir, programs, concurrency=0, payloads=None, environment=None, plan=None, **settings):
+    def __init__(self, async_dir, programs, concurrency=0, payloads=None, *, environment=None, plan=None, **settings):
         self.async_dir = str(async_dir)
         self.batch_id = "b%015d" % random.randrange(10**15)
         self.size = len(programs)

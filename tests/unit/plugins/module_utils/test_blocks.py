@@ -109,7 +109,10 @@ def test_tasks_of_a_block_may_be_of_different_modules_and_environments(batch):
         {
             "block": [
                 step("result['v'] = os.environ['V']", environment={"V": "1"}),
-                step("result['v'] = os.environ['V']; result['path'] = os.environ['PATH']", environment={"V": "2", "PATH": "/x"}),
+                step(
+                    "result['v'] = os.environ['V']; result['path'] = os.environ['PATH']",
+                    environment={"V": "2", "PATH": "/x"},
+                ),
             ]
         }
     ]
@@ -276,7 +279,15 @@ def test_a_batch_that_halts_starts_no_more_and_lets_what_runs_end(batch, trail, 
 
 def test_a_batch_that_halts_cancels_what_runs_where_it_was_asked_to(batch, trail):
     body = [{"block": [trail.step("a", SLEEP)], "always": [trail.step("z")]}]
-    programs = [body, trail.mark("b", "while open(%r).read() != 'ab' and open(%r).read() != 'ba': pass\n%s" % (str(trail.path), str(trail.path), FAIL)), trail.mark("c")]
+    programs = [
+        body,
+        trail.mark(
+            "b",
+            "while open(%r).read() != 'ab' and open(%r).read() != 'ba': pass\n%s"
+            % (str(trail.path), str(trail.path), FAIL),
+        ),
+        trail.mark("c"),
+    ]
     answers = batch(programs, 2, plan={"max_failures": 0, "on_failure": "cancel"}).wait()
     assert states(answers) == ["cancelled", "failed", "skipped"]
     assert "1 of 3 jobs failed" in answers[0]["msg"]

@@ -26,7 +26,10 @@ def through(body, failing=(), abort_at=None, give_up_at=None):
 
 
 def nodes(body):
-    return [{"name": one} if isinstance(one, str) else dict((key, nodes(value)) for key, value in one.items()) for one in body]
+    return [
+        {"name": one} if isinstance(one, str) else dict((key, nodes(value)) for key, value in one.items())
+        for one in body
+    ]
 
 
 BLOCK = [{"block": "ab", "rescue": "cd", "always": "ef"}]

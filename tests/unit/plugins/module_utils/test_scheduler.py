@@ -168,7 +168,7 @@ def test_what_waits_for_a_failure_hears_of_one_further_up_but_not_of_a_false_con
     scheduler.ended(0, BAD, 0.0)
     assert scheduler.settle(0) == [(1, "depends on a, which is failed")]
     assert started(scheduler) == [2]
-    scheduler = Scheduler([job("a", skip=True)] + chain[1:])
+    scheduler = Scheduler([job("a", skip=True), *chain[1:]])
     assert scheduler.settle(0) == [
         (1, "depends on a, which is skipped"),
         (2, "runs when one of those that it depends on fails, and none did"),
@@ -260,3 +260,11 @@ def test_a_batch_that_halts_leaves_those_that_run_and_those_there_for_a_failure(
     scheduler.ended(1, BAD, 0.0)
     scheduler.ended(4, GOOD, 0.0)
     assert scheduler.done
+
+
+@pytest.mark.parametrize(
+    ("attempt", "backoff", "seconds"),
+    [(1, 2.0, 3.0), (3, 2.0, 12.0), (3, 1.0, 3.0), (99, 2.0, 86400.0), (9999, 9.0, 86400.0)],
+)
+def test_pauses_grow_by_their_factor_up_to_a_day(attempt, backoff, seconds):
+    assert _scheduler.pause(3.0, backoff, attempt) == seconds

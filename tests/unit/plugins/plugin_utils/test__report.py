@@ -129,3 +129,33 @@ def test_warnings_are_lifted_once_each() -> None:
 def test_a_result_that_cannot_be_read_is_said_to_be_so() -> None:
     result = _report.build(Outcome(views=[{**view("a", "failed"), "result": "{"}]), json.loads)
     assert "cannot be read" in result["jobs"][0]["msg"]
+
+
+def told(state: str = "succeeded", result: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.Any]:
+    return {"name": "one", "section": "block", "state": state, "result": json.dumps(result or {}), **more}
+
+
+def test_a_block_comes_with_all_of_its_tasks_and_has_changed_where_one_of_them_has() -> None:
+    tasks = {
+        "rescued": True,
+        "results": [told("failed", MAKE), told(result={"changed": False, "warnings": ["careful"]})],
+    }
+    result = build(view("nginx", result={"changed": False}, tasks=json.dumps(tasks)))
+    (job,) = result["jobs"]
+    assert [entry["state"] for entry in job["results"]] == ["failed", "succeeded"]
+    assert job["results"][0]["result"] == MAKE
+    assert job["results"][0]["msg"] == "rc 2: make: *** No targets"
+    assert (job["changed"], job["rescued"], result["failed"]) == (True, True, False)
+    assert "tasks" not in job
+    assert result["warnings"] == ["careful"]
+
+
+def test_the_message_names_the_task_that_failed_its_block() -> None:
+    tasks = {
+        "rescued": False,
+        "culprit": 1,
+        "results": [told("failed", ignored=True), told("failed", MAKE) | {"name": "make"}],
+    }
+    result = build(view("nginx", "failed", MAKE, tasks=json.dumps(tasks)))
+    assert result["msg"] == "1 of 1 job failed: nginx (make: rc 2: make: *** No targets)."
+    assert "rescued" not in result["jobs"][0]

@@ -129,7 +129,8 @@ def brief(result):
     rc = result.get("rc")
     said = str(result.get("msg") or "")
     if rc not in (None, 0):
-        said = "rc %s: %s" % (rc, _last_line(result.get("stderr")) or said or _last_line(result.get("stdout")))
+        said = _last_line(result.get("stderr")) or said or _last_line(result.get("stdout"))
+        said = "rc %s: %s" % (rc, said) if said else "rc %s" % rc
     return _last_line(said)[:_BRIEF] or "failed"
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._event_utils import format_event_brief_message
 from ansible.module_utils._internal._messages import ErrorSummary
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
 from ansible.utils.vars import load_extra_vars
@@ -370,6 +371,11 @@ def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[st
         return compiled[key][1]
 
     return remembering
+
+
+def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default: bool) -> bool:
+    """Return what a variable that switches something says; false where it is no word for true."""
+    return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
 
 
 def refuse_unsupported_controller(action: ActionBase) -> None:

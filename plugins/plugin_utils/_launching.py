@@ -12,11 +12,10 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, hand_on_discovered_interpreter
+from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
@@ -86,7 +85,8 @@ def launch(
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
     limits = limits or Limits()
-    plan = {**_plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, limits.concurrency), **limits.plan()}
+    planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
+    plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
     reply = _send(core, plan, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
@@ -96,11 +96,6 @@ def launch(
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
     )
-
-
-def _may_fork(core: Core) -> bool:
-    value = core.template(core.task_vars.get("background_jobs_fork", True), {})
-    return bool(boolean(value, strict=False))
 
 
 def _send(core: Core, plan: Result, module: str) -> Result:

@@ -51,7 +51,7 @@ class _Remote:
         self._action = action
         self._task_vars = task_vars
         self._async_dir = _options.async_dir(action)
-        self._events = bool(task_vars.get("background_jobs_callbacks", False))
+        self._events = _core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         arguments = {**_options.SMALLEST["async_wait"], "_request": _blob.pack(request), "_async_dir": self._async_dir}

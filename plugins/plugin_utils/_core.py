@@ -4,13 +4,13 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
+"""The one file, beside _core_roles, that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
 
 What it needs, the same in all three unless it says otherwise:
 
 - `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
-- `Task._parent`, `_play`: kept on copies, for module_defaults and collections;
+- `Task._parent`, `_play`: kept on copies, for module_defaults and collections; `get_search_path`, replaced on copies;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
@@ -33,12 +33,13 @@ from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
+from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _actions
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _core_roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
 from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Home, Included, Scope, Step
 
 if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
@@ -92,7 +93,9 @@ class Core:
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         _remember_compiled(self._templar._engine)
         self._scope: Scope | None = None
-        self._kinds: dict[str, Kind] = {}
+        self._kinds: dict[tuple[str, Home], Kind] = {}
+        self._calls: dict[t.Any, tuple[object, object, ParsedCall]] = {}
+        self.sources = _core_roles.Sources(action._task, action._loader)
         self._common: dict[t.Any, Arguments] = {}
 
     def resolve(self, value: object) -> object:
@@ -101,9 +104,16 @@ class Core:
         self._enter({})
         return refusing(self._templar._engine.resolve_to_container, value)
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
+    def scope(self, own: Mapping[str, object], loop: Mapping[str, object], defaults: Mapping[str, object]) -> Scope:
         # -e wins over the variables of a task, and the variables of a loop over all, as in plain tasks.
-        return {**{key: value for key, value in own.items() if key not in self._extra_vars}, **loop}
+        low = {key: value for key, value in defaults.items() if key not in self.task_vars}
+        return {**low, **{key: value for key, value in own.items() if key not in self._extra_vars}, **loop}
+
+    def variable(self, name: str, scope: Scope) -> object:
+        return scope.get(name, self.task_vars.get(name, ABSENT))
+
+    def is_template(self, text: str) -> bool:
+        return is_trusted_as_template(text)
 
     def template(self, value: object, scope: Scope) -> t.Any:
         self._enter(scope)
@@ -125,11 +135,17 @@ class Core:
         value = getattr(self._task, key)
         return "root" if key == "become_user" and value is None else value
 
-    def is_module(self, name: str) -> bool:
-        return name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name) is not None
+    def is_module(self, name: str, home: Home) -> bool:
+        return (
+            name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name, self._collections(home)) is not None
+        )
 
-    def _resolve(self, name: str) -> t.Any:
-        collections = self._task.collections
+    def _collections(self, home: Home) -> list[str] | None:
+        # A role has collections of its own, and none of those of the play.
+        collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
+        return collections
+
+    def _resolve(self, name: str, collections: list[str] | None) -> t.Any:
         module = refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
         if module.resolved and not module.action_plugin:
             action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
@@ -139,30 +155,58 @@ class Core:
         action = refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
         return action if action.resolved else None
 
-    def call(self, module: str, value: object, args: object) -> ParsedCall:
-        kind = self._kinds.get(module)
-        if kind is None:
-            kind = self._kinds[module] = self._kind(module)
-        source = {module: value} if args is ABSENT else {module: value, "args": args}
+    def arguments(self, action: str, value: object, args: object) -> Arguments:
+        source = {action: value} if args is ABSENT else {action: value, "args": args}
         parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
         dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
-        return ParsedCall(kind, arguments)
+        return dict(arguments)
 
-    def _kind(self, module: str) -> Kind:
+    def call(self, module: str, value: object, args: object, home: Home) -> ParsedCall:
+        kind = self._kinds.get((module, home))
+        if kind is None:
+            kind = self._kinds[module, home] = self._kind(module, home)
+        # By identity: what stands inside of a loop is the same for all items. It is kept so that its identity is.
+        key = (module, home, id(value), id(args))
+        if key not in self._calls:
+            self._calls[key] = (value, args, ParsedCall(kind, self.arguments(module, value, args)))
+        return self._calls[key][2]
+
+    def _kind(self, module: str, home: Home) -> Kind:
         _actions.refuse(module)
-        found = self._resolve(module)
+        found = self._resolve(module, self._collections(home))
         if found is None:
             raise Refused(
                 f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have."
             )
         _actions.refuse(found.resolved_fqcn)
+        # A short name that only the collections of a role know is not known where modules are built.
+        name = found.resolved_fqcn if home.roles and home.roles[0].collections else module
+        task = self._copy(name, home)
+        return Kind(found.resolved_fqcn, task, self._handler(name, task))
+
+    def _copy(self, action: str, home: Home) -> Task:
+        """Return a task as the launching one, for another action, and where its files are looked for."""
         task = self._task.copy(exclude_parent=True)
         task._parent = self._task._parent
-        task.action = module
+        task.action = action
         # Any number makes action plugins take their async road; the time limit is kept by the host half.
         task.async_val = 1
         task.poll = 0
-        return Kind(found.resolved_fqcn, task, self._handler(module, task))
+        if home.roles:
+            task.collections = self._collections(home)
+        if home.search:
+            search = self.sources.search_path(home)
+            task.get_search_path = lambda: list(search)  # type: ignore[method-assign]
+        return task
+
+    def check_role(self, included: Included, scope: Scope) -> None:
+        self._enter(scope)
+        task = self._copy(_core_roles.VALIDATE, included.home)
+        task.args = refusing(task._post_validate_args, "args", dict(included.spec or {}), self._templar._engine)
+        result = refusing(self._handler(_core_roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
+        if result.get("failed"):
+            text = " ".join(str(result.get("msg")).split())
+            raise Refused(f"role {included.home.roles[0].name}: {text.rstrip('.')}.")
 
     def _handler(self, name: str, task: Task) -> ActionBase:
         """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
@@ -239,7 +283,7 @@ class Core:
 
     def overrides(self, step: Step) -> str:
         """Return what a step's own variables may change about how its module is built: the interpreter above all."""
-        names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _LOOP_VARIABLES)
+        names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _WITHOUT_EFFECT)
         return json.dumps([(name, str(self.template(step.scope[name], step.scope))) for name in names]) if names else ""
 
     def build(self, asked: Asked, arguments: Arguments, step: Step) -> Built:
@@ -272,7 +316,19 @@ class Core:
         )
 
 
-_LOOP_VARIABLES = frozenset(("ansible_loop_var", "ansible_index_var", "ansible_loop"))
+# What a loop or a role adds, and what has no effect on how a module is built.
+_WITHOUT_EFFECT = frozenset(
+    (
+        "ansible_loop_var",
+        "ansible_index_var",
+        "ansible_loop",
+        "ansible_search_path",
+        "ansible_role_name",
+        "ansible_collection_name",
+        "ansible_parent_role_names",
+        "ansible_parent_role_paths",
+    )
+)
 
 
 class _Recorder:

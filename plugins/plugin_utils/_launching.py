@@ -138,6 +138,11 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
         raise Refused("'task' must be a task (a dictionary), such as 'task: {ansible.builtin.command: uptime}'.")
     if "loop" in task or any(str(key).startswith("with_") for key in task):
         raise Refused("'task', key 'loop': async_run starts one job. Use async_batch for a loop.")
+    for key in ("depends_on", "run_when"):
+        if key in task:
+            raise Refused(
+                f"'task', key {key!r}: async_run starts one job. Use async_batch for jobs that depend on others."
+            )
     if name is not None and task.get("name") not in (None, name):
         raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
     return [task if name is None else {**task, "name": name}]

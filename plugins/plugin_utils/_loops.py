@@ -4,12 +4,24 @@
 
 # Private to this collection: may change at any time.
 
-"""The variables of a loop."""
+"""The items of a loop, and the variables that each of them has."""
 
 from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT
+
+
+class Turn(t.NamedTuple):
+    """One item of a loop, or the one time that a task without a loop runs; `control` is None there."""
+
+    where: str
+    variables: Mapping[str, object] = {}
+    item: object = ABSENT
+    control: Mapping[str, t.Any] | None = None
+    skip: str | None = None
 
 
 def variables(control: Mapping[str, t.Any], items: list[object], index: int) -> dict[str, object]:

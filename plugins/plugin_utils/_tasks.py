@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
 
@@ -26,6 +27,46 @@ BACKOFF = 1.0
 Scope = dict[str, t.Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Role:
+    """A role; `own` is ansible-core's."""
+
+    name: str
+    path: str
+    collections: tuple[str, ...] = ()
+    own: t.Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where tasks come from: files that were included, and roles, innermost first. Empty for those of the playbook."""
+
+    files: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
+
+    @property
+    def search(self) -> tuple[str, ...]:
+        """The folders in which Ansible looks for the files of these tasks, before those of the task that launches."""
+        folders = [role.path for role in self.roles] + [str(Path(file).parent) for file in self.files[:1]]
+        return tuple(dict.fromkeys(folders))
+
+
+@dataclass(frozen=True, slots=True)
+class Included:
+    """The tasks of a file, with what a role adds to them."""
+
+    tasks: Sequence[object]
+    home: Home
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    variables: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    magic: Mapping[str, object] = field(default_factory=dict)
+    keys: Mapping[str, object] = field(default_factory=dict)
+    """What a role that depends on this one says of it: when, environment and so on."""
+    spec: Mapping[str, object] | None = None
+    """What the variables are checked against, as the arguments of validate_argument_spec."""
+
+
 class Call(t.Protocol):
     """The module call of a task, parsed but not templated: one for all items of its loop."""
 
@@ -33,14 +74,30 @@ class Call(t.Protocol):
     def fqcn(self) -> str: ...
 
 
+class Sources(t.Protocol):
+    """Files of tasks, and roles. All of it raises `Refused`."""
+
+    def tasks(self, name: str, home: Home) -> Included:
+        """Return the tasks of a file that one of `home` includes."""
+
+    def role(self, options: Mapping[str, t.Any], home: Home) -> list[Included]:
+        """Return the tasks of a role, after those of the roles that it depends on."""
+
+    def position(self, value: object) -> str | None:
+        """Return file and line of something written in a playbook."""
+
+
 class Language(t.Protocol):
     """What expanding needs to know of Ansible. All of it raises `Refused`."""
+
+    @property
+    def sources(self) -> Sources: ...
 
     def resolve(self, value: object) -> object:
         """Return the list or dict that the template `value` stands for, its own values untouched."""
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
-        """Return the variables that a task sees."""
+    def scope(self, own: Mapping[str, object], loop: Mapping[str, object], defaults: Mapping[str, object]) -> Scope:
+        """Return the variables that a task sees: all others win over `defaults`, and `loop` wins over all others."""
 
     def template(self, value: object, scope: Scope) -> t.Any:
         """Return `value` rendered, ABSENT where it is `omit`."""
@@ -48,9 +105,21 @@ class Language(t.Protocol):
     def holds(self, condition: object, scope: Scope) -> bool:
         """Return whether a condition, as `when` has it, is true."""
 
-    def is_module(self, name: str) -> bool: ...
+    def variable(self, name: str, scope: Scope) -> object:
+        """Return the value of a variable as it is written, ABSENT where there is none."""
 
-    def call(self, module: str, value: object, args: object) -> Call: ...
+    def is_template(self, text: str) -> bool:
+        """Return whether a text may be rendered: what comes from a host, for one, may not."""
+
+    def is_module(self, name: str, home: Home) -> bool: ...
+
+    def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
+        """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
+
+    def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
+
+    def check_role(self, included: Included, scope: Scope) -> None:
+        """Raise Refused where the variables are not what the role's argument specification says."""
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""
@@ -86,6 +155,8 @@ class Step:
     backoff: float = BACKOFF
     ignore_errors: bool = False
     skip: str | None = None
+    search: tuple[str, ...] = ()
+    """Folders in which its files are looked for, before those of the task that launches."""
 
 
 @dataclass(slots=True)
@@ -123,16 +194,6 @@ class Job:
     generated: bool = False
     refused: list[JobRefused] = field(default_factory=list)
     """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""
-
-
-def steps(body: Body) -> t.Iterator[Step]:
-    """Return the tasks of a body, those of its blocks included, in the order written."""
-    for node in body:
-        if isinstance(node, Step):
-            yield node
-        else:
-            for section in (node.block, node.rescue, node.always):
-                yield from steps(section)
 
 
 def seconds(value: object) -> float:

@@ -10,11 +10,12 @@ import json
 import os
 import random
 import sys
+import time
 import zipfile
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _processes, _waiter
 
 # A payload in the form that ansible-core gives it: a program that carries a zip, puts it on sys.path, hands the
 # arguments over in ansible.module_utils.basic and has runpy run the module. The module runs the Python text in its
@@ -167,3 +168,18 @@ def batch(tmp_path):
         if os.path.exists(one.path("batch.json")):
             answers = one.serve("cancel", grace=0.5)
             assert all(answer.get("finished", True) for answer in answers)
+
+
+def gone(pid):
+    """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        process = _processes.look(pid)
+        if process is None or process.state in "ZX":
+            return True
+        time.sleep(0.02)  # Python 3.8 has no pidfd to wait for
+    return False
+
+
+def wait_for_supervisor(batch):
+    assert gone(batch.reply["pid"])

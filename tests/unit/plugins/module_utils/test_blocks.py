@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import _processes
 
-from .conftest import payload, step
+from .conftest import payload, step, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -223,6 +223,7 @@ def test_the_failures_of_a_no_log_job_are_kept_without_its_values(batch):
     (answer,) = done.wait()
     assert answer["failed_attempts"][0]["msg"] == "rc 3"
     assert "s3cret" not in json.dumps(answer)
+    wait_for_supervisor(done)
     for folder, dummy, names in os.walk(done.async_dir):
         for name in names:
             with open(os.path.join(folder, name), "rb") as stream:

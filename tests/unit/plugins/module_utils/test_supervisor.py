@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes, _templates
 
-from .conftest import Batch, payload
+from .conftest import Batch, gone, payload, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -327,18 +327,3 @@ def test_a_batch_id_that_is_taken_starts_nothing_and_harms_nothing(batch):
     with pytest.raises(_launcher.LaunchError, match="Nothing was started"):
         again.launch()
     assert first.results() == [{"changed": False, "n": 1}]
-
-
-def gone(pid):
-    """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        process = _processes.look(pid)
-        if process is None or process.state in "ZX":
-            return True
-        time.sleep(0.02)  # Python 3.8 has no pidfd to wait for
-    return False
-
-
-def wait_for_supervisor(batch):
-    assert gone(batch.reply["pid"])

@@ -18,6 +18,8 @@ Outcome = namedtuple("Outcome", "text result failed changed")
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
 _BRIEF = 200  # characters
+# Messages of modules that say nothing beside the return code.
+_SAYS_NOTHING = (None, "", "non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
@@ -127,7 +129,7 @@ def of(result):
 def brief(result):
     """Return in one short line why a result is a failure."""
     rc = result.get("rc")
-    said = str(result.get("msg") or "")
+    said = "" if result.get("msg") in _SAYS_NOTHING else str(result["msg"])
     if rc not in (None, 0):
         said = _last_line(result.get("stderr")) or said or _last_line(result.get("stdout"))
         said = "rc %s: %s" % (rc, said) if said else "rc %s" % rc

@@ -89,3 +89,22 @@ def test_a_result_beyond_the_limit_is_a_failure_that_shows_both_ends(monkeypatch
     assert outcome.result["module_stdout"].startswith('{"first')
     assert outcome.result["module_stdout"].endswith('last"}')
     assert len(outcome.text) < 1200000
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (
+            {"rc": 2, "stderr": "make: x\nmake: *** No targets\n", "msg": "non-zero return code"},
+            "rc 2: make: *** No targets",
+        ),
+        ({"rc": 1, "msg": "non-zero return code", "stdout": "said so\n"}, "rc 1: said so"),
+        ({"rc": 1, "msg": "The command exited with a non-zero return code."}, "rc 1"),
+        ({"rc": 7, "msg": "oops"}, "rc 7: oops"),
+        ({"msg": "no such\nservice"}, "service"),
+        ({}, "failed"),
+        ({"msg": "x" * 999}, "x" * 200),
+    ],
+)
+def test_a_failure_in_one_short_line(result, expected):
+    assert _results.brief(result) == expected

@@ -33,7 +33,7 @@ class Attempt:
         self._waiting = None  # the (state, Outcome) of a step that waits to be tried again
         self._given_up = False
         self.is_first_call = True  # of this try of the step
-        self._last = None  # the Outcome of the last step that ran
+        self._last = None  # the Outcome of the last step that ran, or of the one that was stopped
         self._failures = {}  # id of a step that failed: (its Outcome, its index in entries)
         self.entries = []  # what is reported of each step
         self.fate = None  # the state that it ends in, decided from outside
@@ -160,7 +160,8 @@ class Attempt:
         succeeded = state == _states.SUCCEEDED
         ignored = not succeeded and not self._is_over and self.step.get("ignore_errors", False)
         self._report(state, outcome, now, ignored)
-        self._last = outcome
+        if self.fate is None or not self.must_finish or self._last is None:
+            self._last = outcome
         if not succeeded and not ignored:
             self._failures[id(self.step)] = (outcome, len(self.entries) - 1)
         return self._leave(succeeded or ignored, now)

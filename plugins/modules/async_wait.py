@@ -145,7 +145,7 @@ jobs:
     result:
       description:
         - What the module returned.
-        - Of a block, what its last task returned; of one that failed, what the task returned that failed it.
+        - Of a block, what its last task returned; of one that failed or was ended, what the task returned with which it happened.
       type: dict
       returned: where the job has ended and left a result
     results:

@@ -19,6 +19,10 @@ from .conftest import payload, step, wait_for_supervisor
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
 SLEEP = "import time; time.sleep(300)"
+# Tells what there was when it was ended.
+PARTLY = (
+    "import signal, time; signal.signal(15, lambda *args: sys.exit(print(json.dumps({'so far': 1})))); time.sleep(300)"
+)
 FAIL = "result['failed'] = True; result['msg'] = 'no'"
 
 
@@ -126,7 +130,7 @@ def test_tasks_of_a_block_may_be_of_different_modules_and_environments(batch):
 def test_a_job_that_is_ended_still_does_what_is_always_done(batch, trail, how):
     body = [
         {
-            "block": [trail.step("a", SLEEP), trail.step("b")],
+            "block": [trail.step("a", PARTLY), trail.step("b")],
             "rescue": [trail.step("r")],
             "always": [trail.step("c"), trail.step("d")],
         }
@@ -139,7 +143,7 @@ def test_a_job_that_is_ended_still_does_what_is_always_done(batch, trail, how):
     assert str(trail) == "acd"
     assert answer["state"] == ("timed_out" if how == "timeout" else "cancelled")
     assert states(tasks(answer)["results"]) == [answer["state"], "succeeded", "succeeded"]
-    assert done.results_file()["failed"] is True
+    assert (done.results_file()["failed"], done.results_file()["so far"]) == (True, 1)
 
 
 def test_what_is_always_done_has_a_time_of_its_own(batch, trail):

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import Defaults, Home, Language
-
-Variables = Mapping[str, object]
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import Defaults, Home, Language, Variables
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@
 What it needs, the same in all three unless it says otherwise:
 
 - `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
+  `AnsibleTagHelper.tags`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
 - `Task._parent`, `_play`: kept on copies, for module_defaults and collections; `get_search_path`, replaced on copies;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
+- `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
 - `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
@@ -28,6 +30,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
+from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils._internal._event_utils import format_event_brief_message
 from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -39,7 +42,14 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _core_roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
 from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Home, Included, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import (
+    ABSENT,
+    Home,
+    Included,
+    Scope,
+    Step,
+    Variables,
+)
 
 if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
@@ -90,6 +100,7 @@ class Core:
         self._task = action._task
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
+        self._found_out = {*self._extra_vars, *_found_out(action._task, task_vars)}
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         _remember_compiled(self._templar._engine)
         self._scope: Scope | None = None
@@ -104,10 +115,15 @@ class Core:
         self._enter({})
         return refusing(self._templar._engine.resolve_to_container, value)
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object], defaults: Mapping[str, object]) -> Scope:
-        # -e wins over the variables of a task, and the variables of a loop over all, as in plain tasks.
-        low = {key: value for key, value in defaults.items() if key not in self.task_vars}
-        return {**low, **{key: value for key, value in own.items() if key not in self._extra_vars}, **loop}
+    def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
+        # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
+        # -e over those of an include, and the variables of a loop over all.
+        return {
+            **{key: value for key, value in defaults.items() if key not in self.task_vars},
+            **{key: value for key, value in own.items() if key not in self._found_out},
+            **{key: value for key, value in params.items() if key not in self._extra_vars},
+            **loop,
+        }
 
     def variable(self, name: str, scope: Scope) -> object:
         return scope.get(name, self.task_vars.get(name, ABSENT))
@@ -202,6 +218,7 @@ class Core:
     def check_role(self, included: Included, scope: Scope) -> None:
         self._enter(scope)
         task = self._copy(_core_roles.VALIDATE, included.home)
+        task.async_val = 0  # it is run here and now
         task.args = refusing(task._post_validate_args, "args", dict(included.spec or {}), self._templar._engine)
         result = refusing(self._handler(_core_roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
         if result.get("failed"):
@@ -406,6 +423,17 @@ class _Loaders:
         return handler
 
 
+def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Return the variables that earlier tasks have set for this host, and those that includes of the launching task hand on."""
+    manager, host = task._variable_manager, task_vars.get("inventory_hostname")
+    if manager is not None:
+        yield from manager._vars_cache.get(host, ())
+        yield from manager._nonpersistent_fact_cache.get(host, ())
+    yield from task.get_include_params()
+    if task._role is not None:
+        yield from task._role.get_role_params(task.get_dep_chain())
+
+
 def _remember_compiled(engine: t.Any) -> None:
     """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
     for name in ("_compile_template", "_compile_expression"):
@@ -415,16 +443,16 @@ def _remember_compiled(engine: t.Any) -> None:
 
 
 def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
-    # By identity, for equal texts may differ in their tags; the text is kept so that its identity is not used again.
-    compiled: dict[tuple[int, t.Any], tuple[str, t.Any]] = {}
+    # With its tags, such as its place in a file: equal texts may differ in them.
+    compiled: dict[t.Any, t.Any] = {}
 
     def remembering(text: str, options: t.Any) -> t.Any:
-        key = (id(text), options)
+        key = (str.__str__(text), AnsibleTagHelper.tags(text), options)
         if key not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()
-            compiled[key] = (text, compile_one(text, options))
-        return compiled[key][1]
+            compiled[key] = compile_one(text, options)
+        return compiled[key]
 
     return remembering
 

@@ -25,6 +25,7 @@ DELAY = 5.0
 BACKOFF = 1.0
 
 Scope = dict[str, t.Any]
+Variables = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +97,11 @@ class Language(t.Protocol):
     def resolve(self, value: object) -> object:
         """Return the list or dict that the template `value` stands for, its own values untouched."""
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object], defaults: Mapping[str, object]) -> Scope:
-        """Return the variables that a task sees: all others win over `defaults`, and `loop` wins over all others."""
+    def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
+        """Return the variables that a task sees, from the weakest to the strongest.
+
+        `defaults` are those of roles, `own` of the task, its blocks and roles, `params` of its includes.
+        """
 
     def template(self, value: object, scope: Scope) -> t.Any:
         """Return `value` rendered, ABSENT where it is `omit`."""

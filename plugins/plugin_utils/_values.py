@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _references, _tasks
-from ansible_collections.background.jobs.plugins.plugin_utils._around import Around, Variables
+from ansible_collections.background.jobs.plugins.plugin_utils._around import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Variables
 
 _MOST_RETRIES = 1_000_000
 _MOST_BACKOFF = 1000.0
@@ -58,9 +58,10 @@ class Values:
         around = self.around
         self.loop = loop
         return self.language.scope(
-            {**around.role_variables, **around.variables, **self.variables, **around.params},
-            {**around.loop, **loop},
             around.role_defaults,
+            {**around.role_variables, **around.variables, **self.variables},
+            around.params,
+            {**around.loop, **loop},
         )
 
     def check_references(self, key: str, value: object, scope: Scope, expression: bool = False) -> None:

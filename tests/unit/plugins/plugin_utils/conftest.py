@@ -87,8 +87,9 @@ class FakeLanguage:
     def resolve(self, value: object) -> object:
         return self.template(value, {}) if isinstance(value, str) else value
 
-    def scope(self, own: t.Any, loop: t.Any, defaults: t.Any) -> Tree:
-        return {**{key: value for key, value in defaults.items() if key not in self.variables}, **own, **loop}
+    def scope(self, defaults: t.Any, own: t.Any, params: t.Any, loop: t.Any) -> Tree:
+        weak = {key: value for key, value in defaults.items() if key not in self.variables}
+        return {**weak, **own, **params, **loop}
 
     def variable(self, name: str, scope: Tree) -> object:
         return {**self.variables, **scope}.get(name, ABSENT)

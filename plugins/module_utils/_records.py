@@ -77,10 +77,10 @@ class BatchWriter:
         self._pending = []
         self._must_sync = False
 
-    def create(self, header, jids):
+    def create(self, header, jids, write_more=lambda: None):
         """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
 
-        header: the value of batch.json; jids: those of the jobs, in order.
+        header: the value of batch.json; jids: those of the jobs, in order; write_more: writes more into the folder.
         """
         _files.private_directory(os.path.dirname(self.path))
         os.mkdir(self.path, 0o700)
@@ -93,6 +93,7 @@ class BatchWriter:
             for jid in jids:
                 self._write_started(jid)
                 made.append(jid)
+            write_more()
             _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
         except OSError:
             for jid in made:

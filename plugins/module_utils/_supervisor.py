@@ -22,10 +22,12 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils import (
     _blob,
     _processes,
+    _recipes,
     _records,
     _results,
     _runs,
     _scheduler,
+    _staged,
     _states,
     _templates,
 )
@@ -46,6 +48,8 @@ class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, template_source, clock, environment):
+        self._plan = plan
+        self._token = plan.get("staging_token")
         self._jobs = plan["jobs"]
         self._payloads = plan["payloads"]
         self._writer = writer
@@ -74,15 +78,16 @@ class Supervisor:
         self._look_at = 0.0
         for job in self._jobs:
             for step in job["steps"]:
-                key = self._key(step)
-                self._demand[key] = self._demand.get(key, 0) + 1
-                if key not in self._positions:
-                    self._positions[key] = len(self._order)
-                    self._order.append(step)
+                for call in step["calls"]:
+                    key = self._key(step, call)
+                    self._demand[key] = self._demand.get(key, 0) + 1
+                    if key not in self._positions:
+                        self._positions[key] = len(self._order)
+                        self._order.append((step, call))
 
     @staticmethod
-    def _key(step):
-        return step["payload"], json.dumps(_templates.start_environment(step["environment"]), sort_keys=True)
+    def _key(step, call):
+        return call["payload"], json.dumps(_templates.start_environment(step["environment"]), sort_keys=True)
 
     def record(self):
         """Write the records that a reader needs before the first job starts."""
@@ -98,7 +103,8 @@ class Supervisor:
             "supervisor": _processes.identity(os.getpid()),
             "jobs": described,
         }
-        self._writer.create(header, [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))])
+        jids = [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
+        self._writer.create(header, jids, lambda: _staged.write(self._plan, self._writer.path))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._ends.append((index, _states.SKIPPED, _skipped(job["skip"]), self._clock.now()))
@@ -142,13 +148,13 @@ class Supervisor:
 
     # starting
 
-    def _template(self, step):
-        key = self._key(step)
+    def _template(self, step, call):
+        key = self._key(step, call)
         if key not in self._templates:
             environment = dict(self._environment, **_templates.start_environment(step["environment"]))
-            label = "%s %s" % (self._writer.batch_id, step["module"])
+            label = "%s %s" % (self._writer.batch_id, call["module"])
             template = _templates.Template(
-                self._payloads[step["payload"]], environment, self._writer.run_path, label, self._template_source
+                self._payloads[call["payload"]], environment, self._writer.run_path, label, self._template_source
             )
             self._templates[key] = template
             self._selector.register(template, selectors.EVENT_READ, self._read_template)
@@ -163,21 +169,29 @@ class Supervisor:
                 return
             step = self._jobs[index]["steps"][0]
             run = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
-            frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
-            frame.update((key, step[key]) for key in ("params", "environment"))
-            try:
-                template = self._template(step)
-                template.send(frame)
-            except (OSError, _templates.TemplateGone) as exc:
-                run.error = "cannot start it: %s" % exc
-                self._note_running(index, run)
-                self._finish(index)
-                continue
-            step["params"] = None  # secrets stay in memory no longer than they are needed
-            self._furthest = max(self._furthest, self._positions[self._key(step)])
-            run.template = template
-            template.jobs.add(index)
-            self._starting.add(index)
+            run.recipe = _recipes.begin(step["recipe"]) if "recipe" in step else None
+            self._start_call(index, run, step, next(run.recipe) if run.recipe else 0)
+
+    def _start_call(self, index, run, step, number):
+        run.call = number
+        call = step["calls"][number]
+        params = call["params"]
+        if self._token:
+            params = _staged.fill_in(params, self._token, _staged.folder_of(self._writer.path, index))
+        frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr, "params": params}
+        frame["environment"] = step["environment"]
+        try:
+            template = self._template(step, call)
+            template.send(frame)
+        except (OSError, _templates.TemplateGone) as exc:
+            run.error = "cannot start it: %s" % exc
+            self._note_running(index, run)
+            self._finish(index)
+            return
+        self._furthest = max(self._furthest, self._positions[self._key(step, call)])
+        run.template = template
+        template.jobs.add(index)
+        self._starting.add(index)
 
     def _prepare(self):
         """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
@@ -185,10 +199,10 @@ class Supervisor:
         if following in self._prepared or following >= len(self._order):
             return
         self._prepared.add(following)
-        step = self._order[following]
-        if self._demand[self._key(step)]:
+        step, call = self._order[following]
+        if self._demand[self._key(step, call)]:
             try:
-                self._template(step)
+                self._template(step, call)
             except (OSError, _templates.TemplateGone):
                 pass  # for its first job to tell
 
@@ -300,6 +314,21 @@ class Supervisor:
             outcome = _failure(run.error)
         else:
             outcome = _results.understand(stdout, stderr, run.status)
+        if run.recipe and run.pid and not run.error and not self._scheduler.stopping(index):
+            step = self._jobs[index]["steps"][0]
+            result = outcome.result
+            if self._payloads[step["calls"][run.call]["payload"]]["style"] == "command":
+                result = _recipes.command_result(stdout, stderr, run.status)
+            run.template.jobs.discard(index)
+            try:
+                number = run.recipe.send(result)
+            except StopIteration as stop:
+                outcome = _results.of(stop.value)
+            else:
+                again = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), run.started)
+                again.recipe = run.recipe
+                self._start_call(index, again, step, number)
+                return
         state = self._scheduler.ended(index, _states.FAILED if outcome.failed else _states.SUCCEEDED)
         if state in (_states.TIMED_OUT, _states.CANCELLED):
             outcome = self._stopped(index, state, outcome, run)
@@ -321,6 +350,7 @@ class Supervisor:
         now = self._clock.now()
         self._ends.append((index, state, outcome, now))
         self._release(index)
+        _staged.remove(self._writer.path, index)
         for dependant, reason in self._scheduler.settle(index):
             self._ends.append((dependant, _states.SKIPPED, _skipped(reason), now))
             self._release(dependant)
@@ -340,10 +370,11 @@ class Supervisor:
     def _release(self, index):
         """Let a template go when no job will need it any more."""
         for step in self._jobs[index]["steps"]:
-            key = self._key(step)
-            self._demand[key] -= 1
-            if not self._demand[key] and key in self._templates:
-                self._dismiss(key)
+            for call in step["calls"]:
+                key = self._key(step, call)
+                self._demand[key] -= 1
+                if not self._demand[key] and key in self._templates:
+                    self._dismiss(key)
 
     def _dismiss(self, key):
         template = self._templates.pop(key)

@@ -102,10 +102,26 @@ class Planner:
             if asked.skip:
                 job.skip = asked.skip
                 return []
-            arguments = self._maker.complete(asked, step)
-            key, params = self._payload(asked, arguments, step)
-            records.append({"module": asked.module, "payload": key, "params": params, "environment": step.environment})
+            records.append({"module": asked.module, "environment": step.environment, **self._calls(asked, step)})
         return records
+
+    def _calls(self, asked: t.Any, step: Step) -> Record:
+        """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
+        record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
+        if asked.recipe is not None:
+            record["recipe"] = asked.recipe
+        if asked.staged:
+            record["staged"] = list(asked.staged)
+        return record
+
+    def _call(self, asked: t.Any, step: Step) -> Record:
+        if asked.module == _payloads.COMMAND:
+            payload, params = _payloads.command(), json.dumps(asked.arguments)
+            key = _payloads.key_of(payload)
+            self._payloads[key] = payload
+        else:
+            key, params = self._payload(asked, self._maker.complete(asked, step), step)
+        return {"module": asked.module, "payload": key, "params": params}
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
         group = (asked.module, self._maker.overrides(step))

@@ -99,8 +99,7 @@ class Batch:
             }
             step = {
                 "module": "probe",
-                "payload": "p",
-                "params": json.dumps({"run": program}),
+                "calls": [{"module": "probe", "payload": "p", "params": json.dumps({"run": program})}],
                 "environment": environment or {},
             }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})

@@ -66,6 +66,9 @@ class FakeAsked:
         self.module = module
         self.arguments = arguments
         self.skip = skip
+        self.calls: tuple[FakeAsked, ...] = ()
+        self.recipe: dict[str, t.Any] | None = None
+        self.staged: tuple[list[t.Any], ...] = ()
 
 
 class FakeMaker:
@@ -79,9 +82,19 @@ class FakeMaker:
     def ask(self, step: Step) -> FakeAsked:
         if step.call == "bad":
             raise Refused("it is bad.")
+        if step.call == "copy":
+            return self.copying()
         return FakeAsked(
             step.call, {"x": step.scope.get("x")}, skip="no check mode" if step.call == "skipping" else None
         )
+
+    @staticmethod
+    def copying() -> FakeAsked:
+        asked = FakeAsked("stat", {"x": 1})
+        command = FakeAsked(_payloads.COMMAND, {"command": ["/bin/sh", "-c", "true"]})
+        asked.calls = (asked, FakeAsked("stat", {"x": 2}), command)
+        asked.recipe, asked.staged = {"kind": "copy"}, (["0/x", "digest", 0o600],)
+        return asked
 
     def complete(self, asked: FakeAsked, step: Step) -> dict[str, t.Any]:
         return {**asked.arguments, "_ansible_check_mode": step.check_mode}
@@ -138,8 +151,11 @@ def test_the_plan_is_what_the_host_expects() -> None:
         "skip": None,
     }
     assert (step["module"], step["environment"]) == ("command", {"A": "b"})
-    assert json.loads(step["params"]) == {"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_check_mode": False}}
-    assert set(made["payloads"]) == {step["payload"]}
+    assert "recipe" not in step and "staged" not in step
+    (call,) = step["calls"]
+    assert call["module"] == "command"
+    assert json.loads(call["params"]) == {"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_check_mode": False}}
+    assert set(made["payloads"]) == {call["payload"]}
     assert json.loads(json.dumps(made)) == made | {"jobs": [record]}
 
 
@@ -148,10 +164,12 @@ def test_jobs_of_a_module_share_a_payload() -> None:
     made = plan(
         [job("a", x=1), job("b", x=2), job("c", "file"), job("d", ansible_python_interpreter="/opt/python")], maker
     )
-    keys = [record["steps"][0]["payload"] for record in made["jobs"]]
+    keys = [record["steps"][0]["calls"][0]["payload"] for record in made["jobs"]]
     assert keys[0] == keys[1] and len(set(keys)) == 3 == len(made["payloads"])
     assert maker.builds == ["command", "file", "command"]
-    assert [json.loads(record["steps"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]] == [
+    assert [
+        json.loads(record["steps"][0]["calls"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]
+    ] == [
         1,
         2,
         None,
@@ -159,12 +177,24 @@ def test_jobs_of_a_module_share_a_payload() -> None:
     ]
 
 
+def test_a_recipe_has_all_calls_it_may_choose_from() -> None:
+    maker = FakeMaker()
+    made = plan([job("a", "copy")], maker)
+    (step,) = made["jobs"][0]["steps"]
+    assert (step["recipe"], step["staged"]) == ({"kind": "copy"}, [["0/x", "digest", 0o600]])
+    first, second, command = step["calls"]
+    assert maker.builds == ["stat"] and first["payload"] == second["payload"]
+    assert [json.loads(call["params"])["ANSIBLE_MODULE_ARGS"]["x"] for call in (first, second)] == [1, 2]
+    assert json.loads(command["params"]) == {"command": ["/bin/sh", "-c", "true"]}
+    assert made["payloads"][command["payload"]]["style"] == "command"
+
+
 def test_what_is_not_recognised_is_built_for_each_job() -> None:
     maker = FakeMaker(data="#!x {params} ")
     made = plan([job("a", x=1), job("b", x=2)], maker)
     assert maker.builds == ["command", "command"]
     assert len(made["payloads"]) == 1
-    assert len({record["steps"][0]["params"] for record in made["jobs"]}) == 2
+    assert len({record["steps"][0]["calls"][0]["params"] for record in made["jobs"]}) == 2
 
 
 def test_skipped_jobs_have_no_steps() -> None:

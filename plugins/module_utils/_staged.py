@@ -71,7 +71,7 @@ def write(plan, batch_path):
         return
     source = _Source(contents, plan.pop("bundle", None))
     try:
-        os.mkdir(os.path.join(batch_path, FOLDER), 0o700)
+        _make_folder(os.path.join(batch_path, FOLDER))
         for index, job in enumerate(plan["jobs"]):
             for step in steps_of(job):
                 if step.get("staged"):
@@ -90,7 +90,8 @@ def _make_folder(path):
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        pass  # made by us: nobody else can write here
+        return  # made by us: nobody else can write here
+    os.chmod(path, 0o700)  # whatever the umask
 
 
 def _place(folder, name):
@@ -105,7 +106,7 @@ def _place(folder, name):
 def _create(path, mode):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        os.fchmod(fd, mode)  # whatever the umask
+        os.fchmod(fd, mode)
     except OSError:
         os.close(fd)
         raise

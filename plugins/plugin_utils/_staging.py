@@ -282,12 +282,11 @@ def assemble(absent: Tape, same: Tape, settings: Settings) -> Work:
     work = Work()
     reader, kept = _Reader(absent), _Reader(same)
     stat = reader.call("stat")
-    if stat is None:
+    if stat is None or kept.call("stat") is None:
         raise Refused(_UNKNOWN)
     # The copy module itself knows about check mode here.
     way, transfer = _written(work, reader, stat, Settings())
     reader.end()
-    kept.call("stat")
     way.update(sha1=transfer.sha1, file=work.add(kept.call("file")))
     if "peek" in way:
         way["after"] = _after(absent.result["diff"])

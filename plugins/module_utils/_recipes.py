@@ -14,7 +14,8 @@ and for a difference "peek": call, "slurp": call, "after": its new half}.
 
   copy       files: [a place, with "sha1": of the new content, "file": the call where it is there already (missing where
              such a file is left alone), and "into": where path is a directory, another place, or {"result"}],
-             then: [call], otherwise: the result where there is not just one file
+             then: [call, or {"call", "unless": [indexes of files that make it needless where they are not left alone]}],
+             otherwise: the result where there is not just one file
   assemble   a place, with sha1 and file
   unarchive  unless: [test], path, stat: call, missing: the result where path is no directory, run: call
   script     unless: [test], run: call, or in check mode checked: the result
@@ -101,16 +102,21 @@ def _difference(spec, place):
 
 
 def _copy(spec):
-    changed, executed, last = False, False, {}
-    for new in spec["files"]:
+    changed, executed, last, touched = False, False, {}, set()
+    for index, new in enumerate(spec["files"]):
         done = yield from _copy_file(spec, new)
         if done is None:
             continue
         if done.get("failed"):
             return done
         executed, last = True, done
+        touched.add(index)
         changed = changed or done.get("changed", False)
     for call in spec["then"]:
+        if isinstance(call, dict):
+            if not touched.isdisjoint(call["unless"]):
+                continue
+            call = call["call"]
         done = yield call
         if done.get("failed"):
             return done

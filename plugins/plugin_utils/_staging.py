@@ -145,6 +145,20 @@ class _Reader:
                 return call
         return None
 
+    def stat(self, path: str) -> Call | None:
+        """Take the next event where it is a look at this path."""
+        match self._events[:1]:
+            case [Call() as call] if call.leaf == "stat" and call.arguments.get("path") == path:
+                return self.call("stat")
+        return None
+
+    def file(self, *states: str) -> Call | None:
+        """Take the next event where it is a call of the module `file` for one of these states."""
+        match self._events[:1]:
+            case [Call() as call] if call.leaf == "file" and call.arguments.get("state") in states:
+                return self.call("file")
+        return None
+
     def take(self, kind: type[t.Any]) -> t.Any:
         if not self._events or not isinstance(self._events[0], kind):
             raise Refused(_UNKNOWN)
@@ -213,17 +227,16 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
     while stat := reader.call("stat"):
         way, transfer = _written(work, reader, stat, settings)
         way["sha1"] = transfer.sha1
-        if kept.call("stat") is None:
+        if kept.stat(way["path"]) is None:
             raise Refused(_UNKNOWN)
-        kept.call("stat")  # with follow: where a link leads to, which the file module finds out for itself
-        found = kept.call("file")
+        kept.stat(way["path"])  # with follow: where a link leads to, which the file module finds out for itself
+        found = kept.file("file")
         if found is not None:
             way["file"] = work.add(found)
         files.append(way)
-    afterwards = []
-    while found := reader.call("file"):
-        afterwards.append(work.add(found))
+    afterwards = _afterwards(work, reader, kept, [way["path"] for way in files])
     reader.end()
+    kept.end()
     if into is not None:
         files[0]["into"] = _into(work, into, settings)
     _show_difference(files[0] if len(files) == 1 and not afterwards else None, absent, into, files)
@@ -236,6 +249,19 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
         otherwise={key: unchanged.result.get(key) for key in ("dest", "src")},
     )
     return work
+
+
+def _afterwards(work: Work, absent: _Reader, same: _Reader, paths: list[str]) -> list[int | Record]:
+    """Return the calls for directories and links. What has to be written makes the directories above it needless."""
+    needed, found = [], []
+    while call := absent.file("directory", "link"):
+        needed.append(repr(call))
+    while call := same.file("directory", "link"):
+        number = work.add(call)
+        below = f"{call.arguments['path']}/"
+        above = [index for index, path in enumerate(paths) if path.startswith(below)]
+        found.append(number if repr(call) in needed else {"call": number, "unless": above})
+    return found
 
 
 def _written(work: Work, reader: _Reader, stat: Call, settings: Settings) -> tuple[Record, Transfer]:

@@ -101,6 +101,16 @@ UNCHANGED = {"diff": [], "changed": False, "path": "/d", "dest": "/d", "state": 
         ),
         (copy(then=["link", "never"]), {"link": BROKEN}, BROKEN, ["link"]),
         (copy(then=["link"]), {"link": KEPT}, {"dest": "/d", "src": "/s", "changed": False}, ["link"]),
+        (
+            copy(
+                {key: PLACE[key] for key in PLACE if key != "file"},
+                dict(PLACE, stat="stat 2", copy="copy 2"),
+                then=[{"call": "folder", "unless": [0]}, {"call": "folder 2", "unless": [0, 1]}],
+            ),
+            {"stat": OTHER, "stat_2": OTHER, "copy_2": WRITTEN, "folder": KEPT},
+            {"dest": "/d", "src": "/s", "changed": True},
+            ["stat", "stat 2", "copy 2", "folder"],
+        ),
         # core's own oddity: with one file, the result is that of the last module
         (
             copy(PLACE, then=["folder"]),

@@ -175,6 +175,24 @@ def test_a_directory_is_many_files(record: t.Any, tmp_path: Path) -> None:
     assert made.store.number == 3
 
 
+def test_a_directory_is_made_where_no_file_in_it_is_written(record: t.Any, tmp_path: Path) -> None:
+    for name in ("tree/one", "tree/deep/er/two", "tree/deep/three"):
+        source(tmp_path, name, name)
+    made = record("copy", src=f"{tmp_path}/tree/", dest="/srv", force=False)
+    paths = [new["path"] for new in made.recipe["files"]]
+    needless = {
+        made.call(one["call"]).arguments["path"]: {paths[index] for index in one["unless"]}
+        for one in made.recipe["then"]
+        if isinstance(one, dict)
+    }
+    if needless:  # 2.19 makes all of them, whatever is written
+        assert needless == {
+            "/srv/deep": {"/srv/deep/er/two", "/srv/deep/three"},
+            "/srv/deep/er": {"/srv/deep/er/two"},
+        }
+    assert len(made.recipe["then"]) == 2
+
+
 def test_in_check_mode_copy_brings_nothing(record: t.Any) -> None:
     made = record("copy", check_mode=True, content="x", dest="/etc/a")
     assert (made.staged(), made.modules(), made.recipe["check_mode"]) == (

@@ -29,7 +29,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._staging import (
 
 STAT = Call("ansible.legacy.stat", {"path": "/d"})
 COPY = Call("ansible.legacy.copy", {"dest": "/d"})
-FILE = Call("ansible.legacy.file", {"dest": "/d"})
+FILE = Call("ansible.legacy.file", {"dest": "/d", "state": "file"})
 SENT = Transfer("0/.source", "sha256", "sha1")
 
 

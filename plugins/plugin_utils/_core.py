@@ -167,7 +167,7 @@ class Core:
         task._parent = self._task._parent
         task.action = module
         # Any number makes action plugins take their async road; the time limit is kept by the host half.
-        task.async_val = 0 if _actions.has_controller_half(found.resolved_fqcn) else 1
+        task.async_val = 1
         task.poll = 0
         return Kind(found.resolved_fqcn, task, self._handler(module, task))
 
@@ -240,7 +240,10 @@ class Core:
 
     def send_files(self) -> dict[str, t.Any]:
         """Return what the plan says of the files that jobs need, after sending them ahead where they are large."""
-        return _core_files.send(self.action, self.files)
+        try:
+            return _core_files.send(self.action, self.files)
+        finally:
+            self.files.close()
 
     def complete(self, asked: Asked, step: Step) -> Arguments:
         """Return the arguments of a module as it gets them, with those that core adds."""

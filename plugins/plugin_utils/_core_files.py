@@ -68,6 +68,7 @@ def send(action: t.Any, files: Store) -> Arguments:
 def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: Store) -> Work:
     """Return what the step of an action plugin with a controller half is on the host; the plugin's task is ready to run."""
     task = handler._task
+    task.async_val = 0  # with any other number these plugins would refuse
     handler = copy.copy(handler)
     handler._connection = _Connection(handler._connection)
     recording = _Recording(step, files, task_vars)

@@ -57,12 +57,8 @@ def launch(
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
-    try:
-        plan = _plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, concurrency)
-        plan.update(core.send_files())
-        reply = _send(core, plan, module)
-    finally:
-        core.files.close()
+    plan = _plan.Planner(core, _may_fork(core)).plan(jobs, batch_id, concurrency)
+    reply = _send(core, {**plan, **core.send_files()}, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,

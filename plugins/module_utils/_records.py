@@ -15,6 +15,7 @@ Below async_dir, which core's async uses too:
                                         and when it is gone before its jobs, whoever finds that out
       results/<index>.json              a result that the results file can't hold as it is
       control                           FIFO: requests to the supervisor, a line of JSON each
+      staged/<index>/                   files that the launch brought for a job, until it has ended
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -28,7 +29,7 @@ import re
 import shutil
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _states
+from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _staged, _states
 
 PROTOCOL = 1
 FOLDER = ".background_jobs"
@@ -242,6 +243,7 @@ class BatchReader:
                 job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
             message = {"msg": job["msg"]} if job.get("msg") else {}
             lines.append(_line(dict(message, job=index, state=job["state"], at=now)))
+        _staged.remove_all(self.path)
         try:
             # the first of them ends what a writer that was killed had begun
             self._append(b"\n" + b"".join(lines))

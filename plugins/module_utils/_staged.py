@@ -190,6 +190,11 @@ def _copy(source, target):
         _files.write_all(target, block)
 
 
+def remove_all(batch_path):
+    """Remove what is left of all jobs, whose supervisor is gone."""
+    shutil.rmtree(os.path.join(batch_path, FOLDER), ignore_errors=True)
+
+
 def remove(batch_path, index):
     """Remove the staging folder of a job that has ended, and that of the batch with the last of them."""
     shutil.rmtree(folder_of(batch_path, index), ignore_errors=True)

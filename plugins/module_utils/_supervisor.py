@@ -170,7 +170,19 @@ class Supervisor:
             step = self._jobs[index]["steps"][0]
             run = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
             run.recipe = _recipes.begin(step["recipe"]) if "recipe" in step else None
-            self._start_call(index, run, step, next(run.recipe) if run.recipe else 0)
+            try:
+                number = next(run.recipe) if run.recipe else 0
+            except StopIteration as stop:
+                self._note_running(index, run)
+                self._runs.pop(index)
+                outcome = _results.of(stop.value)
+                self._end(
+                    index,
+                    self._scheduler.ended(index, _states.FAILED if outcome.failed else _states.SUCCEEDED),
+                    outcome,
+                )
+                continue
+            self._start_call(index, run, step, number)
 
     def _start_call(self, index, run, step, number):
         run.call = number

@@ -199,7 +199,7 @@ def staging(batch, content, params, style):
     batch.plan["files"] = in_plan(content)
     batch.plan["staging_token"] = "/token"
     batch.plan["payloads"]["command"] = {"style": "command", "interpreter": [], "name": "command"}
-    (one,) = batch.plan["jobs"][0]["steps"]
+    (one,) = _staged.steps_of(batch.plan["jobs"][0])
     one["staged"] = [["0/run", digest_of(content), 0o700]]
     one["calls"] = [{"module": "x", "payload": style, "params": json.dumps(params)}]
     return batch
@@ -209,7 +209,7 @@ def test_a_command_line_runs_a_staged_script(tmp_path):
     batch = Batch(tmp_path / "async", ["unused"], environment={"WORD": "w"})
     script = b'#!/bin/sh\necho "$WORD $1"; printf \'{"a": 1}\\377\'; echo err >&2; exit 3\n'
     staging(batch, script, {"command": ["/bin/sh", "-c", "/token/0/run 'two  words'"]}, "command")
-    (one,) = batch.plan["jobs"][0]["steps"]
+    (one,) = _staged.steps_of(batch.plan["jobs"][0])
     one["recipe"] = {"kind": "script", "unless": [], "run": 0}
     (result,) = batch.launch().results()
     assert (result["rc"], result["stdout"], result["stderr"]) == (3, 'w two  words\n{"a": 1}\udcff', "err\n")
@@ -220,7 +220,7 @@ def test_a_command_line_runs_a_staged_script(tmp_path):
 def test_a_command_line_that_there_is_not(tmp_path):
     batch = Batch(tmp_path / "async", ["unused"])
     staging(batch, b"x", {"command": ["/none/such"]}, "command")
-    batch.plan["jobs"][0]["steps"][0]["recipe"] = {"kind": "script", "unless": [], "run": 0}
+    _staged.steps_of(batch.plan["jobs"][0])[0]["recipe"] = {"kind": "script", "unless": [], "run": 0}
     (result,) = batch.launch().results()
     assert (result["rc"], result["failed"]) == (127, True) and "cannot execute it" in result["stderr"]
 

@@ -16,6 +16,7 @@ Below async_dir, which core's async uses too:
       results/<index>.json              a result that the results file can't hold as it is
       tasks/<index>.json                what each task of a job with a block returned
       control                           FIFO: requests to the supervisor, a line of JSON each
+      staged/<index>/                   files that the launch brought for a job, until it has ended
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -29,7 +30,7 @@ import re
 import shutil
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _states
+from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _staged, _states
 
 PROTOCOL = 1
 FOLDER = ".background_jobs"
@@ -78,10 +79,10 @@ class BatchWriter:
         self._pending = []
         self._must_sync = False
 
-    def create(self, header, jids):
+    def create(self, header, jids, write_more=lambda: None):
         """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
 
-        header: the value of batch.json; jids: those of the jobs, in order.
+        header: the value of batch.json; jids: those of the jobs, in order; write_more: writes more into the folder.
         """
         _files.private_directory(os.path.dirname(self.path))
         os.mkdir(self.path, 0o700)
@@ -94,6 +95,7 @@ class BatchWriter:
             for jid in jids:
                 self._write_started(jid)
                 made.append(jid)
+            write_more()
             _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
         except OSError:
             for jid in made:
@@ -261,6 +263,7 @@ class BatchReader:
                 job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
             message = {"msg": job["msg"]} if job.get("msg") else {}
             lines.append(_line(dict(message, job=index, state=job["state"], at=now)))
+        _staged.remove_all(self.path)
         try:
             # the first of them ends what a writer that was killed had begun
             self._append(b"\n" + b"".join(lines))

@@ -37,6 +37,7 @@ class Run:
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
+        self.style = None  # of its payload
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
         self.error = None

@@ -24,10 +24,12 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
     _processes,
+    _recipes,
     _records,
     _results,
     _runs,
     _scheduler,
+    _staged,
     _states,
     _templates,
     _timers,
@@ -58,6 +60,7 @@ class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, template_source, clock, environment):
+        self._plan = plan
         self._jobs = plan["jobs"]
         self._payloads = plan["payloads"]
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
@@ -107,7 +110,8 @@ class Supervisor:
             "supervisor": _processes.identity(os.getpid()),
             "jobs": described,
         }
-        self._writer.create(header, [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))])
+        jids = [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
+        self._writer.create(header, jids, lambda: _staged.write(self._plan, self._writer.path))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._end(index, _states.SKIPPED, _skipped(job["skip"]))
@@ -216,8 +220,10 @@ class Supervisor:
         now = self._clock.now()
         run = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
         frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
-        frame.update(params=call["params"], environment=step["environment"])
+        frame.update(params=self._params(index, call), environment=step["environment"])
         try:
+            if attempt.is_first_call:
+                _staged.prepare(self._writer.path, index, self._jobs[index], step)
             template = self._template(step["environment"], call)
             template.send(frame)
         except (OSError, _templates.TemplateGone) as exc:
@@ -227,12 +233,19 @@ class Supervisor:
             call["params"] = None  # secrets stay in memory no longer than they are needed
         self._furthest = max(self._furthest, self._positions[_key(step["environment"], call)])
         run.template = template
+        run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
         self._runs[index] = run
         self._starting.add(index)
         if step.get("timeout") and attempt.is_first_call:
             self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + _scheduler.START_PATIENCE)
         return None
+
+    def _params(self, index, call):
+        token = self._plan.get("staging_token")
+        if token is None:
+            return call["params"]
+        return _staged.fill_in(call["params"], token, _staged.folder_of(self._writer.path, index))
 
     def _note_running(self, index, at, **process):
         attempt = self._attempts[index]
@@ -418,8 +431,7 @@ class Supervisor:
         run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
-        stdout, stderr = run.read()
-        outcome = _failure(run.error) if run.error else _results.understand(stdout, stderr, run.status)
+        outcome = self._understand(run)
         if run.stopping:
             state, why = run.stopping
             if run.give_up is not None:
@@ -431,6 +443,14 @@ class Supervisor:
         else:
             action = attempt.took(outcome, now)
         self._follow(index, action)
+
+    def _understand(self, run):
+        stdout, stderr = run.read()
+        if run.error:
+            return _failure(run.error)
+        if run.style == "command":
+            return _results.of(_recipes.command_result(stdout, stderr, run.status))
+        return _results.understand(stdout, stderr, run.status)
 
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
@@ -492,7 +512,9 @@ class Supervisor:
             self._writer.note(durable, job=index, state=state, at=self._clock.wall(ended), **entry)
 
     def _release(self, index):
-        """Let a template go when no job will need it any more."""
+        """Let go of what a job needed: its files, and templates that no other job will need."""
+        if "staging_token" in self._plan:
+            _staged.remove(self._writer.path, index)
         for key in _keys(self._jobs[index]):
             self._demand[key] -= 1
             if not self._demand[key] and key in self._templates:

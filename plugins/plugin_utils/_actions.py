@@ -16,22 +16,16 @@ NOT_PLUGINS = frozenset(
 )
 
 TRANSFERS = (
-    "it hands over files from the controller, which is not available in background jobs in this version. "
-    "Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
+    "it hands over files from the controller, which in background jobs works for copy, template, unarchive, assemble "
+    "and script of ansible-core alone. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
 )
 _CONTROLLER = "it does its work on the controller. Put it in a plain task before the launch, or after the wait."
 _INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks themselves, each as an entry."
-_FILES = (
-    "it hands over files from the controller, which is not available in background jobs in this version. "
-    "Put the file there with a plain task first, and launch what works on it."
-)
 
 REFUSED = {
     "add_host": _CONTROLLER,
-    "assemble": _FILES,
     "assert": _CONTROLLER,
     "async_status": "use background.jobs.async_wait after the launch.",
-    "copy": _FILES,
     "debug": _CONTROLLER,
     "fail": _CONTROLLER,
     "fetch": "it brings files to the controller. Fetch them with a plain task after the wait.",
@@ -44,14 +38,18 @@ REFUSED = {
     "pause": _CONTROLLER,
     "raw": "it runs without a module, so that nothing could watch it. Use ansible.builtin.shell.",
     "reboot": "it waits for the host on the controller. Use a plain task.",
-    "script": "its script is on the controller. Put it on the host with ansible.builtin.copy first, and run it with ansible.builtin.command.",
     "set_fact": _CONTROLLER,
     "set_stats": _CONTROLLER,
-    "template": _FILES,
-    "unarchive": "its action plugin does not support async. Unpack with ansible.builtin.command (tar, unzip) in the job, or with a plain task.",
     "validate_argument_spec": _CONTROLLER,
     "wait_for_connection": _CONTROLLER,
 }
+
+# Their action plugins find, render and transfer files: that is done at launch, the rest at the job's turn.
+_CONTROLLER_HALF = frozenset(
+    f"{collection}.{leaf}"
+    for collection in ("ansible.builtin", "ansible.legacy")
+    for leaf in ("assemble", "copy", "script", "template", "unarchive")
+)
 
 _LOOKS = ("setup", "gather_facts", "stat", "getent", "package_facts", "service_facts")
 
@@ -63,6 +61,11 @@ def refuse(name: str) -> None:
         raise Refused(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
     if collection == "background.jobs":
         raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+
+
+def has_controller_half(fqcn: str) -> bool:
+    """Whether this is an action that hands over files, and can do so for a job."""
+    return fqcn in _CONTROLLER_HALF
 
 
 def only_looks(module: str) -> bool:

@@ -4,7 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file, beside _core_roles, that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
+"""The one file that touches ansible-core's private names, with its parts _core_files and _core_roles.
+
+Checked with 2.19.14, 2.20.10 and 2.21.5.
 
 What it needs, the same in all three unless it says otherwise:
 
@@ -39,9 +41,10 @@ from ansible.plugins import loader as plugin_loader
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _core_roles
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _core_files, _core_roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
-from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
+from ansible_collections.background.jobs.plugins.plugin_utils._payloads import COMMAND, Built
+from ansible_collections.background.jobs.plugins.plugin_utils._staging import Command, Staged, Work
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import (
     ABSENT,
     Home,
@@ -81,13 +84,19 @@ class ParsedCall(t.NamedTuple):
 
 
 class Asked(t.NamedTuple):
-    """What an action plugin would run: a module and its arguments, or nothing, for a reason."""
+    """What an action plugin would run: a module and its arguments, or nothing, for a reason.
+
+    Where it would run more than one, `calls` are all of them, chosen between by `recipe`; `staged` are files they need.
+    """
 
     module: str
     arguments: Arguments
     ignore_unknown: bool
     handler: t.Any
     skip: str | None = None
+    calls: tuple[Asked, ...] = ()
+    recipe: dict[str, t.Any] | None = None
+    staged: tuple[Staged, ...] = ()
 
 
 class Core:
@@ -97,6 +106,7 @@ class Core:
         refuse_unsupported_controller(action)
         self.action = action
         self.lookups: dict[str, t.Any] = {}
+        self.files = _core_files.store()
         self._task = action._task
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
@@ -256,6 +266,8 @@ class Core:
         task = call.kind.task
         task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
         task.args = refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
+        if _actions.has_controller_half(call.fqcn):
+            return self._ask_of_controller_half(step)
         handler = copy.copy(call.kind.handler)
         recorder = _Recorder(self.lookups)
         recorder.arm(handler)
@@ -283,6 +295,19 @@ class Core:
         raise Refused(
             _actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
         )
+
+    def _ask_of_controller_half(self, step: Step) -> Asked:
+        handler = step.call.kind.handler
+        variables = t.cast("dict[str, t.Any]", self._templar.available_variables)
+        work = _core_files.work_of(handler, step.call.fqcn, step, variables, self.files)
+        return _asked(work, handler)
+
+    def send_files(self) -> dict[str, t.Any]:
+        """Return what the plan says of the files that jobs need, after sending them ahead where they are large."""
+        try:
+            return _core_files.send(self.action, self.files)
+        finally:
+            self.files.close()
 
     def complete(self, asked: Asked, step: Step) -> Arguments:
         """Return the arguments of a module as it gets them, with those that core adds."""
@@ -331,6 +356,17 @@ class Core:
             name=f"AnsiballZ_{name}",
             profile=bits.serialization_profile,
         )
+
+
+def _asked(work: Work, handler: ActionBase) -> Asked:
+    calls = tuple(
+        Asked(COMMAND, {"command": list(call.words)}, False, handler)
+        if isinstance(call, Command)
+        else Asked(call.module, call.arguments, call.ignore_unknown, handler)
+        for call in work.calls
+    )
+    main = calls[0] if calls else Asked("", {}, False, handler)
+    return main._replace(calls=calls, recipe=work.recipe, staged=tuple(work.staged))
 
 
 # What a loop or a role adds, and what has no effect on how a module is built.

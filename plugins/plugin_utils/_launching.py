@@ -87,7 +87,7 @@ def launch(
     limits = limits or Limits()
     planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
-    reply = _send(core, plan, module)
+    reply = _send(core, {**plan, **core.send_files()}, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,

@@ -127,8 +127,7 @@ class Planner:
 
     def _step(self, step: Step) -> Record:
         """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""
-        calls: list[Record] = []
-        record = {"name": step.name, "module": step.call.fqcn, "calls": calls}
+        record: Record = {"name": step.name, "module": step.call.fqcn, "calls": []}
         if step.item is not ABSENT:
             record["item"] = plain(step.item)
         if step.skip:
@@ -137,10 +136,25 @@ class Planner:
         if asked.skip:
             step.skip = asked.skip
             return {**record, "skip": step.skip}
-        arguments = self._maker.complete(asked, step)
-        key, params = self._payload(asked, arguments, step)
-        calls.append({"module": asked.module, "payload": key, "params": params})
-        return {**record, "environment": step.environment, **_unusual(step, _OF_STEP)}
+        return {**record, **self._calls(asked, step), "environment": step.environment, **_unusual(step, _OF_STEP)}
+
+    def _calls(self, asked: t.Any, step: Step) -> Record:
+        """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
+        record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
+        if asked.recipe is not None:
+            record["recipe"] = asked.recipe
+        if asked.staged:
+            record["staged"] = list(asked.staged)
+        return record
+
+    def _call(self, asked: t.Any, step: Step) -> Record:
+        if asked.module == _payloads.COMMAND:
+            payload, params = _payloads.command(), json.dumps(asked.arguments)
+            key = _payloads.key_of(payload)
+            self._payloads[key] = payload
+        else:
+            key, params = self._payload(asked, self._maker.complete(asked, step), step)
+        return {"module": asked.module, "payload": key, "params": params}
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
         group = (asked.module, self._maker.overrides(step))

@@ -19,9 +19,24 @@ def test_actions_that_cannot_be_jobs_are_refused_by_name(prefix: str, name: str)
         _actions.refuse(prefix + name)
 
 
-@pytest.mark.parametrize("name", ["command", "ansible.builtin.package", "community.general.copy", "my.own.template"])
+@pytest.mark.parametrize(
+    "name", ["command", "ansible.builtin.package", "ansible.builtin.copy", "script", "my.own.template"]
+)
 def test_others_are_not(name: str) -> None:
     _actions.refuse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("ansible.builtin.copy", True),
+        ("ansible.legacy.script", True),
+        ("my.own.copy", False),
+        ("ansible.builtin.file", False),
+    ],
+)
+def test_a_controller_half_is_known_of_cores_own_actions_alone(name: str, known: bool) -> None:
+    assert _actions.has_controller_half(name) is known
 
 
 def test_jobs_of_jobs_are_refused() -> None:

@@ -66,6 +66,9 @@ class FakeAsked:
         self.module = module
         self.arguments = arguments
         self.skip = skip
+        self.calls: tuple[FakeAsked, ...] = ()
+        self.recipe: dict[str, t.Any] | None = None
+        self.staged: tuple[list[t.Any], ...] = ()
 
 
 class FakeCall(t.NamedTuple):
@@ -88,7 +91,17 @@ class FakeMaker:
         module = step.call.module
         if module == "bad":
             raise Refused("it is bad.")
+        if module == "copy":
+            return self.copying()
         return FakeAsked(module, {"x": step.scope.get("x")}, skip="no check mode" if module == "skipping" else None)
+
+    @staticmethod
+    def copying() -> FakeAsked:
+        asked = FakeAsked("stat", {"x": 1})
+        command = FakeAsked(_payloads.COMMAND, {"command": ["/bin/sh", "-c", "true"]})
+        asked.calls = (asked, FakeAsked("stat", {"x": 2}), command)
+        asked.recipe, asked.staged = {"kind": "copy"}, (["0/x", "digest", 0o600],)
+        return asked
 
     def complete(self, asked: FakeAsked, step: Step) -> dict[str, t.Any]:
         return {**asked.arguments, "_ansible_check_mode": step.check_mode}
@@ -181,6 +194,18 @@ def test_jobs_of_a_module_share_a_payload() -> None:
         None,
         None,
     ]
+
+
+def test_a_recipe_has_all_calls_it_may_choose_from() -> None:
+    maker = FakeMaker()
+    made = plan([job("a", "copy")], maker)
+    (step,) = made["jobs"][0]["body"]
+    assert (step["recipe"], step["staged"]) == ({"kind": "copy"}, [["0/x", "digest", 0o600]])
+    first, second, command = step["calls"]
+    assert maker.builds == ["stat"] and first["payload"] == second["payload"]
+    assert [json.loads(call["params"])["ANSIBLE_MODULE_ARGS"]["x"] for call in (first, second)] == [1, 2]
+    assert json.loads(command["params"]) == {"command": ["/bin/sh", "-c", "true"]}
+    assert made["payloads"][command["payload"]]["style"] == "command"
 
 
 def test_what_is_not_recognised_is_built_for_each_job() -> None:

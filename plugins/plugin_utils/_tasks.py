@@ -30,11 +30,12 @@ Variables = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
-    """A role; `own` is ansible-core's."""
+    """A role, included or one that another role depends on; `own` is ansible-core's."""
 
     name: str
     path: str
     collections: tuple[str, ...] = ()
+    is_included: bool = True
     own: t.Any = None
 
 

@@ -65,9 +65,10 @@ class Written(Values):
         if modules and "block" in self.keys.allowed:
             return self.refuse(modules[0], "a block runs the tasks in it, and no module of its own. Move it into it.")
         if len(modules) > 1:
+            each = "entries" if noun == "job" else "tasks"
             return self.refuse(
                 modules[1],
-                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them tasks of their own.",
+                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them {each} of their own.",
             )
         unknown = [key for key in candidates if key not in modules]
         known = ", ".join(sorted(self.keys.allowed - {"args"}))

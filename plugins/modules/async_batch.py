@@ -25,9 +25,19 @@ options:
     description:
       - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
-        V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff).
+        V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
+        V(depends_on), V(run_when).
         V(become) and its companions are accepted where they say what the launching task says. V(tags) is ignored with a warning.
         Every other key is an error that says what to do instead.
+      - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
+        the host. V(always) has a time limit of its own, V(always_timeout), 60 seconds by default.
+        V(include_tasks), V(import_tasks), V(include_role) and V(import_role) stand for a block of the tasks of a file or a role.
+        What would need the controller in the middle of a job, such as a condition on a registered result, is refused at launch.
+        See R(the guide to blocks, ansible_collections.background.jobs.docsite.guide_blocks).
+      - V(depends_on) names the jobs that must have ended before a job starts. The name of a loop, without the item, is that of all its jobs.
+        V(run_when) says how they must have ended, V(success) (the default), V(failure) or V(always); otherwise the job is C(skipped).
+      - V(retries) is how often a job that failed or took too long is tried again, V(delay) how many seconds later (5 by default),
+        and V(backoff) the factor from one delay to the next (1 by default).
       - A V(loop) makes one job of each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
       - Names must be unique. A job without a name is named after its module, and after its item in a loop, such as C(command (item=a\)).
       - Action plugins that support C(async) in ansible-core can be used, and all modules without an action plugin.
@@ -89,6 +99,39 @@ EXAMPLES = r"""
         timeout: 600
         ignore_errors: true
   register: build
+
+- name: A block is one job, and a job may wait for others
+  background.jobs.async_batch:
+    wait: true
+    tasks:
+      - name: fetch {{ item }}
+        ansible.builtin.get_url:
+          url: https://example.org/{{ item }}.tar.gz
+          dest: /var/cache/src/
+        loop: [nginx, redis]
+        retries: 3
+        delay: 2
+        backoff: 2
+      - name: build {{ item }}
+        loop: [nginx, redis]
+        depends_on: fetch {{ item }}
+        timeout: 1800
+        block:
+          - ansible.builtin.unarchive:
+              src: /var/cache/src/{{ item }}.tar.gz
+              dest: /usr/local/src
+              remote_src: true
+          - ansible.builtin.command:
+              cmd: make -j2
+              chdir: /usr/local/src/{{ item }}
+        rescue:
+          - ansible.builtin.file:
+              path: /usr/local/src/{{ item }}
+              state: absent
+      - name: tell the log
+        ansible.builtin.command: logger all builds ended
+        depends_on: build
+        run_when: always
 
 - name: Something else meanwhile
   ansible.builtin.debug:

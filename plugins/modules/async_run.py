@@ -7,9 +7,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: async_run
-short_description: Start one task in the background
+short_description: Start one task, or one block, in the background
 description:
-  - Starts one task as a background job on the managed host and returns at once.
+  - Starts one task, or one block, as a background job on the managed host and returns at once.
   - The job gives the result that the plain task would have given. Pick it up with M(background.jobs.async_wait), in a later play too.
 version_added: 0.1.0
 author:
@@ -20,7 +20,8 @@ extends_documentation_fragment:
 options:
   task:
     description:
-      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys; V(loop) is not among them here.
+      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys; V(loop), V(depends_on) and V(run_when) are not among them here.
+        It may be a V(block), or an include.
     type: dict
     required: true
   name:
@@ -45,6 +46,19 @@ EXAMPLES = r"""
       ansible.builtin.command: /opt/backup.sh
     timeout: 7200
   register: backup
+
+- name: A block runs in order, and always ends with a word to the log
+  background.jobs.async_run:
+    name: upgrade
+    task:
+      block:
+        - ansible.builtin.command: /opt/app/stop
+        - ansible.builtin.command: /opt/app/upgrade
+          retries: 2
+      always:
+        - ansible.builtin.command: /opt/app/start
+      always_timeout: 120
+    timeout: 3600
 
 - name: Wait for it, later
   background.jobs.async_wait:

@@ -31,6 +31,7 @@ class Around:
     flags: Mapping[str, object] = field(default_factory=dict)
     environment: tuple[object, ...] = ()
     conditions: tuple[object, ...] = ()
+    tags: tuple[str, ...] = ()
     registered: dict[str, str] | None = None
     """Inside of a job: variables that its tasks register, and which task does."""
     failed: bool = False

@@ -17,6 +17,7 @@ What it needs, the same in all three unless it says otherwise:
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
+- `Task.play`, `Play.only_tags`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
 - `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
@@ -28,7 +29,7 @@ from __future__ import annotations
 import copy
 import json
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
@@ -160,6 +161,9 @@ class Core:
     def task_value(self, key: str) -> object:
         value = getattr(self._task, key)
         return "root" if key == "become_user" and value is None else value
+
+    def is_left_out(self, tags: Collection[str]) -> bool:
+        return "never" in tags and not set(tags) & set(self._task.play.only_tags)
 
     def is_module(self, name: str, home: Home) -> bool:
         return (

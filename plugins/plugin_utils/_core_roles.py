@@ -11,7 +11,7 @@ Checked with 2.19.14, 2.20.10 and 2.21.5. What it needs, the same in all three:
 - `Role`: `_load_role_data`, `_load_role_yaml` and `_load_dependencies`, which it overrides; `_get_role_argspecs`, `_create_validation_task`;
   `_role_path`, `_role_collection`, `_metadata`, `add_parent`, `get_dep_chain`, `get_default_vars`, `get_vars`, `get_role_params`;
 - `RoleInclude.load`, and `_ds`, what a dependency was written as;
-- `Task._role`, `_parent`, `_variable_manager`, `play`;
+- `Task._role`, `_parent`, `_variable_manager`, `play`, `get_include_params`;
 - `Origin`, which says where a value was written.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ansible._internal._datatag._tags import Origin
@@ -46,7 +47,7 @@ class Sources:
         self._loader = loader
 
     def position(self, value: object) -> str | None:
-        origin = Origin.get_tag(value)
+        origin = value if isinstance(value, Origin) else Origin.get_tag(value)
         return f"{origin.path}:{origin.line_num}" if origin and origin.path and origin.line_num else None
 
     def search_path(self, home: Home) -> list[str]:
@@ -58,7 +59,8 @@ class Sources:
         try:
             tasks = self._loader.load_from_file(path, trusted_as_template=True)
         except AnsibleError as exc:
-            raise Refused(f"{path} cannot be read: {' '.join(str(exc).split()).rstrip('.')}.") from exc
+            text = " ".join(str(exc).split()).rstrip(".")
+            raise Refused(f"{self.position(exc.obj) or path} cannot be read: {text}.") from exc
         within = Home(files=(path, *home.files), roles=home.roles)
         return Included(_list(tasks, path), within, magic=self._magic(within))
 
@@ -82,16 +84,24 @@ class Sources:
         search = self.search_path(home)
         magic: dict[str, object] = {"ansible_search_path": list(dict.fromkeys([*search, self._loader.get_basedir()]))}
         if home.roles:
-            role, *parents = home.roles
+            role = home.roles[0]
             magic |= {
                 "role_name": role.own.get_name(include_role_fqcn=False),
                 "role_path": role.path,
                 "ansible_role_name": role.name,
                 "ansible_collection_name": role.own._role_collection,
-                "ansible_parent_role_names": [parent.name for parent in parents],
-                "ansible_parent_role_paths": [parent.path for parent in parents],
             }
         return magic
+
+    def _parents(self, home: Home) -> dict[str, object]:
+        """Return what an included role knows of the roles that include it."""
+        above = self._task.get_include_params()
+        parents = [(role.name, role.path) for role in home.roles if role.is_included]
+        if self._task._role is not None:
+            parents.append((self._task._role.get_name(), self._task._role._role_path))
+        names = [name for name, dummy in parents] + list(above.get("ansible_parent_role_names", ()))
+        paths = [path for dummy, path in parents] + list(above.get("ansible_parent_role_paths", ()))
+        return {"ansible_parent_role_names": names, "ansible_parent_role_paths": paths} if names else {}
 
     def role(self, options: Mapping[str, t.Any], home: Home) -> list[Included]:
         name = str(options["name"])
@@ -108,13 +118,17 @@ class Sources:
         from_files = {key.removesuffix("_from"): str(options[key]) for key in options if key.endswith("_from")}
         role = _load(include, self._task.play, parent, from_files)
         validate = bool(options.get("rolespec_validate", True))
-        return list(self._parts(role, home, {}, [], validate))
+        parents = self._parents(home)
+        return [replace(part, magic={**part.magic, **parents}) for part in self._parts(role, home, None, [], validate)]
 
     def _parts(
-        self, role: _RoleAsWritten, home: Home, keys: Mapping[str, object], seen: list[CoreRole], validate: bool
+        self, role: _RoleAsWritten, home: Home, keys: Mapping[str, object] | None, seen: list[CoreRole], validate: bool
     ) -> Iterator[Included]:
-        """Return the tasks of the roles that a role depends on, and then its own."""
-        known = Role(role.get_name(), str(role._role_path), tuple(role.collections or ()), role)
+        """Return the tasks of the roles that a role depends on, and then its own.
+
+        `keys` are what another role says of this one, which it depends on, and None for a role that is included.
+        """
+        known = Role(role.get_name(), str(role._role_path), tuple(role.collections or ()), keys is None, role)
         name = str(role._from_files.get("tasks", "main.yml"))
         file = next((path for path in _spellings(f"{known.path}/tasks/{name}") if Path(path).is_file()), name)
         within = Home(files=(file, *home.files), roles=(known, *home.roles))
@@ -132,7 +146,7 @@ class Sources:
             variables=role.get_vars(chain, include_params=False),
             params=role.get_role_params(chain),
             magic=self._magic(within),
-            keys=keys,
+            keys=keys or {},
             spec=_specification(role, name) if validate else None,
         )
 

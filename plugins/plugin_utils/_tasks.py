@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +30,12 @@ Variables = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
-    """A role; `own` is ansible-core's."""
+    """A role, included or one that another role depends on; `own` is ansible-core's."""
 
     name: str
     path: str
     collections: tuple[str, ...] = ()
+    is_included: bool = True
     own: t.Any = None
 
 
@@ -124,6 +125,9 @@ class Language(t.Protocol):
 
     def check_role(self, included: Included, scope: Scope) -> None:
         """Raise Refused where the variables are not what the role's argument specification says."""
+
+    def is_left_out(self, tags: Collection[str]) -> bool:
+        """Return whether a task with these tags runs only where it is asked for by tag, and is not."""
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""

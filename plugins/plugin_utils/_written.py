@@ -29,7 +29,9 @@ class Written(Values):
         self.title = self._title()
         self.action = self._action()
         self.variables = self._variables()
+        self.tags = around.tags
         if "tags" in self.source:
+            self.tags += _tags(self.source["tags"])
             around.tagged.append(where)
 
     def _title(self) -> str | None:
@@ -65,9 +67,10 @@ class Written(Values):
         if modules and "block" in self.keys.allowed:
             return self.refuse(modules[0], "a block runs the tasks in it, and no module of its own. Move it into it.")
         if len(modules) > 1:
+            each = "entries" if noun == "job" else "tasks"
             return self.refuse(
                 modules[1],
-                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them tasks of their own.",
+                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them {each} of their own.",
             )
         unknown = [key for key in candidates if key not in modules]
         known = ", ".join(sorted(self.keys.allowed - {"args"}))
@@ -92,6 +95,7 @@ class Written(Values):
             flags={**around.flags, **{key: self.source[key] for key in keys if key in self.source}},
             environment=(*around.environment, *layers(self.source.get("environment"))),
             conditions=(*around.conditions, *self._own_conditions()),
+            tags=self.tags,
         )
 
     def turns(self) -> Iterator[Turn]:
@@ -155,6 +159,8 @@ class Written(Values):
 
     def false_condition(self, scope: Scope) -> str | None:
         """Return the first condition that is false, in words; None where the task is to run."""
+        if self.tags and self.language.is_left_out(self.tags):
+            return "its tag 'never' keeps it from running"
         for condition in (*self.around.conditions, *self._own_conditions()):
             self.check_references("when", condition, scope, expression=True)
             if not self.guarded("when", self.language.holds, condition, scope):
@@ -212,3 +218,8 @@ class Written(Values):
         if control["label"] is not None:
             item = self.rendered("loop_control.label", control["label"], scope)
         return _names.label(item, control["loop_var"])
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    given = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tag.strip() for text in given for tag in str(text).split(","))

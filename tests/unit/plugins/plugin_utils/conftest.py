@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _entries
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
@@ -140,6 +140,9 @@ class FakeLanguage:
         if module not in MODULES:
             raise Refused(f"there is no module {module!r}.")
         return FakeCall(module, value, args)
+
+    def is_left_out(self, tags: Collection[str]) -> bool:
+        return "never" in tags and "asked" not in tags
 
     def check_role(self, included: Included, scope: Tree) -> None:
         missing = [name for name in included.spec or {} if name not in scope]

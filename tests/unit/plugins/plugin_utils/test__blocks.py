@@ -190,6 +190,27 @@ def test_conditions_of_blocks_are_looked_at_with_the_variables_of_the_task() -> 
     assert [step.skip is None for step in tasks_of(nested)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("tags", "runs"),
+    [
+        ("never", False),
+        (["debug", "never"], False),
+        ("debug, never", False),
+        (["never", "asked"], True),
+        ("debug", True),
+    ],
+)
+def test_what_is_never_to_run_does_not(tags: object, runs: bool) -> None:
+    tasks = [
+        {"block": [{"command": 1}], "tags": tags},
+        {"command": 2, "tags": tags},
+        {"include_tasks": "x", "tags": tags},
+    ]
+    assert [step.skip is None for step in tasks_of(*tasks, files={"x": [{"command": 1}]})] == [runs] * 3
+    (job,) = expand([{"block": [{"command": 1}], "tags": tags}])
+    assert (job.skip is None) is runs
+
+
 def test_retries_and_times_of_inner_tasks() -> None:
     first, second = tasks_of(
         {"command": 1, "retries": 3, "delay": 0, "backoff": "2", "timeout": 4, "ignore_errors": True},

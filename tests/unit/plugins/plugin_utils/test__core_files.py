@@ -162,11 +162,10 @@ def test_a_directory_is_many_files(record: t.Any, tmp_path: Path) -> None:
         "/srv/tree/deep/three.conf",
     }
     afterwards = [made.call(number).arguments for number in made.recipe["then"]]
-    assert [(call["state"], call["path"]) for call in afterwards] == [
-        ("directory", "/srv/tree/empty"),
-        ("link", "/srv/tree/link"),
-    ]
-    assert afterwards[0]["mode"] == "0700"
+    made_there = {call["path"]: call["state"] for call in afterwards}
+    made_there.pop("/srv/tree/deep", None)  # 2.19 makes folders that the files in them make anyway
+    assert made_there == {"/srv/tree/empty": "directory", "/srv/tree/link": "link"}
+    assert afterwards[0]["mode"] == "0700" and afterwards[-1]["state"] == "link"
     for new in made.recipe["files"]:
         content, dummy = made.staged()[made.call(new["copy"]).arguments["src"].partition(made.store.token)[2][1:]]
         assert new["path"] == f"/srv/{content}"

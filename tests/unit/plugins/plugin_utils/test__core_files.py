@@ -304,7 +304,7 @@ def test_a_script_in_check_mode_is_not_run(record: t.Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "args", "words"),
     [
-        ("copy", {"src": "/none/at/all", "dest": "/b"}, "/none/at/all"),
+        ("copy", {"src": "/none/at/all", "dest": "/b"}, "^Could not find or access '/none/at/all'"),
         ("copy", {"content": "x"}, "dest is required"),
         ("copy", {"dest": "/b"}, "src .or content. is required"),
         ("template", {"src": "/none/at/all", "dest": "/b"}, "/none/at/all"),
@@ -335,6 +335,8 @@ def test_home_directories_are_those_of_the_user_of_the_job(record: t.Any) -> Non
     made = record("copy", content="x", dest="~/a")
     assert made.recipe["files"][0]["path"] == f"~{getpass.getuser()}/a"
     assert record("copy", content="x", dest="~bob/a").recipe["files"][0]["path"] == "~bob/a"
+    with pytest.raises(Refused, match="leads out"):
+        record("copy", content="x", dest="~bob/../a")
 
 
 def test_two_steps_never_share_a_folder(record: t.Any, tmp_path: Path) -> None:

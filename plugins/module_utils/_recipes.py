@@ -44,8 +44,8 @@ def command_result(stdout, stderr, status):
 
 
 def _text(data):
-    """Decode as core decodes what comes from a host."""
-    return data.decode("utf-8", "surrogateescape")
+    """Decode what a command printed or a file holds. What is no text is replaced: no result may hold it."""
+    return data.decode("utf-8", "replace")
 
 
 def _guarded(recipe):

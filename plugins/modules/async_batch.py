@@ -41,7 +41,10 @@ options:
       - A V(loop) makes one job of each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
       - Names must be unique. A job without a name is named after its module, and after its item in a loop, such as C(command (item=a\)).
       - Action plugins that support C(async) in ansible-core can be used, and all modules without an action plugin.
-        Others, such as M(ansible.builtin.copy), M(ansible.builtin.template) and M(ansible.builtin.script), are refused by name.
+      - M(ansible.builtin.copy), M(ansible.builtin.template), M(ansible.builtin.unarchive), M(ansible.builtin.assemble) and
+        M(ansible.builtin.script) can be used too. Their files are found, decrypted and rendered at launch, and wait on the host,
+        readable by the user of the job alone, until the job has ended. What depends on the host is decided at the job's turn.
+      - Other action plugins are refused by name.
     type: list
     elements: raw
     required: true

@@ -86,9 +86,7 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
 
 def _text_of(exc: BaseException) -> str:
     """Return what an error says, or where it says nothing itself, what its cause says."""
-    while not str(exc).strip() and exc.__cause__ is not None:
-        exc = exc.__cause__
-    return " ".join(str(exc).split())
+    return " ".join(str(exc).split()).removeprefix("Unexpected AnsibleActionFail error: ")
 
 
 class _Recording:
@@ -231,6 +229,8 @@ def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
     """Write out whose home directory `~` is, as core does; where that is, the host finds out when the time has come."""
     if not path.startswith("~"):
         return path
+    if ".." in path.split("/")[:-1]:  # which core refuses too
+        raise Refused(f"{path!r} leads out of a home directory.")
     name, slash, rest = path.partition("/")
     if name == "~":
         if getattr(handler._connection, "_remote_is_local", False):

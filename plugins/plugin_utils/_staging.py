@@ -71,22 +71,24 @@ class Transfer:
 
 
 class _EqualToAll(str):
-    """The checksum of a file on the host that is the same as that of any file here."""
+    """The checksum of a file on the host that is the same as that of any file here; it remembers which that was."""
 
-    __slots__ = ()
+    compared: list[str]
 
     def __eq__(self, other: object) -> bool:
+        self.compared.append(str(other))
         return True
 
     def __ne__(self, other: object) -> bool:
-        return False
+        return not self == other
 
     __hash__ = str.__hash__
 
 
 ABSENT: t.Final[Record] = {"exists": False}
 DIRECTORY: t.Final[Record] = {"exists": True, "isdir": True, "islnk": False}
-SAME: t.Final[Record] = {"exists": True, "isdir": False, "islnk": False, "checksum": _EqualToAll()}
+SAME: t.Final[Record] = {"exists": True, "isdir": False, "islnk": False, "checksum": ""}
+"""A file with whatever content core compares it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,19 @@ class Tape:
     world: World
     events: list[Call | Command | Transfer] = field(default_factory=list)
     result: Record = field(default_factory=dict)
+    compared: list[str] = field(default_factory=list)
+    """The checksums that core compared those of the host with, in order."""
 
     def answer(self, call: Call) -> Record:
         """Note a call; return what the host would say to it."""
         asked = sum(isinstance(event, Call) and event.leaf == "stat" for event in self.events)
         self.events.append(call)
         if call.leaf == "stat":
-            return {"changed": False, "stat": dict(self.world.stats[min(asked, len(self.world.stats) - 1)])}
+            status = dict(self.world.stats[min(asked, len(self.world.stats) - 1)])
+            if "checksum" in status:
+                status["checksum"] = checksum = _EqualToAll()
+                checksum.compared = self.compared
+            return {"changed": False, "stat": status}
         if call.leaf == "file" and "_diff_peek" in call.arguments:
             return {"changed": False, "state": "file", "size": 1}
         if call.leaf == "slurp":
@@ -223,7 +231,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
     """
     work = Work()
     files = []
-    reader, kept = _Reader(absent), _Reader(same)
+    reader, kept, compared = _Reader(absent), _Reader(same), iter(same.compared)
     while stat := reader.call("stat"):
         way, transfer = _written(work, reader, stat, settings)
         way["sha1"] = transfer.sha1
@@ -232,7 +240,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
         kept.stat(way["path"])  # with follow: where a link leads to, which the file module finds out for itself
         found = kept.file("file")
         if found is not None:
-            way["file"] = work.add(found)
+            way.update(file=work.add(found), sha1=next(compared, transfer.sha1))
         files.append(way)
     afterwards = _afterwards(work, reader, kept, [way["path"] for way in files])
     reader.end()
@@ -313,7 +321,8 @@ def assemble(absent: Tape, same: Tape, settings: Settings) -> Work:
     # The copy module itself knows about check mode here.
     way, transfer = _written(work, reader, stat, Settings())
     reader.end()
-    way.update(sha1=transfer.sha1, file=work.add(kept.call("file")))
+    # Core compares something else than the content here, so that it always copies.
+    way.update(sha1=next(iter(same.compared), transfer.sha1), file=work.add(kept.call("file")))
     if "peek" in way:
         way["after"] = _after(absent.result["diff"])
     work.recipe = _recipe("assemble", settings, **way)

@@ -148,7 +148,7 @@ AFTER = {"after": "b", "after_header": "/src"}
         ({}, dict(AFTER, before=""), ["peek"]),
         ({"state": "file", "appears_binary": True}, dict(AFTER, dst_binary=1), ["peek"]),
         ({"state": "file", "size": 101}, dict(AFTER, dst_larger=100), ["peek"]),
-        ({"state": "file", "size": 100}, dict(AFTER, before="a\udcff", before_header="/d"), ["peek", "slurp"]),
+        ({"state": "file", "size": 100}, dict(AFTER, before="a\ufffd", before_header="/d"), ["peek", "slurp"]),
         ({"failed": True, "msg": "no"}, {}, ["peek"]),
         ({"rc": 1}, {}, ["peek"]),
     ],
@@ -167,7 +167,7 @@ def test_a_difference_shows_no_secret_and_all_where_there_is_no_limit():
     assert result["diff"][0]["before"] == ""
     spec["no_log"] = False
     result, dummy = run(spec, stat=OTHER, peek=peek, slurp=TEXT, copy=WRITTEN)
-    assert result["diff"][0]["before"] == "a\udcff"
+    assert result["diff"][0]["before"] == "a\ufffd"
 
 
 def test_the_difference_that_a_module_returns_counts():
@@ -275,7 +275,7 @@ def test_home_directories_are_found_on_the_host():
 
 
 def test_what_a_command_line_printed():
-    assert _recipes.command_result(b'{"a": 1}\xff', b"e", 2) == {"rc": 2, "stdout": '{"a": 1}\udcff', "stderr": "e"}
+    assert _recipes.command_result(b'{"a": 1}\xff', b"e", 2) == {"rc": 2, "stdout": '{"a": 1}\ufffd', "stderr": "e"}
 
 
 def test_a_recipe_can_be_ended():

@@ -212,7 +212,7 @@ def test_a_command_line_runs_a_staged_script(tmp_path):
     (one,) = _staged.steps_of(batch.plan["jobs"][0])
     one["recipe"] = {"kind": "script", "unless": [], "run": 0}
     (result,) = batch.launch().results()
-    assert (result["rc"], result["stdout"], result["stderr"]) == (3, 'w two  words\n{"a": 1}\udcff', "err\n")
+    assert (result["rc"], result["stdout"], result["stderr"]) == (3, 'w two  words\n{"a": 1}\ufffd', "err\n")
     assert result["msg"] == "non-zero return code"
     assert not os.path.exists(batch.path("staged"))
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
+"""The file that touches ansible-core's private names, beside _core_results. Checked with 2.19.14, 2.20.10 and 2.21.5.
 
 What it needs, the same in all three unless it says otherwise:
 
@@ -15,7 +15,6 @@ What it needs, the same in all three unless it says otherwise:
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
-- `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 
@@ -28,8 +27,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
-from ansible.module_utils._internal._event_utils import format_event_brief_message
-from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
 from ansible.utils.vars import load_extra_vars
@@ -380,13 +377,6 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
         raise Refused(
             "Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play."
         )
-
-
-def exception_in(result: Arguments) -> str | None:
-    """Return what core says of a plain task whose module ended in an exception; None where it did not."""
-    if not result.get("failed") or not isinstance(result.get("exception"), ErrorSummary):
-        return None
-    return f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
 
 
 def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:

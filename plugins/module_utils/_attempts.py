@@ -117,6 +117,7 @@ class Attempt:
                     "module": step["module"],
                     "section": self._course.section,
                     "state": _states.SKIPPED,
+                    "changed": False,
                     "msg": step["skip"],
                     "result": {"changed": False, "skipped": True, "skip_reason": step["skip"]},
                 }

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file that touches ansible-core's private names, with its parts _core_files and _core_roles.
+"""The one file that touches ansible-core's private names, with its parts _core_files, _core_results and _core_roles.
 
 Checked with 2.19.14, 2.20.10 and 2.21.5.
 
@@ -20,7 +20,6 @@ What it needs, the same in all three unless it says otherwise:
 - `Task.play`, `Play.only_tags`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
-- `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 
@@ -34,8 +33,6 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
-from ansible.module_utils._internal._event_utils import format_event_brief_message
-from ansible.module_utils._internal._messages import ErrorSummary
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
@@ -510,13 +507,6 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
         raise Refused(
             "Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play."
         )
-
-
-def exception_in(result: Arguments) -> str | None:
-    """Return what core says of a plain task whose module ended in an exception; None where it did not."""
-    if not result.get("failed") or not isinstance(result.get("exception"), ErrorSummary):
-        return None
-    return f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
 
 
 def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:

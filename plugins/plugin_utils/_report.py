@@ -18,9 +18,10 @@ from ansible_collections.background.jobs.plugins.plugin_utils._progress import d
 
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._waiting import Outcome
+    from ansible_collections.background.jobs.plugins.plugin_utils._wire import Decoded
 
 Result = dict[str, t.Any]
-Decoder = Callable[[str], Result]
+Decoder = Callable[[str, str], "Decoded"]
 
 _NAMED = 5
 _DETAIL_WIDTH = 160
@@ -37,7 +38,13 @@ _VERBS = (
     (_states.LOST, "lost"),
 )
 # Messages of modules that say nothing beside the return code.
-_EMPTY_MESSAGES = ("non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
+_EMPTY_MESSAGES = (
+    "non-zero return code",
+    "The command exited with a non-zero return code.",
+    "MODULE FAILURE",
+    "Task failed: Module failed: Unknown error.",
+    "Task failed: Action failed: Unknown error.",
+)
 
 
 def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
@@ -71,13 +78,12 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
 
 def _job(view: Result, decode: Decoder) -> Result:
     job = {key: value for key, value in view.items() if key not in _INTERNAL and value is not None}
+    why = None
     if isinstance(job.get("result"), str):
-        try:
-            job["result"] = decode(job["result"])
-        except ValueError as exc:
-            job["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
-            if job["state"] == _states.SUCCEEDED:
-                job["state"] = _states.FAILED
+        job["result"], why = decode(job["result"], job["state"])
+        if job["result"].get("failed") and job["state"] == _states.SUCCEEDED:
+            # Ansible does not take what the host took
+            job["state"] = _states.FAILED
     culprit = None
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
@@ -85,7 +91,9 @@ def _job(view: Result, decode: Decoder) -> Result:
         culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
     if job["state"] in _states.UNSUCCESSFUL and not job.get("msg"):
-        job["msg"] = f"{culprit}: {reason(job)}" if culprit else reason(job)
+        job["msg"] = why or reason(job)
+        if culprit:
+            job["msg"] = f"{culprit}: {job['msg']}"
     return job
 
 
@@ -94,14 +102,14 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     told = json.loads(text)
     job["results"] = told["results"]
     for entry in job["results"]:
-        try:
-            entry["result"] = decode(entry["result"])
-        except ValueError as exc:
-            entry["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
+        if entry["state"] == _states.SKIPPED:
+            entry["result"] = json.loads(entry["result"])
+            continue
+        entry["result"], why = decode(entry["result"], entry["state"])
         entry["changed"] = bool(entry["result"].get("changed", False))
         if entry["state"] in _states.UNSUCCESSFUL:
-            entry["msg"] = reason(entry)
-    job["changed"] = any(entry["changed"] for entry in job["results"])
+            entry["msg"] = why or reason(entry)
+    job["changed"] = any(entry.get("changed") for entry in job["results"])
     if told["rescued"]:
         job["rescued"] = True
     culprit = told.get("culprit")

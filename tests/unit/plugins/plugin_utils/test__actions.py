@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _wire
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
 
 
@@ -50,25 +48,6 @@ def test_jobs_of_jobs_are_refused() -> None:
 )
 def test_only_looking(module: str, looks: bool) -> None:
     assert _actions.only_looks(module) is looks
-
-
-def test_results_are_as_core_registers_them() -> None:
-    assert _wire.decode_result(json.dumps({"rc": 1, "stdout": "a\nb", "stderr": None})) == {
-        "rc": 1,
-        "stdout": "a\nb",
-        "stdout_lines": ["a", "b"],
-        "stderr": None,
-        "stderr_lines": [],
-        "changed": False,
-        "failed": True,
-    }
-    assert _wire.decode_result("[1]")["failed"] is True
-    assert _wire.decode_result('{"stdout": "x", "stdout_lines": ["own"], "failed": false, "rc": 4}')["failed"] is False
-
-
-def test_arguments_that_are_no_json_are_refused() -> None:
-    with pytest.raises(Refused, match="cannot be sent"):
-        _wire.encode("new", "legacy", {"x": object()})
 
 
 def test_errors_name_the_job_in_one_line() -> None:

@@ -19,7 +19,7 @@ class Course:
     """
 
     def __init__(self, body):
-        self._steps = self._through(body, BLOCK, False)
+        self._steps = self._all(body)
         self._aborted = False
         self._begun = False
         self.step = None
@@ -37,11 +37,8 @@ class Course:
             else:
                 self._begun = True
                 self.step, self.section, self.must_finish = next(self._steps)
-        except StopIteration as end:
+        except StopIteration:
             self.step = None
-            if end.value is not None:  # it was not given up
-                succeeded, self.culprit = end.value
-                self.failed = not succeeded
         return self.step
 
     def abort(self):
@@ -52,6 +49,10 @@ class Course:
         """Leave out all that there is."""
         self._steps.close()
         self.failed = True
+
+    def _all(self, body):
+        succeeded, self.culprit = yield from self._through(body, BLOCK, False)
+        self.failed = not succeeded
 
     def _through(self, nodes, section, must_finish):
         """Return (whether all went well, the step that failed)."""

@@ -20,7 +20,8 @@ extends_documentation_fragment:
 options:
   task:
     description:
-      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys; V(loop), V(depends_on) and V(run_when) are not among them here.
+      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys;
+        V(loop), V(depends_on) and V(run_when) are not among them here.
         It may be a V(block), or an include.
     type: dict
     required: true

@@ -182,12 +182,15 @@ def test_a_task_that_is_skipped_does_not_end_the_job(task: dict[str, t.Any], rea
 
 
 def test_conditions_of_blocks_are_looked_at_with_the_variables_of_the_task() -> None:
-    nested = {
-        "when": "wanted",
-        "vars": {"wanted": True},
-        "block": [{"command": 1}, {"command": 2, "vars": {"wanted": False}}],
-    }
-    assert [step.skip is None for step in tasks_of(nested)] == [True, False]
+    tasks = [{"command": 1}, {"command": 2, "vars": {"wanted": False}}]
+    common = {"when": "wanted", "vars": {"wanted": True}}
+    assert [step.skip is None for step in tasks_of({**common, "block": tasks})] == [True, False]
+    imported = {**common, "import_tasks": "f.yml"}
+    assert [step.skip is None for step in tasks_of(imported, files={"f.yml": tasks})] == [True, False]
+    other = {"when": "not wanted", "vars": {"wanted": True}, "import_tasks": "f.yml"}
+    assert [step.skip is None for step in tasks_of(other, files={"f.yml": tasks})] == [False, True]
+    # That of the job is looked at once.
+    assert [step.skip is None for step in tasks_of(*tasks, entry=common)] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def test_files_of_a_role_are_found_in_its_tasks(sources: Sources, tmp_path: Path
 def test_a_role_may_start_elsewhere(sources: Sources, options: dict[str, str], found: list[str]) -> None:
     part = sources.role({"name": "web", **options}, Home())[-1]
     assert names(part) == found and Path(part.home.files[0]).is_file() and part.spec is None
+    assert names(sources.tasks("extra.yaml", part.home)) == ["extra"]
 
 
 def test_a_role_may_have_other_variables_and_no_tasks(sources: Sources) -> None:

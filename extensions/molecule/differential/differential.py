@@ -10,12 +10,14 @@
 A theme is a file of CASES: `cases` (tasks as anybody would write them, and `runs`), `runs` (those of cases that name
 none), `around` (keywords of the block around them), `prepare` (plain tasks before them), `switch` (without that word
 the theme is left out). A run is `check` (check mode and diff), `change` (for real, with diff) or `again` (the same).
+DIFFERENTIAL_THEMES in the environment names the themes to write, where not all are wanted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import typing as t
@@ -56,8 +58,12 @@ Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!un
 
 
 def write(cases: Path, out: Path, switches: set[str]) -> None:
-    themes, runs = [], {}
+    themes: list[str] = []
+    runs: dict[str, list[Record]] = {}
+    wanted = os.environ.get("DIFFERENTIAL_THEMES", "").split()
     for path in sorted(cases.glob("*.yml")):
+        if wanted and path.stem not in wanted:
+            continue
         theme = yaml.load(path.read_text(), Loader)  # noqa: S506  # it is a safe one
         if theme.get("switch", "") not in {"", *switches}:
             continue
@@ -121,6 +127,7 @@ class Rules:
     def __init__(self, source: Record) -> None:
         self.replaced = [(re.compile(rule["text"]), rule["by"]) for rule in source["replaced"]]
         self.by_kind = [self._rule(rule) for rule in source["by_kind"]]
+        self.words = [self._rule(rule) for rule in source["words"]]
         self.known = [self._rule(rule) for rule in source["known"]]
         self.used: set[int] = set()
 
@@ -139,7 +146,11 @@ class Rules:
     def compared(self, case: str, way: str, key: str, value: object) -> object:
         if any(where.fullmatch(case) and keys.fullmatch(key) for where, dummy, keys in self.by_kind):
             return f"({type(value).__name__})"
+        if isinstance(value, float):
+            return repr(value)
         if isinstance(value, str):
+            if any(where.fullmatch(case) and keys.fullmatch(key) for where, dummy, keys in self.words):
+                value = " ".join(sorted(value.split()))
             if len(value) > LONG:
                 return f"({len(value)} characters, {hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()})"
             for pattern, replacement in self.replaced:

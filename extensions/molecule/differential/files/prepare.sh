@@ -25,6 +25,7 @@ mkdir gone.d && printf 'x' >gone.d/file
 printf '[one]\nkey = value\n[two]\nother = 1\n' >ini
 printf 'name,size\nø,1\nb,2\n' >csv
 printf '<a><b n="1">text</b><b n="2"/></a>\n' >xml
+# shellcheck disable=SC2016  # for make to expand
 printf 'all:\n\t@echo made $(WHAT)\nfail:\n\t@false\n' >Makefile
 printf 'some text to pack\n' >packed && gzip --no-name --keep packed
 printf 'auth required pam_unix.so\naccount required pam_unix.so\n' >pam
@@ -88,6 +89,8 @@ systemctl daemon-reload
 useradd --create-home --uid 2001 --shell /bin/bash worker
 useradd --create-home --uid 2002 --shell /bin/bash other
 install -d -o worker -g worker /srv/d/worker
+# else the first module that makes it says so
+install -d -m 0700 -o worker -g worker /home/worker/.ansible /home/worker/.ansible/tmp
 cat >/usr/local/bin/odd-shell <<'SHELL'
 #!/bin/sh
 umask 0027

@@ -68,7 +68,8 @@ def record(tmp_path: Path) -> t.Callable[..., Recorded]:
     ) -> Recorded:
         loader = DataLoader()
         task = Task()
-        task.action, task.args, task.no_log = name, args, no_log
+        task.action, task.args, task.no_log = name, dict(args), no_log
+        task.environment = [{"PASSWORD": "not-in-a-command-line"}]
         play_context = PlayContext()
         connection = plugin_loader.connection_loader.get("local", play_context)
         handler = plugin_loader.action_loader.get(
@@ -184,11 +185,9 @@ def test_a_directory_is_made_where_no_file_in_it_is_written(record: t.Any, tmp_p
         for one in made.recipe["then"]
         if isinstance(one, dict)
     }
-    if needless:  # 2.19 makes all of them, whatever is written
-        assert needless == {
-            "/srv/deep": {"/srv/deep/er/two", "/srv/deep/three"},
-            "/srv/deep/er": {"/srv/deep/er/two"},
-        }
+    expected = {"/srv/deep": {"/srv/deep/er/two", "/srv/deep/three"}, "/srv/deep/er": {"/srv/deep/er/two"}}
+    made_anyway = record("copy", src=f"{tmp_path}/tree/", dest="/srv").recipe["then"]
+    assert needless == ({} if made_anyway else expected)  # 2.19 makes all of them, whatever is written
     assert len(made.recipe["then"]) == 2
 
 
@@ -276,6 +275,8 @@ def test_an_archive_is_brought_or_there(record: t.Any, tmp_path: Path) -> None:
     there = record("unarchive", src="/on/the/host.tar", dest="/srv", remote_src=True)
     assert there.call(there.recipe["run"]).arguments["src"] == "/on/the/host.tar"
     assert (there.staged(), there.recipe["unless"]) == ({}, [])
+    old = record("unarchive", src="/on/the/host.tar", dest="/srv", copy=False)  # which the plugin takes out
+    assert old.call(old.recipe["run"]).arguments == there.call(there.recipe["run"]).arguments
 
 
 def test_a_script_is_a_command_line(record: t.Any, tmp_path: Path) -> None:
@@ -345,6 +346,20 @@ def test_two_steps_never_share_a_folder(record: t.Any, tmp_path: Path) -> None:
     step.check_mode = step.diff = step.no_log = False
     work = _core_files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
     assert [entry[0] for entry in work.staged] == ["1/.source"]
+
+
+def test_an_action_plugin_that_uses_the_connection_is_refused(record: t.Any) -> None:
+    made = record("copy", content="x", dest="/a")
+
+    class Rogue(type(made.handler)):  # type: ignore[misc]
+        def run(self, tmp: object = None, task_vars: object = None) -> None:
+            self._connection.put_file("/a", "/b")
+
+    made.handler.__class__ = Rogue
+    step: t.Any = Step.__new__(Step)
+    step.check_mode = step.diff = step.no_log = False
+    with pytest.raises(Refused, match="uses the connection itself"):
+        _core_files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
 
 
 def test_the_connection_is_not_used() -> None:

@@ -65,7 +65,7 @@ def test_the_same_content_is_sent_once(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_bundle_tells_where_each_content_is(store: Store, tmp_path: Path) -> None:
-    for content in (b"one", b"one", b"three"):
+    for content in (b"one", b"three", b"three"):
         store.transfer(write(tmp_path, "x", content), f"{store.token}/0/x")
     made = store.in_plan("/remote/files")
     data = Path(store.path).read_bytes()
@@ -152,6 +152,12 @@ def test_another_action_plugin_than_cores_is_refused(absent: tuple[t.Any, ...], 
 def test_so_are_others(make: t.Callable[[], Work]) -> None:
     with pytest.raises(Refused, match="not that of ansible-core"):
         make()
+
+
+def test_a_result_that_was_recorded_tells_no_arguments() -> None:
+    missing = tape(STAT, result={"failed": True, "msg": "no", "invocation": {"content": "secret"}})
+    made = _staging.unarchive(tape(STAT, SENT, Call("unarchive", {})), missing, None, Settings())
+    assert made.recipe is not None and made.recipe["missing"] == {"failed": True, "msg": "no"}
 
 
 def test_whether_there_is_one_place() -> None:

@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 # Words of playbooks that are no plugins at all.
@@ -16,8 +20,8 @@ NOT_PLUGINS = frozenset(
 )
 
 TRANSFERS = (
-    "it hands over files from the controller, which in background jobs works for copy, template, unarchive, assemble "
-    "and script of ansible-core alone. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
+    "it hands over files from the controller, which in background jobs works for copy, template, unarchive, assemble, "
+    "script and uri of ansible-core alone. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
 )
 _CONTROLLER = "it does its work on the controller. Put it in a plain task before the launch, or after the wait."
 _INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks themselves, each as an entry."
@@ -51,6 +55,8 @@ _CONTROLLER_HALF = frozenset(
     for leaf in ("assemble", "copy", "script", "template", "unarchive")
 )
 
+_URI = frozenset(("ansible.builtin.uri", "ansible.legacy.uri"))
+
 _LOOKS = ("setup", "gather_facts", "stat", "getent", "package_facts", "service_facts")
 
 
@@ -63,8 +69,11 @@ def refuse(name: str) -> None:
         raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
 
 
-def has_controller_half(fqcn: str) -> bool:
-    """Whether this is an action that hands over files, and can do so for a job."""
+def has_controller_half(fqcn: str, arguments: Mapping[str, object], check_mode: bool) -> bool:
+    """Whether this is an action that with these arguments hands over files, and can do so for a job."""
+    if fqcn in _URI:  # which in check mode is skipped before that
+        sends = arguments.get("src") or arguments.get("body_format") == "form-multipart"
+        return bool(sends) and not boolean(arguments.get("remote_src", False), strict=False) and not check_mode
     return fqcn in _CONTROLLER_HALF
 
 

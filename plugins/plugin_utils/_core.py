@@ -267,7 +267,7 @@ class Core:
         task = call.kind.task
         task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
         task.args = refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
-        if _actions.has_controller_half(call.fqcn):
+        if _actions.has_controller_half(call.fqcn, task.args, step.check_mode):
             return self._ask_of_controller_half(step)
         handler = copy.copy(call.kind.handler)
         recorder = _Recorder(self.lookups)

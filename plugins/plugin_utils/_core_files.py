@@ -194,6 +194,11 @@ class _Recording:
             into = self.tape(handler, run, World(stats=(DIRECTORY, ABSENT)), self._step.diff)
         self.work = _staging.copy(absent, same, into, self._settings)
 
+    def uri(self, handler: t.Any, run: Run) -> None:
+        asked = self._main(handler, run, World())
+        if asked is not None:
+            self.work = _staging.sent(asked)
+
     def template(self, handler: t.Any, run: Run) -> None:
         rendered = self.tape(handler, run, World())  # what it hands on to copy is recorded there
         if rendered.result.get("failed"):

@@ -217,6 +217,20 @@ def plain_call(tape: Tape) -> Work | None:
     return None if call is None else Work([call])
 
 
+def sent(tape: Tape) -> Work:
+    """Return the work of an action that sends files, and leaves all else to one module."""
+    work = Work()
+    *transfers, call = tape.events
+    for transfer in transfers:
+        if not isinstance(transfer, Transfer):
+            raise Refused(_UNKNOWN)
+        work.stage(transfer)
+    if not isinstance(call, Call):
+        raise Refused(_UNKNOWN)
+    work.calls.append(call)
+    return work
+
+
 def is_single(absent: Tape) -> bool:
     """Whether `copy` has one file to write, whose place depends on whether its dest is a directory."""
     stats = [event for event in absent.events if isinstance(event, Call) and event.leaf == "stat"]

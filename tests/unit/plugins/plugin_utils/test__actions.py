@@ -25,16 +25,27 @@ def test_others_are_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "known"),
+    ("name", "arguments", "known"),
     [
-        ("ansible.builtin.copy", True),
-        ("ansible.legacy.script", True),
-        ("my.own.copy", False),
-        ("ansible.builtin.file", False),
+        ("ansible.builtin.copy", {}, True),
+        ("ansible.legacy.script", {}, True),
+        ("my.own.copy", {}, False),
+        ("ansible.builtin.file", {}, False),
+        ("ansible.builtin.uri", {}, False),
+        ("ansible.builtin.uri", {"src": "x"}, True),
+        ("ansible.builtin.uri", {"src": "x", "remote_src": "yes"}, False),
+        ("ansible.legacy.uri", {"body_format": "form-multipart"}, True),
+        ("ansible.builtin.uri", {"body_format": "json"}, False),
     ],
 )
-def test_a_controller_half_is_known_of_cores_own_actions_alone(name: str, known: bool) -> None:
-    assert _actions.has_controller_half(name) is known
+def test_a_controller_half_is_known_of_cores_own_actions_alone(
+    name: str, arguments: dict[str, object], known: bool
+) -> None:
+    assert _actions.has_controller_half(name, arguments, False) is known
+
+
+def test_what_is_skipped_in_check_mode_anyway_sends_nothing() -> None:
+    assert not _actions.has_controller_half("ansible.builtin.uri", {"src": "x"}, True)
 
 
 def test_jobs_of_jobs_are_refused() -> None:

@@ -372,3 +372,27 @@ def test_the_connection_is_not_used() -> None:
     for name in ("exec_command", "put_file", "fetch_file"):
         with pytest.raises(Refused, match="uses the connection itself"):
             getattr(connection, name)
+
+
+def test_a_file_that_is_posted_comes_with_the_launch(record: t.Any, tmp_path: Path) -> None:
+    made = record("uri", url="http://localhost/", method="POST", src=source(tmp_path))
+    assert made.work.recipe is None
+    assert made.modules() == ["ansible.legacy.uri"]
+    assert made.call(0).arguments["src"] == f"{made.store.token}/0/source.conf"
+    assert made.staged() == {"0/source.conf": ("text\n", 0o600)}
+
+
+def test_files_of_a_form_come_with_the_launch(record: t.Any, tmp_path: Path) -> None:
+    body = {
+        "one": {"filename": source(tmp_path)},
+        "two": {"filename": source(tmp_path, "b.txt", "b")},
+        "three": "plain",
+    }
+    made = record("uri", url="http://localhost/", method="POST", body_format="form-multipart", body=body)
+    sent = made.call(0).arguments["body"]
+    assert [sent[name]["filename"] for name in ("one", "two")] == [
+        f"{made.store.token}/0/source.conf",
+        f"{made.store.token}/0/b.txt",
+    ]
+    assert sent["three"] == "plain"
+    assert made.staged() == {"0/source.conf": ("text\n", 0o600), "0/b.txt": ("b", 0o600)}

@@ -119,7 +119,7 @@ class Attempt:
                     "state": _states.SKIPPED,
                     "changed": False,
                     "msg": step["skip"],
-                    "result": {"changed": False, "skipped": True, "skip_reason": step["skip"]},
+                    "result": _skipped(step["skip"]),
                 }
             )
             if "item" in step:
@@ -204,7 +204,7 @@ class Attempt:
         if self._course.failed:
             return self._failures[id(self._course.culprit)][0]
         if self._last is None:
-            return _results.of({"changed": False, "skipped": True, "msg": "none of its tasks had to run"})
+            return _results.of(self.entries[-1]["result"] if self.entries else _skipped("it has no tasks"))
         if self._last.failed:  # which was ignored
             return _results.of(dict(self._last.result, failed=False))
         return self._last
@@ -235,3 +235,7 @@ class Attempt:
             parts.append(entry)
         told["results"] = parts
         return json.dumps(told)
+
+
+def _skipped(reason):
+    return {"changed": False, "skipped": True, "skip_reason": reason, "msg": reason}

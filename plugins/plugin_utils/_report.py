@@ -109,6 +109,8 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
         entry["changed"] = bool(entry["result"].get("changed", False))
         if entry["state"] in _states.UNSUCCESSFUL:
             entry["msg"] = why or reason(entry)
+    if job["results"] and job["results"][-1].get("ignored"):
+        job["result"] = job["results"][-1]["result"]  # its results file says that the job succeeded
     job["changed"] = any(entry.get("changed") for entry in job["results"])
     if told["rescued"]:
         job["rescued"] = True

@@ -108,6 +108,12 @@ def test_ignored_failures_and_skipped_tasks_do_not_end_a_block(batch, trail):
     assert (told[0]["ignored"], told[1]["state"], told[1]["item"]) == (True, "skipped", 3)
 
 
+def test_a_block_none_of_whose_tasks_has_to_run_succeeds_and_says_why(batch):
+    (answer,) = batch([[{"block": [{"name": "a", "module": "probe", "calls": [], "skip": "no need"}]}]]).wait()
+    assert answer["state"] == "succeeded"
+    assert json.loads(answer["result"])["msg"] == "no need"
+
+
 def test_tasks_of_a_block_may_be_of_different_modules_and_environments(batch):
     body = [
         {

@@ -150,6 +150,13 @@ def test_a_block_comes_with_all_of_its_tasks_and_has_changed_where_one_of_them_h
     assert result["warnings"] == ["careful"]
 
 
+def test_a_last_task_whose_failure_is_ignored_has_its_result_untouched() -> None:
+    tasks = {"rescued": False, "results": [told("failed", {**MAKE, "failed": True}, ignored=True)]}
+    result = build(view("nginx", result={**MAKE, "failed": False}, tasks=json.dumps(tasks)))
+    assert (result["jobs"][0]["state"], result["jobs"][0]["result"]["failed"]) == ("succeeded", True)
+    assert not result["failed"]
+
+
 def test_the_message_names_the_task_that_failed_its_block() -> None:
     tasks = {
         "rescued": False,

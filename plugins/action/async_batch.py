@@ -31,7 +31,10 @@ class ActionModule(ActionBase):
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             core = Core(self, task_vars or {})
             started = _launching.launch(
-                core, options["tasks"], _launching.defaults_of(core, options["timeout"]), options["concurrency"]
+                core,
+                options["tasks"],
+                _launching.defaults_of(core, options["timeout"]),
+                _launching.Limits.of(options),
             )
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.

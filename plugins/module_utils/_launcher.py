@@ -23,6 +23,30 @@ _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 _BOOT = "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor import main; del sys.path[0]; main()"
 
 
+# The options that all modules have which launch.
+COMMON = dict(
+    timeout=dict(type="float", default=0),
+    wait=dict(type="bool", default=False),
+    wait_timeout=dict(type="float", default=0),
+    poll=dict(type="float", default=10),
+    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
+    cleanup=dict(type="bool"),
+    _plan=dict(type="str", no_log=True),
+    _async_dir=dict(type="str"),
+)
+
+
+def serve(module):
+    """Be the module `module`: start the batch that its action plugin has planned."""
+    if not module.params["_plan"]:
+        module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the plan.")
+    try:
+        reply = launch(module.params["_plan"], module.params["_async_dir"])
+    except LaunchError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=True, **reply)
+
+
 class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 

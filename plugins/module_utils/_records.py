@@ -14,7 +14,9 @@ Below async_dir, which core's async uses too:
       journal                           a line of JSON a change of state; only the supervisor appends,
                                         and when it is gone before its jobs, whoever finds that out
       results/<index>.json              a result that the results file can't hold as it is
+      tasks/<index>.json                what each task of a job with a block returned
       control                           FIFO: requests to the supervisor, a line of JSON each
+      staged/<index>/                   files that the launch brought for a job, until it has ended
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -28,7 +30,7 @@ import re
 import shutil
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _states
+from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _staged, _states
 
 PROTOCOL = 1
 FOLDER = ".background_jobs"
@@ -77,10 +79,10 @@ class BatchWriter:
         self._pending = []
         self._must_sync = False
 
-    def create(self, header, jids):
+    def create(self, header, jids, write_more=lambda: None):
         """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
 
-        header: the value of batch.json; jids: those of the jobs, in order.
+        header: the value of batch.json; jids: those of the jobs, in order; write_more: writes more into the folder.
         """
         _files.private_directory(os.path.dirname(self.path))
         os.mkdir(self.path, 0o700)
@@ -93,6 +95,7 @@ class BatchWriter:
             for jid in jids:
                 self._write_started(jid)
                 made.append(jid)
+            write_more()
             _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
         except OSError:
             for jid in made:
@@ -161,6 +164,18 @@ class BatchWriter:
             return False
         return True
 
+    def write_tasks(self, index, text, durable=True):
+        """Write what is told of each task of a job; left out where the disk is full."""
+        folder = os.path.join(self.path, "tasks")
+        try:
+            _files.private_directory(folder)
+            _files.write_atomically(
+                os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable
+            )
+        except OSError as exc:
+            if exc.errno not in _DISK_FULL:
+                raise
+
     def _write_in_place(self, path, outcome):
         # The block that the first state of the file stands in is ours, however full the disk is.
         short = {
@@ -215,9 +230,16 @@ class BatchReader:
             job = self.jobs[entry["job"]]
             job["state"] = entry["state"]
             if entry["state"] == _states.RUNNING:
-                job.update(
-                    started_at=entry["at"], attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start")
-                )
+                job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
+                job["started_at"] = job["started_at"] or entry["at"]
+            elif entry["state"] == _states.QUEUED:
+                attempt = {
+                    "attempt": entry["attempt"],
+                    "state": entry["was"],
+                    "ended_at": entry["at"],
+                    "msg": entry["msg"],
+                }
+                job.setdefault("failed_attempts", []).append(attempt)
             elif entry["state"] in _states.TERMINAL:
                 job.update(ended_at=entry["at"], msg=entry.get("msg"))
                 ended.append(entry["job"])
@@ -241,6 +263,7 @@ class BatchReader:
                 job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
             message = {"msg": job["msg"]} if job.get("msg") else {}
             lines.append(_line(dict(message, job=index, state=job["state"], at=now)))
+        _staged.remove_all(self.path)
         try:
             # the first of them ends what a writer that was killed had begun
             self._append(b"\n" + b"".join(lines))
@@ -282,10 +305,19 @@ class BatchReader:
                 continue
         return None
 
+    def tasks_text(self, index):
+        """Return the JSON text that tells of each task of a finished job, None where it is one task."""
+        try:
+            path = os.path.join(self.path, "tasks", "%d.json" % index)
+            return _files.read_own(path, RESULT_LIMIT).decode("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return None
+
     def forget(self, index):
         """Remove the record of a finished job, and the batch's when none is left; say whether there was one."""
         existed = _files.remove(os.path.join(self.async_dir, jid_of(self.batch_id, index)))
-        _files.remove(os.path.join(self.path, "results", "%d.json" % index))
+        for folder in ("results", "tasks"):
+            _files.remove(os.path.join(self.path, folder, "%d.json" % index))
         return existed
 
     def remove_if_empty(self):

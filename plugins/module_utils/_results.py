@@ -17,6 +17,9 @@ Outcome = namedtuple("Outcome", "text result failed changed")
 
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
+_BRIEF = 200  # characters
+# Messages of modules that say nothing beside the return code.
+_SAYS_NOTHING = (None, "", "non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
@@ -46,15 +49,16 @@ def _parse(text):
 
 
 def _inner_object(text):
-    """Return the JSON object among other lines of output: from a line that opens one to the last that closes one."""
+    """Return the JSON object among other lines of output, from a line that opens one to the last that closes one, and
+    the lines after it."""
     lines = text.splitlines()
     first = next((number for number, line in enumerate(lines) if line.lstrip().startswith("{")), None)
     if first is None:
-        return None
+        return None, []
     for last in range(len(lines), first, -1):
         if lines[last - 1].rstrip().endswith("}"):
-            return "\n".join(lines[first:last])
-    return None
+            return "\n".join(lines[first:last]), lines[last:]
+    return None, []
 
 
 def describe_status(status):
@@ -74,14 +78,25 @@ def understand(stdout, stderr, status):
         return _not_understood(
             stdout, stderr, status, "The module printed more than the %d bytes that are kept of a result." % LIMIT
         )
-    text = stdout.decode("utf-8", "surrogateescape").strip()
+    printed = stdout.decode("utf-8", "surrogateescape")
+    text = printed.strip()
     result = _parse(text)
     if not isinstance(result, dict):
-        text = _inner_object(text)
+        text, after = _inner_object(printed)
         result = _parse(text) if text is not None else None
+        if isinstance(result, dict) and any(line.strip() for line in after):
+            text = _with_warning(result, "Module invocation had junk after the JSON data: %s" % "\n".join(after))
     if not isinstance(result, dict):
-        return _not_understood(stdout, stderr, status, _why_no_result(status))
+        return _not_understood(stdout, stderr, status, _why_no_result(status), parsed=False)
     return Outcome(text, result, has_failed(result), has_changed(result))
+
+
+def _with_warning(result, message):
+    """Have a result warn, first of all, and return its text."""
+    warnings = result.get("warnings")
+    if not warnings or isinstance(warnings, list):
+        result["warnings"] = [message] + (warnings or [])
+    return json.dumps(result)
 
 
 def _why_no_result(status):
@@ -96,17 +111,30 @@ def _why_no_result(status):
     return message
 
 
-def _not_understood(stdout, stderr, status, message):
+def _not_understood(stdout, stderr, status, message, **more):
     return of(
-        {
-            "failed": True,
-            "changed": False,
-            "msg": message,
-            "module_stdout": _shown(stdout),
-            "module_stderr": _shown(stderr),
-            "rc": status,
-        }
+        dict(
+            more,  # first, see output_without_result
+            failed=True,
+            changed=False,
+            msg=message,
+            module_stdout=_shown(stdout),
+            module_stderr=_shown(stderr),
+            rc=status if status >= 0 else 128 - status,  # as a shell gives it
+        )
     )
+
+
+def output_without_result(text):
+    """Return what is kept of a module that returned no result, where `text` is that; else None.
+
+    The reader may then say of `module_stdout` what ansible-core says of it.
+    """
+    if not text.startswith('{"parsed": false, '):
+        return None
+    output = json.loads(text)
+    del output["parsed"]
+    return output if set(output) == {"failed", "changed", "msg", "module_stdout", "module_stderr", "rc"} else None
 
 
 def _shown(output):
@@ -121,6 +149,26 @@ def _shown(output):
 def of(result):
     """Return the Outcome of a result that we made ourselves."""
     return Outcome(json.dumps(result), result, has_failed(result), has_changed(result))
+
+
+def brief(result):
+    """Return in one short line why a result is a failure."""
+    rc = result.get("rc")
+    said = "" if result.get("msg") in _SAYS_NOTHING else str(result["msg"])
+    if rc not in (None, 0):
+        said = _last_line(result.get("stderr")) or said or _last_line(result.get("stdout"))
+        said = "rc %s: %s" % (rc, said) if said else "rc %s" % rc
+    return _last_line(said)[:_BRIEF] or "failed"
+
+
+def _last_line(text):
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def is_censored(text):
+    """Say whether this is the text of a result that `censor` made."""
+    return text.startswith('{"censored": ')
 
 
 def censor(outcome):

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""A job that runs, as its supervisor knows it, and the clock that tells when."""
+"""A call that a job makes, as its supervisor knows it, and the clock that tells when."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ class Clock:
 
 
 class Run:
-    """A job that runs: its process and what it prints."""
+    """A call that a job makes: its process and what that prints."""
 
     def __init__(self, base, started):
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
+        self.style = None  # of its payload
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
         self.error = None
         self.give_up = None
         self.pid = None
         self.insist_at = None
+        self.stopping = None  # the (state, reason) that it was told to end for
 
     @property
     def has_ended(self):

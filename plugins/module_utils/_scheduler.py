@@ -4,37 +4,53 @@
 
 # Private to this collection: may change at any time.
 
-"""What the supervisor of a batch decides: who starts, who has run too long, who is skipped. No clock, no I/O.
+"""What the supervisor of a batch decides: who starts, who has run too long, who is tried again, who is skipped.
 
-Times are seconds of any clock that only goes forward; the caller hands in `now`.
+No clock, no I/O. Times are seconds of any clock that only goes forward; the caller hands in `now`.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque, namedtuple
 
-from ansible_collections.background.jobs.plugins.module_utils import _states
+from ansible_collections.background.jobs.plugins.module_utils import _states, _timers
 
-# What the scheduler has to know of a job. timeout: seconds, 0 for none; depends_on: indexes of other jobs;
-# skip: it never runs.
-Job = namedtuple("Job", "name timeout depends_on skip")
+SUCCESS, FAILURE, ALWAYS = "success", "failure", "always"
 
-# A stop that was decided: the state that the job will end in, and when whatever is left of it is killed.
-_Stop = namedtuple("_Stop", "state kill_at")
+# What the scheduler has to know of a job. timeout: seconds, 0 for none; depends_on: indexes of other jobs; skip: it never
+# runs; run_when: how those jobs must have ended; retries: how often it is tried again, after `delay` seconds, each time
+# `backoff` times as many; ignore_errors: its failure counts as none.
+Job = namedtuple(
+    "Job",
+    "name timeout depends_on skip run_when retries delay backoff ignore_errors",
+    defaults=((), False, SUCCESS, 0, 5.0, 1.0, False),
+)
 
-KILL_AGAIN_AFTER = 1.0
 START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
+DELAY = 5.0  # seconds, where a job does not say otherwise
+MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
+
+
+def pause(delay, backoff, attempt):
+    """Return how many seconds there are between an attempt (the first is 1) and the next."""
+    try:
+        return min(delay * backoff ** (attempt - 1), MOST_DELAY)
+    except OverflowError:
+        return MOST_DELAY
 
 
 class Scheduler:
-    """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run."""
+    """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run.
 
-    def __init__(self, jobs, concurrency=0, grace=10.0):
+    max_failures: percent of the jobs that may fail before no more are started; None for any number.
+    """
+
+    def __init__(self, jobs, concurrency=0, max_failures=None):
         self._jobs = list(jobs)
         self._concurrency = concurrency
-        self._grace = grace
+        self._max_failures = max_failures
         self.states = [_states.SKIPPED if job.skip else _states.QUEUED for job in self._jobs]
+        self.attempts = [0] * len(self._jobs)
         self._waits_for = [set(job.depends_on) for job in self._jobs]
         self._dependants = [[] for dummy in self._jobs]
         for index, job in enumerate(self._jobs):
@@ -42,10 +58,12 @@ class Scheduler:
                 self._dependants[other].append(index)
         self._ready = deque(index for index, job in enumerate(self._jobs) if not job.skip and not job.depends_on)
         self._running = set()
-        self._deadlines = []  # heap of (time, index); those that `_limits` knows otherwise are out of date
-        self._limits = {}  # index: time
-        self._stops = {}  # index: _Stop
-        self._unfinished = sum(state not in _states.TERMINAL for state in self.states)
+        self._limits = _timers.Timers()
+        self._again = _timers.Timers()
+        self._troubled = set()  # those skipped because something before them went wrong
+        self._failures = 0
+        self._total = self._unfinished = sum(state not in _states.TERMINAL for state in self.states)
+        self.halted = None  # why no more jobs start
 
     @property
     def done(self):
@@ -62,101 +80,128 @@ class Scheduler:
         if state in _states.TERMINAL:
             self._unfinished -= 1
 
+    @property
+    def _full(self):
+        return self._concurrency and len(self._running) >= self._concurrency
+
     def start(self, now):
         """Return the index of a job to start, which counts as running from now on, or None."""
-        if self._concurrency and len(self._running) >= self._concurrency:
+        if self._full:
             return None
+        self._ready.extend(iter(lambda: self._again.pop(now), None))
         while self._ready:
             index = self._ready.popleft()
             if self.states[index] == _states.QUEUED:  # it may have been cancelled while it stood in the queue
                 self._take(index, _states.RUNNING)
                 self._running.add(index)
+                self.attempts[index] += 1
                 self._limit(index, now + START_PATIENCE)
                 return index
         return None
 
     def began(self, index, now):
-        """Take note that the process of a job is there: its time counts from now on."""
+        """Take note that the first process of a job is there: its time counts from now on."""
         if index in self._running:
             self._limit(index, now)
 
     def _limit(self, index, since):
         if self._jobs[index].timeout:
-            self._limits[index] = since + self._jobs[index].timeout
-            heapq.heappush(self._deadlines, (self._limits[index], index))
-
-    def _counts(self, due, index):
-        return due == self._limits.get(index) and index in self._running and index not in self._stops
+            self._limits.set(index, since + self._jobs[index].timeout)
 
     def expire(self, now):
-        """Return the indexes of the running jobs whose timeout has passed; they are to be stopped."""
-        found = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            due, index = heapq.heappop(self._deadlines)
-            if self._counts(due, index):
-                self._stops[index] = _Stop(_states.TIMED_OUT, now + self._grace)
-                found.append(index)
-        return found
+        """Return the index of a running job whose timeout has passed, each once; None where there is no more."""
+        return self._limits.pop(now)
 
-    def cancel(self, index, now, grace=None):
+    def cancel(self, index):
         """Cancel a job. True: it runs, and is to be stopped; False: nothing is to be done."""
         if self.states[index] == _states.QUEUED:
+            self._again.clear(index)
             self._take(index, _states.CANCELLED)
-            return False
-        if index not in self._running or index in self._stops:
-            return False
-        self._stops[index] = _Stop(_states.CANCELLED, now + (self._grace if grace is None else grace))
-        return True
+        return index in self._running
 
-    def kill(self, now):
-        """Return the indexes of the jobs that were asked to stop, had their time, and are still there."""
-        found = [index for index, stop in self._stops.items() if stop.kill_at <= now]
-        for index in found:
-            self._stops[index] = self._stops[index]._replace(kill_at=now + KILL_AGAIN_AFTER)
-        return found
-
-    @property
-    def stops(self):
-        """The indexes of the running jobs that were told to end."""
-        return tuple(self._stops)
-
-    def stopping(self, index):
-        """Return the state that a job which is being stopped will end in, or None."""
-        return self._stops[index].state if index in self._stops else None
-
-    def ended(self, index, state):
-        """Take note that a running job has ended in `state`; return the state that counts."""
-        if index in self._stops:
-            state = self._stops.pop(index).state
+    def ended(self, index, state, now):
+        """Take note that a running job has ended in `state`. Return when it is tried again, None where it is not."""
         self._running.discard(index)
+        self._limits.clear(index)
+        job = self._jobs[index]
+        if state in (_states.FAILED, _states.TIMED_OUT) and self.attempts[index] <= job.retries and not self.halted:
+            self._take(index, _states.QUEUED)
+            at = now + pause(job.delay, job.backoff, self.attempts[index])
+            self._again.set(index, at)
+            return at
         self._take(index, state)
-        return state
+        if state in _states.UNSUCCESSFUL and not job.ignore_errors:
+            self._failures += 1
+        return None
+
+    def halt(self):
+        """Stop the batch where more jobs have failed than may. Return [(index, reason)] of those skipped by that now.
+
+        Jobs that are there for what went wrong (run_when) still start. One that waited to be tried again has failed:
+        its reason is None.
+        """
+        if self.halted or self._max_failures is None or not self._failures:
+            return []
+        if self._failures * 100 <= self._max_failures * self._total:
+            return []
+        self.halted = "%d of %d jobs failed, and more than %g percent must not" % (
+            self._failures,
+            self._total,
+            self._max_failures,
+        )
+        stopped = []
+        for index, job in enumerate(self._jobs):
+            if self.states[index] != _states.QUEUED:
+                continue
+            if self.attempts[index]:
+                self._again.clear(index)
+                self._take(index, _states.FAILED)
+                stopped.append((index, None))
+            elif job.run_when == SUCCESS:
+                self._take(index, _states.SKIPPED)
+                self._troubled.add(index)
+                stopped.append((index, self.halted))
+        return stopped
 
     def settle(self, index):
         """Follow the edges from a job that is in a terminal state. Return [(index, reason)] of those now skipped."""
         skipped, todo = [], [index]
         while todo:
             done = todo.pop()
-            succeeded = self.states[done] == _states.SUCCEEDED
             for dependant in self._dependants[done]:
                 if self.states[dependant] != _states.QUEUED:
                     continue
                 self._waits_for[dependant].discard(done)
-                if not succeeded:
+                reason = self._why_not(dependant, done)
+                if reason:
                     self._take(dependant, _states.SKIPPED)
-                    skipped.append(
-                        (dependant, "depends on %s, which is %s" % (self._jobs[done].name, self.states[done]))
-                    )
+                    if self._is_bad(done):
+                        self._troubled.add(dependant)
+                    skipped.append((dependant, reason))
                     todo.append(dependant)
                 elif not self._waits_for[dependant]:
                     self._ready.append(dependant)
         return skipped
 
+    def _why_not(self, index, done):
+        """Return why a job will never start, now that one that it depends on is done; None where it still may."""
+        job = self._jobs[index]
+        if job.run_when == SUCCESS and not self._is_good(done):
+            return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])
+        unused = job.run_when == FAILURE and not self._waits_for[index]
+        if unused and not any(self._is_bad(other) for other in job.depends_on):
+            return "runs when one of those that it depends on fails, and none did"
+        return None
+
+    def _is_good(self, index):
+        forgiven = self._jobs[index].ignore_errors and self.states[index] in (_states.FAILED, _states.TIMED_OUT)
+        return forgiven or self.states[index] == _states.SUCCEEDED
+
+    def _is_bad(self, index):
+        return not self._is_good(index) and (self.states[index] != _states.SKIPPED or index in self._troubled)
+
     def next_due(self, now):
         """Return in how many seconds something is due, or None where only events can change anything."""
-        times = [stop.kill_at for stop in self._stops.values()]
-        while self._deadlines and not self._counts(*self._deadlines[0]):
-            heapq.heappop(self._deadlines)
-        if self._deadlines:
-            times.append(self._deadlines[0][0])
+        times = [self._limits.next(), None if self._full else self._again.next()]
+        times = [time for time in times if time is not None]
         return max(0.0, min(times) - now) if times else None

@@ -13,6 +13,7 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import selectors
@@ -20,17 +21,23 @@ import signal
 import sys
 
 from ansible_collections.background.jobs.plugins.module_utils import (
+    _attempts,
     _blob,
     _processes,
+    _recipes,
     _records,
     _results,
     _runs,
     _scheduler,
+    _staged,
     _states,
     _templates,
+    _timers,
 )
 
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
+_KILL_AGAIN_AFTER = 1.0
+_ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 _GIVE_UP = (
     5.0  # seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended
@@ -40,53 +47,58 @@ _STARTS_AT_ONCE = (
     16  # orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks
 )
 _TEMPLATE_PATIENCE = 5.0
+_TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
+
+# What the timers of a job are about.
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
+
+# The end of a job that is to be written; tasks: the JSON text that tells of each of them, or None.
+_End = collections.namedtuple("_End", "index state outcome at tasks")
 
 
 class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, template_source, clock, environment):
+        self._plan = plan
         self._jobs = plan["jobs"]
         self._payloads = plan["payloads"]
+        self._cancels_on_failure = plan.get("on_failure") == "cancel"
         self._writer = writer
         self._template_source = template_source
         self._clock = clock
         self._environment = environment
         self._scheduler = _scheduler.Scheduler(
-            [
-                _scheduler.Job(job["name"], job["timeout"], job["depends_on"], job["skip"] is not None)
-                for job in self._jobs
-            ],
-            plan["concurrency"],
-            _GRACE,
+            [_scheduled(job) for job in self._jobs], plan["concurrency"], plan.get("max_failures")
         )
+        self._timers = _timers.Timers()
         self._selector = selectors.DefaultSelector()
         self._templates = {}
         self._leaving = []
-        self._order = []  # a step of each template there will be, in the order of need
+        self._order = []  # an (environment, call) of each template there will be, in the order of need
         self._positions = {}  # template key: its index there
         self._furthest = -1
         self._prepared = set()
-        self._demand = {}  # template key: steps that are still to come or run
-        self._runs = {}  # index: Run
+        self._demand = {}  # template key: jobs that may still need it
+        self._attempts = {}  # index: Attempt, of the jobs that run
+        self._runs = {}  # index: Run, of those of them that have a call under way
+        self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
+        self._noted = set()  # indexes of running jobs whose attempt stands in the journal
         self._starting = set()  # indexes of jobs whose pid is not known yet
-        self._ends = []  # (index, state, outcome, time) that are to be written
+        self._stopping = set()  # indexes of jobs whose call was told to end
+        self._ends = []
         self._look_at = 0.0
         for job in self._jobs:
-            for step in job["steps"]:
-                key = self._key(step)
-                self._demand[key] = self._demand.get(key, 0) + 1
+            for key, *needed in _calls(job["body"]):
                 if key not in self._positions:
                     self._positions[key] = len(self._order)
-                    self._order.append(step)
-
-    @staticmethod
-    def _key(step):
-        return step["payload"], json.dumps(_templates.start_environment(step["environment"]), sort_keys=True)
+                    self._order.append(needed)
+            for key in _keys(job):
+                self._demand[key] = self._demand.get(key, 0) + 1
 
     def record(self):
         """Write the records that a reader needs before the first job starts."""
-        launched = self._clock.wall(self._clock.now())
+        now = self._clock.now()
         described = [
             {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
             for job in self._jobs
@@ -94,14 +106,15 @@ class Supervisor:
         header = {
             "protocol": _records.PROTOCOL,
             "batch_id": self._writer.batch_id,
-            "launched_at": launched,
+            "launched_at": self._clock.wall(now),
             "supervisor": _processes.identity(os.getpid()),
             "jobs": described,
         }
-        self._writer.create(header, [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))])
+        jids = [_records.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
+        self._writer.create(header, jids, lambda: _staged.write(self._plan, self._writer.path))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
-                self._ends.append((index, _states.SKIPPED, _skipped(job["skip"]), self._clock.now()))
+                self._end(index, _states.SKIPPED, _skipped(job["skip"]))
         self._write_ends()
         self._writer.flush()
 
@@ -111,7 +124,7 @@ class Supervisor:
         self._selector.register(control, selectors.EVENT_READ, self._read_control)
         try:
             while True:
-                self._stop_jobs()
+                self._watch_times()
                 # a free slot is refilled before the end that freed it is written
                 self._start_jobs()
                 self._write_ends()
@@ -133,22 +146,28 @@ class Supervisor:
         """Return how many seconds events may be waited for, None for ever."""
         now = self._clock.now()
         times = [self._scheduler.next_due(now)]
+        due = self._timers.next()
+        if due is not None:
+            times.append(max(0.0, due - now))
         if not flushed:
             times.append(_RETRY_DISK)
-        if self._scheduler.stops:
+        if self._stopping:
             times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
         return min(times) if times else None
 
     # starting
 
-    def _template(self, step):
-        key = self._key(step)
+    def _template(self, environment, call):
+        key = _key(environment, call)
         if key not in self._templates:
-            environment = dict(self._environment, **_templates.start_environment(step["environment"]))
-            label = "%s %s" % (self._writer.batch_id, step["module"])
+            label = "%s %s" % (self._writer.batch_id, call["module"])
             template = _templates.Template(
-                self._payloads[step["payload"]], environment, self._writer.run_path, label, self._template_source
+                self._payloads[call["payload"]],
+                dict(self._environment, **_templates.start_environment(environment)),
+                self._writer.run_path,
+                label,
+                self._template_source,
             )
             self._templates[key] = template
             self._selector.register(template, selectors.EVENT_READ, self._read_template)
@@ -161,23 +180,8 @@ class Supervisor:
             if index is None:
                 self._prepare()
                 return
-            step = self._jobs[index]["steps"][0]
-            run = self._runs[index] = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
-            frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
-            frame.update((key, step[key]) for key in ("params", "environment"))
-            try:
-                template = self._template(step)
-                template.send(frame)
-            except (OSError, _templates.TemplateGone) as exc:
-                run.error = "cannot start it: %s" % exc
-                self._note_running(index, run)
-                self._finish(index)
-                continue
-            step["params"] = None  # secrets stay in memory no longer than they are needed
-            self._furthest = max(self._furthest, self._positions[self._key(step)])
-            run.template = template
-            template.jobs.add(index)
-            self._starting.add(index)
+            attempt = self._attempts[index] = _attempts.Attempt(self._jobs[index])
+            self._follow(index, attempt.begin(now))
 
     def _prepare(self):
         """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
@@ -185,38 +189,150 @@ class Supervisor:
         if following in self._prepared or following >= len(self._order):
             return
         self._prepared.add(following)
-        step = self._order[following]
-        if self._demand[self._key(step)]:
+        environment, call = self._order[following]
+        if self._demand[_key(environment, call)]:
             try:
-                self._template(step)
+                self._template(environment, call)
             except (OSError, _templates.TemplateGone):
                 pass  # for its first job to tell
 
-    def _note_running(self, index, run, **process):
-        self._writer.note(job=index, state=_states.RUNNING, at=self._clock.wall(run.started), attempt=1, **process)
+    def _follow(self, index, action):
+        """Do what comes next in a job."""
+        attempt = self._attempts[index]
+        while action is not _attempts.END:
+            if isinstance(action, _attempts.Wait):
+                self._timers.clear((_STEP_LIMIT, index))
+                self._timers.set((_AGAIN, index), action.until)
+                return
+            if attempt.is_first_call:
+                self._timers.clear((_STEP_LIMIT, index))
+            if attempt.fate is not None and (_ALWAYS_LIMIT, index) not in self._timers:
+                self._limit_always(index)
+            failure = self._call(index, attempt, action)
+            if failure is None:
+                return
+            action = attempt.took(failure, self._clock.now())
+        self._attempt_ended(index)
 
-    # stopping
-
-    def _stop_jobs(self):
+    def _call(self, index, attempt, action):
+        """Have a call made. Return the Outcome where it could not be begun."""
+        step, call = action
         now = self._clock.now()
-        expired, killed = self._scheduler.expire(now), self._scheduler.kill(now)
-        if not (expired or killed or (self._scheduler.stops and now >= self._look_at)):
+        run = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
+        frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
+        frame.update(params=self._params(index, call), environment=step["environment"])
+        try:
+            if attempt.is_first_call:
+                _staged.prepare(self._writer.path, index, self._jobs[index], step)
+            template = self._template(step["environment"], call)
+            template.send(frame)
+        except (OSError, _templates.TemplateGone) as exc:
+            self._note_running(index, now)
+            return _failure("cannot start it: %s" % exc)
+        if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
+            call["params"] = None  # secrets stay in memory no longer than they are needed
+        self._furthest = max(self._furthest, self._positions[_key(step["environment"], call)])
+        run.template = template
+        run.style = self._payloads[call["payload"]]["style"]
+        template.jobs.add(index)
+        self._runs[index] = run
+        self._starting.add(index)
+        if step.get("timeout") and attempt.is_first_call:
+            self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + _scheduler.START_PATIENCE)
+        return None
+
+    def _params(self, index, call):
+        token = self._plan.get("staging_token")
+        if token is None:
+            return call["params"]
+        return _staged.fill_in(call["params"], token, _staged.folder_of(self._writer.path, index))
+
+    def _note_running(self, index, at, **process):
+        attempt = self._attempts[index]
+        if index in self._noted and not process:
             return
+        self._noted.add(index)
+        if attempt.is_block and attempt.step is not None:
+            process["task"] = attempt.step["name"]
+        number = self._scheduler.attempts[index]
+        self._writer.note(job=index, state=_states.RUNNING, at=self._clock.wall(at), attempt=number, **process)
+
+    # times, and stopping what has no more of it
+
+    def _watch_times(self):
+        now = self._clock.now()
+        # one by one, for each may take others away
+        for index in iter(lambda: self._scheduler.expire(now), None):
+            self._abort(index, _states.TIMED_OUT, _TIMED_OUT % self._jobs[index]["timeout"])
+        for what, index in iter(lambda: self._timers.pop(now), None):
+            if what == _STEP_LIMIT:
+                limit = self._attempts[index].step["timeout"]
+                self._stop(index, _states.TIMED_OUT, _TIMED_OUT % limit)
+            elif what == _AGAIN:
+                self._follow(index, self._attempts[index].resume(now))
+            elif what == _ALWAYS_LIMIT:
+                self._end_always(index)
+            else:
+                self._kill(index, now)
+        if self._stopping and now >= self._look_at:
+            self._look_at_stopped(now)
+
+    def _look_at_stopped(self, now):
         snapshot = _processes.Snapshot()
-        for index in expired:
-            self._runs[index].ask_to_end(snapshot, now)
-        for index in killed:
-            run = self._runs[index]
-            run.signal(signal.SIGKILL, snapshot)
-            run.give_up = run.give_up or now + _GIVE_UP
-        for index in self._scheduler.stops:
+        for index in sorted(self._stopping):
             run = self._runs[index]
             run.insist(snapshot, now)
             if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
-                self._finish(index)
+                self._call_ended(index)
         # on a host with very many processes a look takes long: leave most of the time to others
         cost = self._clock.now() - now
         self._look_at = now + max(_LOOK_AGAIN, 10 * cost)
+
+    def _stop(self, index, state, why, grace=_GRACE):
+        """Tell the call that a job has under way to end."""
+        run = self._runs.get(index)
+        if run is None or run.stopping:
+            return
+        now = self._clock.now()
+        run.stopping = (state, why)
+        run.ask_to_end(_processes.Snapshot(), now)
+        self._stopping.add(index)
+        self._timers.set((_KILL, index), now + grace)
+        self._look_at = 0.0
+
+    def _kill(self, index, now):
+        run = self._runs[index]
+        run.signal(signal.SIGKILL, _processes.Snapshot())
+        run.give_up = run.give_up or now + _GIVE_UP
+        self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
+        self._look_at = 0.0
+
+    def _abort(self, index, fate, why, grace=_GRACE):
+        """End a running job, but for what it does always."""
+        attempt = self._attempts[index]
+        if attempt.fate is not None:
+            return
+        if not attempt.abort(fate, why):
+            self._limit_always(index)
+        elif index in self._runs:
+            self._stop(index, fate, why, grace)
+        else:
+            self._timers.clear((_AGAIN, index))
+            self._follow(index, attempt.resume(self._clock.now()))
+
+    def _limit_always(self, index):
+        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        self._timers.set((_ALWAYS_LIMIT, index), self._clock.now() + limit)
+
+    def _end_always(self, index):
+        attempt = self._attempts[index]
+        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        attempt.give_up("; what it does always was ended after %g s" % limit)
+        if index in self._runs:
+            self._stop(index, attempt.fate, _TIMED_OUT % limit)
+        else:
+            self._timers.clear((_AGAIN, index))
+            self._follow(index, attempt.resume(self._clock.now()))
 
     def _read_control(self, control):
         try:
@@ -233,11 +349,15 @@ class Supervisor:
 
     def _cancel(self, index, grace):
         before = self._scheduler.states[index]
-        if self._scheduler.cancel(index, self._clock.now(), grace):
-            self._runs[index].ask_to_end(_processes.Snapshot(), self._clock.now())
-            self._look_at = 0.0
+        if self._scheduler.cancel(index):
+            self._abort(index, _states.CANCELLED, "cancelled while it ran", grace)
         elif before == _states.QUEUED:
-            self._end(index, _states.CANCELLED, _failure("cancelled before it started"))
+            again = self._scheduler.attempts[index]
+            self._end(
+                index,
+                _states.CANCELLED,
+                _failure("cancelled before it %s" % ("was tried again" if again else "started")),
+            )
 
     # ending
 
@@ -255,23 +375,28 @@ class Supervisor:
                 self._started(index, run, frame["pid"])
             elif "error" in frame:
                 run.error = frame["error"]
-                self._note_running(index, run)
+                self._note_running(index, run.started)
             else:
                 run.status = frame["status"]
-            if run.has_ended and not self._scheduler.stopping(index):
-                self._finish(index)
-            elif self._scheduler.stopping(index):
+            if run.stopping:
                 self._look_at = 0.0
+            elif run.has_ended:
+                self._call_ended(index)
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
-        self._scheduler.began(index, run.started)
+        attempt = self._attempts[index]
+        if index not in self._noted:
+            self._scheduler.began(index, run.started)
+        attempt.began(run.started)
+        if attempt.is_first_call and attempt.step.get("timeout") and not run.stopping:
+            self._timers.set((_STEP_LIMIT, index), run.started + attempt.step["timeout"])
         process = _processes.look(pid)
         if process:
             run.pid = pid
             run.members[pid] = process.start
-        self._note_running(index, run, pid=pid, start=process.start if process else None)
-        if self._scheduler.stopping(index):  # it was told to end before its pid was known
+        self._note_running(index, run.started, pid=pid, start=process.start if process else None)
+        if run.stopping:  # it was told to end before its pid was known
             run.ask_to_end(_processes.Snapshot(), run.started)
 
     def _template_gone(self, template, exc):
@@ -281,66 +406,116 @@ class Supervisor:
             return
         snapshot = _processes.Snapshot()
         for index in sorted(template.jobs):
-            run = self._runs.pop(index)
-            self._starting.discard(index)
+            run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+            run.read()  # what the next call prints goes there too
             if run.members:
                 run.signal(signal.SIGKILL, snapshot)
-                state = self._scheduler.ended(index, _states.LOST)
-                self._end(index, state, _failure("lost: %s before the job returned a result" % exc))
+                why = "lost: %s before the job returned a result" % exc
+                if attempt.fate is None:
+                    attempt.abort(_states.LOST, why)
+                action = attempt.stopped(_states.LOST, _failure(why), now)
             else:
-                self._note_running(index, run)
-                state = self._scheduler.ended(index, _states.FAILED)
-                self._end(index, state, _failure("cannot start it: %s" % exc))
+                self._note_running(index, now)
+                action = attempt.took(_failure("cannot start it: %s" % exc), now)
+            self._follow(index, action)
 
-    def _finish(self, index):
-        """A job's processes have ended, or never began: understand what is left of it."""
-        run = self._runs.pop(index)
-        stdout, stderr = run.read()
-        if run.error:
-            outcome = _failure(run.error)
-        else:
-            outcome = _results.understand(stdout, stderr, run.status)
-        state = self._scheduler.ended(index, _states.FAILED if outcome.failed else _states.SUCCEEDED)
-        if state in (_states.TIMED_OUT, _states.CANCELLED):
-            outcome = self._stopped(index, state, outcome, run)
+    def _let_go(self, index):
+        """Forget the call that a job had under way, and return it."""
+        self._starting.discard(index)
+        self._stopping.discard(index)
+        self._timers.clear((_KILL, index))
+        return self._runs.pop(index)
+
+    def _call_ended(self, index):
+        """A call's processes have ended, or never began: understand what is left of it."""
+        run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
-        self._end(index, state, outcome)
-
-    def _stopped(self, index, state, outcome, run):
-        if state == _states.TIMED_OUT:
-            why = "timed out: it ran longer than its timeout of %g s" % self._jobs[index]["timeout"]
+        outcome = self._understand(run)
+        if run.stopping:
+            state, why = run.stopping
+            if run.give_up is not None:
+                why += _KILLED
+                if attempt.fate is not None and not attempt.must_finish:
+                    attempt.add_why(_KILLED)
+            outcome = _results.of(dict(outcome.result, failed=True, msg=why))
+            action = attempt.stopped(state, outcome, now)
         else:
-            why = "cancelled while it ran"
-        if run.give_up is not None:
-            why += "; it did not end at SIGTERM and was killed"
-        return _results.of(dict(outcome.result, failed=True, msg=why))
+            action = attempt.took(outcome, now)
+        self._follow(index, action)
 
-    def _end(self, index, state, outcome):
-        """A job is in a terminal state: let go of what it needed, skip what depended on it, and see that it is written."""
+    def _understand(self, run):
+        stdout, stderr = run.read()
+        if run.error:
+            return _failure(run.error)
+        if run.style == "command":
+            return _results.of(_recipes.command_result(stdout, stderr, run.status))
+        return _results.understand(stdout, stderr, run.status)
+
+    def _attempt_ended(self, index):
+        attempt, now = self._attempts.pop(index), self._clock.now()
+        self._noted.discard(index)
+        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
+            self._timers.clear((what, index))
+        state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        if self._scheduler.ended(index, state, now) is None:
+            self._end(index, state, outcome, tasks)
+            return
+        number = self._scheduler.attempts[index]
+        brief = _results.brief(_results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result)
+        note = {"attempt": number, "was": state, "msg": brief}
+        self._writer.note(job=index, state=_states.QUEUED, at=self._clock.wall(now), **note)
+        self._failed[index] = outcome, tasks
+
+    def _end(self, index, state, outcome, tasks=None):
+        """A job is in a terminal state: let go of what it needed, skip what must not start now, and see that it is written."""
         now = self._clock.now()
-        self._ends.append((index, state, outcome, now))
+        self._ends.append(_End(index, state, outcome, now, tasks))
         self._release(index)
-        for dependant, reason in self._scheduler.settle(index):
-            self._ends.append((dependant, _states.SKIPPED, _skipped(reason), now))
-            self._release(dependant)
+        stopped = self._scheduler.halt()
+        halted = bool(stopped) or self._scheduler.halted
+        todo = [(index, None)]
+        for other, reason in stopped:
+            if reason is None:
+                outcome, tasks = self._failed.pop(other)
+                self._ends.append(_End(other, _states.FAILED, outcome, now, tasks))
+            else:
+                self._ends.append(_End(other, _states.SKIPPED, _skipped(reason), now, None))
+            self._release(other)
+            todo.append((other, reason))
+        for other, dummy in todo:
+            for dependant, reason in self._scheduler.settle(other):
+                self._ends.append(_End(dependant, _states.SKIPPED, _skipped(reason), now, None))
+                self._release(dependant)
+        self._failed.pop(index, None)
+        if halted and self._cancels_on_failure:
+            self._cancel_the_rest()
+
+    def _cancel_the_rest(self):
+        self._cancels_on_failure = False
+        for other in sorted(self._scheduler.running):
+            if self._jobs[other].get("run_when") is None and self._attempts[other].fate is None:
+                self._abort(other, _states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
 
     def _write_ends(self):
-        for index, state, outcome, ended in self._ends:
+        ends, self._ends = self._ends, []
+        for index, state, outcome, ended, tasks in ends:
             message = None if state in (_states.SUCCEEDED, _states.FAILED) else outcome.result["msg"]
             if self._jobs[index]["no_log"]:
                 outcome = _results.censor(outcome)
             durable = state != _states.SKIPPED  # nothing ran: nothing to lose
+            if tasks is not None:
+                self._writer.write_tasks(index, tasks, durable)
             if not self._writer.write_result(index, outcome, durable):
                 message = "the disk is full: the result could not be kept"
             entry = {"msg": message} if message else {}
             self._writer.note(durable, job=index, state=state, at=self._clock.wall(ended), **entry)
-        self._ends = []
 
     def _release(self, index):
-        """Let a template go when no job will need it any more."""
-        for step in self._jobs[index]["steps"]:
-            key = self._key(step)
+        """Let go of what a job needed: its files, and templates that no other job will need."""
+        if "staging_token" in self._plan:
+            _staged.remove(self._writer.path, index)
+        for key in _keys(self._jobs[index]):
             self._demand[key] -= 1
             if not self._demand[key] and key in self._templates:
                 self._dismiss(key)
@@ -350,6 +525,42 @@ class Supervisor:
         self._selector.unregister(template)
         template.close()
         self._leaving.append(template)
+
+
+_KILLED = "; it did not end at SIGTERM and was killed"
+
+
+def _scheduled(job):
+    return _scheduler.Job(
+        job["name"],
+        job["timeout"],
+        job["depends_on"],
+        job["skip"] is not None,
+        job.get("run_when", _scheduler.SUCCESS),
+        job.get("retries", 0),
+        job.get("delay", _scheduler.DELAY),
+        job.get("backoff", 1.0),
+        job["ignore_errors"],
+    )
+
+
+def _calls(nodes):
+    """Yield (template key, environment, call) for each call of a body, in the order written."""
+    for node in nodes:
+        if "block" in node:
+            for section in ("block", "rescue", "always"):
+                yield from _calls(node.get(section) or ())
+        else:
+            for call in node["calls"]:
+                yield _key(node["environment"], call), node["environment"], call
+
+
+def _keys(job):
+    return {key for key, dummy, dummy in _calls(job["body"])}
+
+
+def _key(environment, call):
+    return call["payload"], json.dumps(_templates.start_environment(environment), sort_keys=True)
 
 
 def _failure(message):

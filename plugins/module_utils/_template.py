@@ -370,7 +370,7 @@ def _top_level_imports(source, package):
 
 
 class _Executing:
-    """Serves jobs by executing a program for each, as Ansible would."""
+    """Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
 
     def __init__(self, channel, payload):
         self._server = _Server(channel)
@@ -398,7 +398,9 @@ class _Executing:
         try:
             params = frame["params"].encode("utf-8", "surrogateescape")
             command = list(self._payload["interpreter"])
-            if self._program:
+            if self._payload["style"] == "command":
+                command = [os.fsencode(word) for word in json.loads(frame["params"])["command"]]
+            elif self._program:
                 _write(arguments_file, params, 0o600)
                 command += [self._program, arguments_file]
             else:

@@ -176,6 +176,10 @@ class _Question:
             if text is not None:
                 total += len(text)
                 answer["result"] = text
+            tasks = self._tasks_text(entry)
+            if tasks is not None:
+                total += len(tasks)
+                answer["tasks"] = tasks
         return answers
 
     def _describe(self, entry, state):
@@ -201,7 +205,15 @@ class _Question:
         }
         if "item" in about:
             described["item"] = about["item"]
+        if state.get("failed_attempts"):
+            described["failed_attempts"] = state["failed_attempts"]
         return described
+
+    def _tasks_text(self, entry):
+        try:
+            return entry["batch"].tasks_text(entry["index"]) if entry["batch"] else None
+        except (_files.UnsafePath, OSError):
+            return None  # its result is told all the same
 
     def _result_text(self, entry, state):
         if not entry["batch"]:

@@ -25,13 +25,26 @@ options:
     description:
       - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
-        V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff).
+        V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
+        V(depends_on), V(run_when).
         V(become) and its companions are accepted where they say what the launching task says. V(tags) is ignored with a warning.
         Every other key is an error that says what to do instead.
+      - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
+        the host. V(always) has a time limit of its own, V(always_timeout), 60 seconds by default.
+        V(include_tasks), V(import_tasks), V(include_role) and V(import_role) stand for a block of the tasks of a file or a role.
+        What would need the controller in the middle of a job, such as a condition on a registered result, is refused at launch.
+        See R(the guide to blocks, ansible_collections.background.jobs.docsite.guide_blocks).
+      - V(depends_on) names the jobs that must have ended before a job starts. The name of a loop, without the item, is that of all its jobs.
+        V(run_when) says how they must have ended, V(success) (the default), V(failure) or V(always); otherwise the job is C(skipped).
+      - V(retries) is how often a job that failed or took too long is tried again, V(delay) how many seconds later (5 by default),
+        and V(backoff) the factor from one delay to the next (1 by default).
       - A V(loop) makes one job of each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
       - Names must be unique. A job without a name is named after its module, and after its item in a loop, such as C(command (item=a\)).
       - Action plugins that support C(async) in ansible-core can be used, and all modules without an action plugin.
-        Others, such as M(ansible.builtin.copy), M(ansible.builtin.template) and M(ansible.builtin.script), are refused by name.
+      - M(ansible.builtin.copy), M(ansible.builtin.template), M(ansible.builtin.unarchive), M(ansible.builtin.assemble) and
+        M(ansible.builtin.script) can be used too. Their files are found, decrypted and rendered at launch, and wait on the host,
+        readable by the user of the job alone, until the job has ended. What depends on the host is decided at the job's turn.
+      - Other action plugins are refused by name.
     type: list
     elements: raw
     required: true
@@ -41,6 +54,24 @@ options:
       - V(0) is no limit.
     type: int
     default: 0
+  max_fail_percentage:
+    description:
+      - When more than this percentage of the jobs have failed, no more are started. The rest of them is C(skipped).
+      - Jobs that were C(skipped) because of their condition do not count, and neither do failures that are ignored.
+        Jobs with C(run_when) V(failure) or V(always) still run.
+    type: float
+  any_errors_fatal:
+    description:
+      - Whether no more jobs are started as soon as one has failed, as with O(max_fail_percentage=0).
+    type: bool
+    default: false
+  on_failure:
+    description:
+      - What to do about the jobs that run when no more are started because of O(any_errors_fatal) or O(max_fail_percentage).
+      - V(finish) lets them run to their end, V(cancel) ends them.
+    type: str
+    choices: [finish, cancel]
+    default: finish
   mode:
     description:
       - With O(wait=true), whether to wait for V(all) jobs or for V(any) one of them.
@@ -71,6 +102,39 @@ EXAMPLES = r"""
         timeout: 600
         ignore_errors: true
   register: build
+
+- name: A block is one job, and a job may wait for others
+  background.jobs.async_batch:
+    wait: true
+    tasks:
+      - name: fetch {{ item }}
+        ansible.builtin.get_url:
+          url: https://example.org/{{ item }}.tar.gz
+          dest: /var/cache/src/
+        loop: [nginx, redis]
+        retries: 3
+        delay: 2
+        backoff: 2
+      - name: build {{ item }}
+        loop: [nginx, redis]
+        depends_on: fetch {{ item }}
+        timeout: 1800
+        block:
+          - ansible.builtin.unarchive:
+              src: /var/cache/src/{{ item }}.tar.gz
+              dest: /usr/local/src
+              remote_src: true
+          - ansible.builtin.command:
+              cmd: make -j2
+              chdir: /usr/local/src/{{ item }}
+        rescue:
+          - ansible.builtin.file:
+              path: /usr/local/src/{{ item }}
+              state: absent
+      - name: tell the log
+        ansible.builtin.command: logger all builds ended
+        depends_on: build
+        run_when: always
 
 - name: Something else meanwhile
   ansible.builtin.debug:
@@ -136,29 +200,16 @@ from ansible_collections.background.jobs.plugins.module_utils import _launcher
 ARGUMENT_SPEC = dict(
     tasks=dict(type="list", elements="raw", required=True),
     concurrency=dict(type="int", default=0),
-    timeout=dict(type="float", default=0),
-    wait=dict(type="bool", default=False),
-    wait_timeout=dict(type="float", default=0),
-    poll=dict(type="float", default=10),
+    max_fail_percentage=dict(type="float"),
+    any_errors_fatal=dict(type="bool", default=False),
+    on_failure=dict(type="str", choices=["finish", "cancel"], default="finish"),
     mode=dict(type="str", choices=["all", "any"], default="all"),
-    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
-    cleanup=dict(type="bool"),
-    _plan=dict(type="str", no_log=True),
-    _async_dir=dict(type="str"),
+    **_launcher.COMMON,
 )
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not module.params["_plan"]:
-        module.fail_json(
-            msg="background.jobs.async_batch works as a task of a playbook only: its action plugin makes the plan."
-        )
-    try:
-        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
-    except _launcher.LaunchError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(changed=True, **reply)
+    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: async_run
-short_description: Start one task in the background
+short_description: Start one task, or one block, in the background
 description:
-  - Starts one task as a background job on the managed host and returns at once.
+  - Starts one task, or one block, as a background job on the managed host and returns at once.
   - The job gives the result that the plain task would have given. Pick it up with M(background.jobs.async_wait), in a later play too.
 version_added: 0.1.0
 author:
@@ -20,7 +20,9 @@ extends_documentation_fragment:
 options:
   task:
     description:
-      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys; V(loop) is not among them here.
+      - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys;
+        V(loop), V(depends_on) and V(run_when) are not among them here.
+        It may be a V(block), or an include.
     type: dict
     required: true
   name:
@@ -45,6 +47,19 @@ EXAMPLES = r"""
       ansible.builtin.command: /opt/backup.sh
     timeout: 7200
   register: backup
+
+- name: A block runs in order, and always ends with a word to the log
+  background.jobs.async_run:
+    name: upgrade
+    task:
+      block:
+        - ansible.builtin.command: /opt/app/stop
+        - ansible.builtin.command: /opt/app/upgrade
+          retries: 2
+      always:
+        - ansible.builtin.command: /opt/app/start
+      always_timeout: 120
+    timeout: 3600
 
 - name: Wait for it, later
   background.jobs.async_wait:
@@ -100,28 +115,12 @@ ARGUMENT_SPEC = dict(
     task=dict(type="dict", required=True),
     name=dict(type="str"),
     singleton=dict(type="bool", default=False),
-    timeout=dict(type="float", default=0),
-    wait=dict(type="bool", default=False),
-    wait_timeout=dict(type="float", default=0),
-    poll=dict(type="float", default=10),
-    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
-    cleanup=dict(type="bool"),
-    _plan=dict(type="str", no_log=True),
-    _async_dir=dict(type="str"),
+    **_launcher.COMMON,
 )
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not module.params["_plan"]:
-        module.fail_json(
-            msg="background.jobs.async_run works as a task of a playbook only: its action plugin makes the plan."
-        )
-    try:
-        reply = _launcher.launch(module.params["_plan"], module.params["_async_dir"])
-    except _launcher.LaunchError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(changed=True, **reply)
+    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -137,10 +137,79 @@ jobs:
       description: How many seconds the job ran.
       type: float
       returned: where it is known
+    failed_attempts:
+      description: The attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
+      type: list
+      elements: dict
+      returned: for jobs with C(retries), where there were any
     result:
-      description: What the module returned.
+      description:
+        - What the module returned.
+        - Of a block, what its last task returned; of one that failed or was ended, what the task returned with which it happened.
       type: dict
       returned: where the job has ended and left a result
+    results:
+      description: What each task of a block returned, in the order in which they ran.
+      type: list
+      elements: dict
+      returned: for jobs with a block
+      contains:
+        name:
+          description: The name of the task.
+          type: str
+          returned: always
+        module:
+          description: The full name of its module.
+          type: str
+          returned: always
+        item:
+          description: The item of the loop that the task came from.
+          type: raw
+          returned: for tasks of a loop
+        section:
+          description: V(block), V(rescue) or V(always).
+          type: str
+          returned: always
+        state:
+          description: V(succeeded), V(failed), V(timed_out), V(cancelled), V(skipped) or V(lost).
+          type: str
+          returned: always
+        ignored:
+          description: Whether its failure was ignored.
+          type: bool
+          returned: where it was
+        started_at:
+          description: When the task was started, in seconds of the host's clock since 1970.
+          type: float
+          returned: where it ran
+        ended_at:
+          description: When the task ended.
+          type: float
+          returned: where it ran
+        duration:
+          description: How many seconds the task ran, with all of its attempts.
+          type: float
+          returned: where it ran
+        attempts:
+          description: How often the task was started.
+          type: int
+          returned: where it ran
+        changed:
+          description: Whether the task changed anything.
+          type: bool
+          returned: always
+        result:
+          description: What the module returned.
+          type: dict
+          returned: always
+        msg:
+          description: Why the task did not succeed.
+          type: str
+          returned: where it did not succeed
+    rescued:
+      description: Whether a task failed and a C(rescue) saved the job.
+      type: bool
+      returned: where it did
     msg:
       description: Why the job did not succeed.
       type: str

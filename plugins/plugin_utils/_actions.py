@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 # Words of playbooks that are no plugins at all.
@@ -16,46 +20,42 @@ NOT_PLUGINS = frozenset(
 )
 
 TRANSFERS = (
-    "it hands over files from the controller, which is not available in background jobs in this version. "
-    "Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
+    "it hands over files from the controller, which in background jobs works for copy, template, unarchive, assemble, "
+    "script and uri of ansible-core alone. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
 )
 _CONTROLLER = "it does its work on the controller. Put it in a plain task before the launch, or after the wait."
 _INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks themselves, each as an entry."
-_FILES = (
-    "it hands over files from the controller, which is not available in background jobs in this version. "
-    "Put the file there with a plain task first, and launch what works on it."
-)
 
 REFUSED = {
     "add_host": _CONTROLLER,
-    "assemble": _FILES,
     "assert": _CONTROLLER,
     "async_status": "use background.jobs.async_wait after the launch.",
-    "copy": _FILES,
     "debug": _CONTROLLER,
     "fail": _CONTROLLER,
     "fetch": "it brings files to the controller. Fetch them with a plain task after the wait.",
     "gather_facts": "it sets facts on the controller. Use ansible.builtin.setup, whose facts come in the job's result.",
     "group_by": _CONTROLLER,
     "import_playbook": _INCLUDE,
-    "import_role": _INCLUDE,
-    "import_tasks": _INCLUDE,
     "include": _INCLUDE,
-    "include_role": _INCLUDE,
-    "include_tasks": _INCLUDE,
     "include_vars": _CONTROLLER,
     "meta": "it steers the play on the controller. Put it in the play, outside of the jobs.",
     "pause": _CONTROLLER,
     "raw": "it runs without a module, so that nothing could watch it. Use ansible.builtin.shell.",
     "reboot": "it waits for the host on the controller. Use a plain task.",
-    "script": "its script is on the controller. Put it on the host with ansible.builtin.copy first, and run it with ansible.builtin.command.",
     "set_fact": _CONTROLLER,
     "set_stats": _CONTROLLER,
-    "template": _FILES,
-    "unarchive": "its action plugin does not support async. Unpack with ansible.builtin.command (tar, unzip) in the job, or with a plain task.",
     "validate_argument_spec": _CONTROLLER,
     "wait_for_connection": _CONTROLLER,
 }
+
+# Their action plugins find, render and transfer files: that is done at launch, the rest at the job's turn.
+_CONTROLLER_HALF = frozenset(
+    f"{collection}.{leaf}"
+    for collection in ("ansible.builtin", "ansible.legacy")
+    for leaf in ("assemble", "copy", "script", "template", "unarchive")
+)
+
+_URI = frozenset(("ansible.builtin.uri", "ansible.legacy.uri"))
 
 _LOOKS = ("setup", "gather_facts", "stat", "getent", "package_facts", "service_facts")
 
@@ -67,6 +67,14 @@ def refuse(name: str) -> None:
         raise Refused(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
     if collection == "background.jobs":
         raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+
+
+def has_controller_half(fqcn: str, arguments: Mapping[str, object], check_mode: bool) -> bool:
+    """Whether this is an action that with these arguments hands over files, and can do so for a job."""
+    if fqcn in _URI:  # which in check mode is skipped before that
+        sends = arguments.get("src") or arguments.get("body_format") == "form-multipart"
+        return bool(sends) and not boolean(arguments.get("remote_src", False), strict=False) and not check_mode
+    return fqcn in _CONTROLLER_HALF
 
 
 def only_looks(module: str) -> bool:

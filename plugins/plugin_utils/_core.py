@@ -4,18 +4,22 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file that touches ansible-core's private names. Checked with 2.19.14, 2.20.10 and 2.21.5.
+"""The one file that touches ansible-core's private names, with its parts _core_files, _core_results and _core_roles.
+
+Checked with 2.19.14, 2.20.10 and 2.21.5.
 
 What it needs, the same in all three unless it says otherwise:
 
 - `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
+  `AnsibleTagHelper.tags`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
-- `Task._parent`, `_play`: kept on copies, for module_defaults and collections;
+- `Task._parent`, `_play`: kept on copies, for module_defaults and collections; `get_search_path`, replaced on copies;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
+- `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
+- `Task.play`, `Play.only_tags`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
-- `_messages.ErrorSummary` and `format_event_brief_message`: what a module reports of its exception;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 
@@ -24,21 +28,29 @@ from __future__ import annotations
 import copy
 import json
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
-from ansible.module_utils._internal._event_utils import format_event_brief_message
-from ansible.module_utils._internal._messages import ErrorSummary
+from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
+from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _actions
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _core_files, _core_roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
-from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._payloads import COMMAND, Built
+from ansible_collections.background.jobs.plugins.plugin_utils._staging import Command, Staged, Work
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import (
+    ABSENT,
+    Home,
+    Included,
+    Scope,
+    Step,
+    Variables,
+)
 
 if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
@@ -70,13 +82,19 @@ class ParsedCall(t.NamedTuple):
 
 
 class Asked(t.NamedTuple):
-    """What an action plugin would run: a module and its arguments, or nothing, for a reason."""
+    """What an action plugin would run: a module and its arguments, or nothing, for a reason.
+
+    Where it would run more than one, `calls` are all of them, chosen between by `recipe`; `staged` are files they need.
+    """
 
     module: str
     arguments: Arguments
     ignore_unknown: bool
     handler: t.Any
     skip: str | None = None
+    calls: tuple[Asked, ...] = ()
+    recipe: dict[str, t.Any] | None = None
+    staged: tuple[Staged, ...] = ()
 
 
 class Core:
@@ -86,13 +104,17 @@ class Core:
         refuse_unsupported_controller(action)
         self.action = action
         self.lookups: dict[str, t.Any] = {}
+        self.files = _core_files.store()
         self._task = action._task
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
+        self._found_out = {*self._extra_vars, *_found_out(action._task, task_vars)}
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         _remember_compiled(self._templar._engine)
         self._scope: Scope | None = None
-        self._kinds: dict[str, Kind] = {}
+        self._kinds: dict[tuple[str, Home], Kind] = {}
+        self._calls: dict[t.Any, tuple[object, object, ParsedCall]] = {}
+        self.sources = _core_roles.Sources(action._task, action._loader)
         self._common: dict[t.Any, Arguments] = {}
 
     def resolve(self, value: object) -> object:
@@ -101,9 +123,21 @@ class Core:
         self._enter({})
         return refusing(self._templar._engine.resolve_to_container, value)
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
-        # -e wins over the variables of a task, and the variables of a loop over all, as in plain tasks.
-        return {**{key: value for key, value in own.items() if key not in self._extra_vars}, **loop}
+    def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
+        # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
+        # -e over those of an include, and the variables of a loop over all.
+        return {
+            **{key: value for key, value in defaults.items() if key not in self.task_vars},
+            **{key: value for key, value in own.items() if key not in self._found_out},
+            **{key: value for key, value in params.items() if key not in self._extra_vars},
+            **loop,
+        }
+
+    def variable(self, name: str, scope: Scope) -> object:
+        return scope.get(name, self.task_vars.get(name, ABSENT))
+
+    def is_template(self, text: str) -> bool:
+        return is_trusted_as_template(text)
 
     def template(self, value: object, scope: Scope) -> t.Any:
         self._enter(scope)
@@ -125,11 +159,20 @@ class Core:
         value = getattr(self._task, key)
         return "root" if key == "become_user" and value is None else value
 
-    def is_module(self, name: str) -> bool:
-        return name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name) is not None
+    def is_left_out(self, tags: Collection[str]) -> bool:
+        return "never" in tags and not set(tags) & set(self._task.play.only_tags)
 
-    def _resolve(self, name: str) -> t.Any:
-        collections = self._task.collections
+    def is_module(self, name: str, home: Home) -> bool:
+        return (
+            name.rpartition(".")[2] in _actions.NOT_PLUGINS or self._resolve(name, self._collections(home)) is not None
+        )
+
+    def _collections(self, home: Home) -> list[str] | None:
+        # A role has collections of its own, and none of those of the play.
+        collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
+        return collections
+
+    def _resolve(self, name: str, collections: list[str] | None) -> t.Any:
         module = refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
         if module.resolved and not module.action_plugin:
             action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
@@ -139,30 +182,59 @@ class Core:
         action = refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
         return action if action.resolved else None
 
-    def call(self, module: str, value: object, args: object) -> ParsedCall:
-        kind = self._kinds.get(module)
-        if kind is None:
-            kind = self._kinds[module] = self._kind(module)
-        source = {module: value} if args is ABSENT else {module: value, "args": args}
+    def arguments(self, action: str, value: object, args: object) -> Arguments:
+        source = {action: value} if args is ABSENT else {action: value, "args": args}
         parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
         dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
-        return ParsedCall(kind, arguments)
+        return dict(arguments)
 
-    def _kind(self, module: str) -> Kind:
+    def call(self, module: str, value: object, args: object, home: Home) -> ParsedCall:
+        kind = self._kinds.get((module, home))
+        if kind is None:
+            kind = self._kinds[module, home] = self._kind(module, home)
+        # By identity: what stands inside of a loop is the same for all items. It is kept so that its identity is.
+        key = (module, home, id(value), id(args))
+        if key not in self._calls:
+            self._calls[key] = (value, args, ParsedCall(kind, self.arguments(module, value, args)))
+        return self._calls[key][2]
+
+    def _kind(self, module: str, home: Home) -> Kind:
         _actions.refuse(module)
-        found = self._resolve(module)
+        found = self._resolve(module, self._collections(home))
         if found is None:
             raise Refused(
                 f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have."
             )
         _actions.refuse(found.resolved_fqcn)
+        # A short name that only the collections of a role know is not known where modules are built.
+        name = found.resolved_fqcn if home.roles and home.roles[0].collections else module
+        task = self._copy(name, home)
+        return Kind(found.resolved_fqcn, task, self._handler(name, task))
+
+    def _copy(self, action: str, home: Home) -> Task:
+        """Return a task as the launching one, for another action, and where its files are looked for."""
         task = self._task.copy(exclude_parent=True)
         task._parent = self._task._parent
-        task.action = module
+        task.action = action
         # Any number makes action plugins take their async road; the time limit is kept by the host half.
         task.async_val = 1
         task.poll = 0
-        return Kind(found.resolved_fqcn, task, self._handler(module, task))
+        if home.roles:
+            task.collections = self._collections(home)
+        if home.search:
+            search = self.sources.search_path(home)
+            task.get_search_path = lambda: list(search)  # type: ignore[method-assign]
+        return task
+
+    def check_role(self, included: Included, scope: Scope) -> None:
+        self._enter(scope)
+        task = self._copy(_core_roles.VALIDATE, included.home)
+        task.async_val = 0  # it is run here and now
+        task.args = refusing(task._post_validate_args, "args", dict(included.spec or {}), self._templar._engine)
+        result = refusing(self._handler(_core_roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
+        if result.get("failed"):
+            text = " ".join(str(result.get("msg")).split())
+            raise Refused(f"role {included.home.roles[0].name}: {text.rstrip('.')}.")
 
     def _handler(self, name: str, task: Task) -> ActionBase:
         """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
@@ -195,6 +267,8 @@ class Core:
         task = call.kind.task
         task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
         task.args = refusing(task._post_validate_args, "args", dict(call.arguments), self._templar._engine)
+        if _actions.has_controller_half(call.fqcn, task.args, step.check_mode):
+            return self._ask_of_controller_half(step)
         handler = copy.copy(call.kind.handler)
         recorder = _Recorder(self.lookups)
         recorder.arm(handler)
@@ -223,6 +297,19 @@ class Core:
             _actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
         )
 
+    def _ask_of_controller_half(self, step: Step) -> Asked:
+        handler = step.call.kind.handler
+        variables = t.cast("dict[str, t.Any]", self._templar.available_variables)
+        work = _core_files.work_of(handler, step.call.fqcn, step, variables, self.files)
+        return _asked(work, handler)
+
+    def send_files(self) -> dict[str, t.Any]:
+        """Return what the plan says of the files that jobs need, after sending them ahead where they are large."""
+        try:
+            return _core_files.send(self.action, self.files)
+        finally:
+            self.files.close()
+
     def complete(self, asked: Asked, step: Step) -> Arguments:
         """Return the arguments of a module as it gets them, with those that core adds."""
         key = (asked.module, step.check_mode, step.diff, step.no_log, asked.ignore_unknown, self.overrides(step))
@@ -239,7 +326,7 @@ class Core:
 
     def overrides(self, step: Step) -> str:
         """Return what a step's own variables may change about how its module is built: the interpreter above all."""
-        names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _LOOP_VARIABLES)
+        names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _WITHOUT_EFFECT)
         return json.dumps([(name, str(self.template(step.scope[name], step.scope))) for name in names]) if names else ""
 
     def build(self, asked: Asked, arguments: Arguments, step: Step) -> Built:
@@ -272,7 +359,30 @@ class Core:
         )
 
 
-_LOOP_VARIABLES = frozenset(("ansible_loop_var", "ansible_index_var", "ansible_loop"))
+def _asked(work: Work, handler: ActionBase) -> Asked:
+    calls = tuple(
+        Asked(COMMAND, {"command": list(call.words)}, False, handler)
+        if isinstance(call, Command)
+        else Asked(call.module, call.arguments, call.ignore_unknown, handler)
+        for call in work.calls
+    )
+    main = calls[0] if calls else Asked("", {}, False, handler)
+    return main._replace(calls=calls, recipe=work.recipe, staged=tuple(work.staged))
+
+
+# What a loop or a role adds, and what has no effect on how a module is built.
+_WITHOUT_EFFECT = frozenset(
+    (
+        "ansible_loop_var",
+        "ansible_index_var",
+        "ansible_loop",
+        "ansible_search_path",
+        "ansible_role_name",
+        "ansible_collection_name",
+        "ansible_parent_role_names",
+        "ansible_parent_role_paths",
+    )
+)
 
 
 class _Recorder:
@@ -350,6 +460,17 @@ class _Loaders:
         return handler
 
 
+def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Return the variables that earlier tasks have set for this host, and those that includes of the launching task hand on."""
+    manager, host = task._variable_manager, task_vars.get("inventory_hostname")
+    if manager is not None:
+        yield from manager._vars_cache.get(host, ())
+        yield from manager._nonpersistent_fact_cache.get(host, ())
+    yield from task.get_include_params()
+    if task._role is not None:
+        yield from task._role.get_role_params(task.get_dep_chain())
+
+
 def _remember_compiled(engine: t.Any) -> None:
     """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
     for name in ("_compile_template", "_compile_expression"):
@@ -359,16 +480,16 @@ def _remember_compiled(engine: t.Any) -> None:
 
 
 def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
-    # By identity, for equal texts may differ in their tags; the text is kept so that its identity is not used again.
-    compiled: dict[tuple[int, t.Any], tuple[str, t.Any]] = {}
+    # With its tags, such as its place in a file: equal texts may differ in them.
+    compiled: dict[t.Any, t.Any] = {}
 
     def remembering(text: str, options: t.Any) -> t.Any:
-        key = (id(text), options)
+        key = (str.__str__(text), AnsibleTagHelper.tags(text), options)
         if key not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()
-            compiled[key] = (text, compile_one(text, options))
-        return compiled[key][1]
+            compiled[key] = compile_one(text, options)
+        return compiled[key]
 
     return remembering
 
@@ -386,13 +507,6 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
         raise Refused(
             "Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play."
         )
-
-
-def exception_in(result: Arguments) -> str | None:
-    """Return what core says of a plain task whose module ended in an exception; None where it did not."""
-    if not result.get("failed") or not isinstance(result.get("exception"), ErrorSummary):
-        return None
-    return f"Task failed: Module failed: {format_event_brief_message(result['exception'].event)}"
 
 
 def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleError, AnsibleValueOmittedError
+
+_MOST_LISTED = 50
 
 
 class Refused(Exception):
@@ -23,9 +25,19 @@ class JobRefused(Refused):
 
     def __init__(self, where: str, name: str | None, key: str | None, text: str, source: object = None) -> None:
         job = f"{where} ({shorten(name, 80)!r})" if name else where
-        subject = f"{job}, key {key!r}" if key else job
-        super().__init__(f"{subject}: {text} Nothing was started.")
+        self.reason = f"{job}, key {key!r}: {text}" if key else f"{job}: {text}"
+        super().__init__(f"{self.reason} Nothing was started.")
         self.source = source
+
+
+def combined(refused: Sequence[JobRefused]) -> Refused:
+    """Return one error that says all of what `refused`, of which there is at least one, say."""
+    if len(refused) == 1:
+        return refused[0]
+    lines = [f"- {one.reason}" for one in refused[:_MOST_LISTED]]
+    if len(refused) > _MOST_LISTED:
+        lines.append(f"- and {len(refused) - _MOST_LISTED} more")
+    return Refused("\n".join([f"{len(refused)} tasks cannot run in the background. Nothing was started.", *lines]))
 
 
 def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:

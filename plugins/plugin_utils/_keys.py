@@ -4,108 +4,171 @@
 
 # Private to this collection: may change at any time.
 
-"""The keys of an entry of `tasks`: which work in the background, and what to say about those that do not."""
+"""The keys of jobs and of the tasks inside them: which work in the background, and what to say about the others."""
 
 from __future__ import annotations
 
-# What an entry may hold beside its module.
-ALLOWED = frozenset(
-    (
-        "args",
-        "become",
-        "become_exe",
-        "become_flags",
-        "become_method",
-        "become_user",
-        "check_mode",
-        "diff",
-        "environment",
-        "ignore_errors",
-        "loop",
-        "loop_control",
-        "name",
-        "no_log",
-        "tags",
-        "timeout",
-        "vars",
-        "when",
-    )
-)
+import typing as t
+from collections.abc import Mapping
+
+SECTIONS = ("block", "rescue", "always")
+BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
+# What the tasks of a block take from it, unless they say otherwise themselves.
+INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "timeout")
+
+_ALL = frozenset((*BECOME, *INHERITED, "environment", "name", "tags", "vars", "when"))
+_LOOP = frozenset(("loop", "loop_control"))
+_RETRIES = frozenset(("retries", "delay", "backoff"))
+_JOB = _ALL | _LOOP | _RETRIES | {"depends_on", "run_when"}
 
 # Allowed only where they say what the task says anyway.
-BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
 BECOME_DIFFERS = (
     "all jobs of a launch run as one user, and this is not the user of the task. "
     "Put the key on the task that launches, and launch the jobs of another user with a task of their own."
 )
 
-_LATER = "not available in this version."
 _ON_TASK = "it is decided once for all jobs. Put it on the task that launches, on its block or on the play."
 _AFTER = (
     "it would have to be looked at on the controller while the job runs on the host. "
     "Register the result of async_wait, and look at the result of the job there (assert, failed_when)."
 )
 _OPTION = "it is an option of the launching task, not a key of one job. Move it up beside 'tasks'."
+_NO_BLOCK = "there is no 'block' that it could belong to. Add 'block' with a list of tasks."
 
 REFUSED = {
     "action": "name the module itself: 'ansible.builtin.command: ...', not 'action: command ...'.",
-    "always": "blocks are " + _LATER + " Launch each task as a job of its own.",
-    "any_errors_fatal": _LATER + " Let the task that waits fail, and put any_errors_fatal on that one.",
+    "always": _NO_BLOCK,
+    "always_timeout": "it limits the 'always' section of a block, and this is none. Use 'timeout'.",
+    "any_errors_fatal": _OPTION,
     "async": "every entry is a background job already. Use 'timeout' for its limit in seconds.",
-    "block": "blocks are " + _LATER + " Launch each task as a job of its own.",
+    "block": "a job is one module or one block. Move the module into the block.",
     "changed_when": _AFTER,
     "cleanup": _OPTION,
     "collections": "write the full name of the module (namespace.collection.module).",
     "concurrency": _OPTION,
     "connection": _ON_TASK,
     "debugger": _ON_TASK,
-    "delay": "retries are " + _LATER,
     "delegate_facts": _ON_TASK,
     "delegate_to": "all jobs of a launch run on one host. Put delegate_to on the task that launches.",
-    "depends_on": _LATER + " Wait for the first jobs with async_wait, then launch the others.",
     "failed_when": _AFTER + " With 'ignore_errors: true' the failure of a job does not fail the wait.",
     "ignore_unreachable": _ON_TASK,
     "listen": "only handlers listen, and a job is not a handler.",
     "local_action": "all jobs of a launch run on one host. Launch from a task with 'delegate_to: localhost'.",
-    "max_fail_percentage": _LATER,
+    "max_fail_percentage": _OPTION,
     "mode": _OPTION,
     "module_defaults": _ON_TASK,
     "notify": "handlers run on the controller's word. Put notify on the task that waits for the job.",
+    "on_failure": _OPTION,
     "on_timeout": _OPTION,
     "poll": "an entry is never polled by itself. Use async_wait, or 'wait: true' on the task that launches.",
     "port": _ON_TASK,
     "register": "the result comes when the job ends. Register the result of async_wait, it holds that of every job.",
     "remote_user": _ON_TASK,
-    "rescue": "blocks are " + _LATER + " Launch each task as a job of its own.",
-    "retries": "retries are " + _LATER,
+    "rescue": _NO_BLOCK,
     "run_once": _ON_TASK,
-    "run_when": _LATER,
-    "singleton": _LATER,
-    "static": "it belongs to includes, which cannot be background jobs.",
+    "singleton": "it is an option of async_run, not a key of its task.",
+    "static": "write import_tasks or include_tasks instead.",
+    "strategy": _ON_TASK,
     "task": _OPTION,
     "tasks": _OPTION,
     "throttle": "use 'concurrency' on the task that launches.",
-    "until": "retries are " + _LATER + " Let the command of the job loop by itself.",
+    "until": "it would be looked at on the controller. Use 'retries' with 'delay': a task that fails is tried again.",
     "wait": _OPTION,
     "wait_timeout": _OPTION,
 }
 
+_OF_JOB = "it is a key of the job, not of a task inside of it. Put it beside the outer 'block'."
+_INSIDE = {
+    **REFUSED,
+    "always_timeout": _OF_JOB,
+    "async": "the tasks of a job run one after the other. Make it a job of its own.",
+    "block": "a task is one module or one block. Move the module into the block.",
+    "depends_on": "it is for whole jobs. The tasks inside of a job run in the order written.",
+    "poll": "the tasks of a job run one after the other. Make it a job of its own.",
+    "run_when": "it is for whole jobs. Use 'rescue' or 'always' here.",
+}
+_NO_LOOP = "a block has no loop, as in Ansible. Put 'loop' on its tasks, or on an include_tasks of them."
+_NO_RETRIES = "only a task, or a whole job, is tried again. Put it there."
+_APPLY = "an include does not hand it on, as in Ansible. Put it under 'apply', or use an import."
+_IMPORT_LOOP = "imports have no loop, as in Ansible. Use include_tasks or include_role."
+
 WITH_LOOKUP = "use 'loop' (for example loop: \"{{ query('fileglob', '*.txt') }}\")."
+
+
+class Keys(t.NamedTuple):
+    """What may stand beside what in one kind of task; `refused` has the reasons for keys that may not."""
+
+    noun: str
+    allowed: frozenset[str]
+    refused: Mapping[str, str]
+
+    def is_keyword(self, key: str) -> bool:
+        """Whether `key` can't be the name of a module."""
+        return key in self.allowed or key in self.refused or key.startswith("with_")
+
+    def why_refused(self, key: str) -> str | None:
+        """Return what to say about a key that cannot stand here; None where it can."""
+        if key in self.allowed:
+            return None
+        return WITH_LOOKUP if key.startswith("with_") else self.refused.get(key)
+
+
+JOB = Keys("job", _JOB | {"args"}, REFUSED)
+JOB_OF_BLOCK = Keys("job", _JOB | {"always_timeout", *SECTIONS}, REFUSED)
+JOB_OF_INCLUDE = Keys("job", _JOB | {"always_timeout", "args"}, REFUSED)
+TASK = Keys("task", _ALL | _LOOP | _RETRIES | {"args", "register"}, _INSIDE)
+BLOCK = Keys(
+    "block", _ALL | set(SECTIONS), {**_INSIDE, **dict.fromkeys(_LOOP, _NO_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)}
+)
+INCLUDE = Keys(
+    "include",
+    _LOOP | {"args", "ignore_errors", "name", "no_log", "register", "tags", "timeout", "vars", "when"},
+    {**_INSIDE, **dict.fromkeys(_ALL, _APPLY), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
+)
+IMPORT = Keys(
+    "import",
+    _ALL | {"args"},
+    {**_INSIDE, **dict.fromkeys(_LOOP, _IMPORT_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
+)
+APPLY = Keys("block", _ALL, BLOCK.refused)
+
+_INCLUDES = ("include_tasks", "include_role")
+_IMPORTS = ("import_tasks", "import_role")
+
+
+def include_in(source: Mapping[t.Any, object]) -> str | None:
+    """Return the key of a task that includes or imports others; None where there is none."""
+    for key in source:
+        if isinstance(key, str):
+            collection, dummy, leaf = key.rpartition(".")
+            if leaf in _INCLUDES + _IMPORTS and collection in ("", "ansible.builtin", "ansible.legacy"):
+                return key
+    return None
+
+
+def is_import(include: str) -> bool:
+    return include.rpartition(".")[2] in _IMPORTS
+
+
+def of_job(source: Mapping[t.Any, object]) -> Keys:
+    """Return the keys that an entry of `tasks` may have."""
+    if "block" in source:
+        return JOB_OF_BLOCK
+    return JOB_OF_INCLUDE if include_in(source) else JOB
+
+
+def of_task(source: Mapping[t.Any, object]) -> Keys:
+    """Return the keys that a task inside of a job may have."""
+    if "block" in source:
+        return BLOCK
+    include = include_in(source)
+    if include is None:
+        return TASK
+    return IMPORT if is_import(include) else INCLUDE
+
 
 LOOP_CONTROL = frozenset(("loop_var", "index_var", "label", "extended", "extended_allitems"))
 LOOP_CONTROL_REFUSED = {
     "pause": "jobs are launched all at once. Use 'concurrency' to have fewer of them at a time.",
     "break_when": "jobs are launched all at once, before the first result is known.",
 }
-
-
-def is_keyword(key: str) -> bool:
-    """Whether `key` can't be the name of a module."""
-    return key in ALLOWED or key in REFUSED or key.startswith("with_")
-
-
-def why_refused(key: str) -> str | None:
-    """Return what to say about a key that a job cannot have; None where it can."""
-    if key in REFUSED:
-        return REFUSED[key]
-    return WITH_LOOKUP if key.startswith("with_") else None

@@ -14,13 +14,41 @@ from dataclasses import dataclass
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
-from ansible_collections.background.jobs.plugins.plugin_utils import _options, _plan, _remote, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
 
 Result = dict[str, t.Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for a batch as a whole. max_failures: percent of its jobs, None for any number of them."""
+
+    concurrency: int = 0
+    max_failures: float | None = None
+    on_failure: str = "finish"
+
+    @classmethod
+    def of(cls, options: dict[str, t.Any]) -> Limits:
+        """Return what the options of a batch say; raise Refused where they contradict each other."""
+        percentage = options["max_fail_percentage"]
+        if percentage is None and not options["any_errors_fatal"] and options["on_failure"] != "finish":
+            raise Refused(
+                f"Option 'on_failure': {options['on_failure']!r} has no effect without a limit. "
+                "Add 'any_errors_fatal: true' or 'max_fail_percentage'."
+            )
+        if options["any_errors_fatal"]:
+            percentage = 0.0
+        return cls(options["concurrency"], percentage, options["on_failure"])
+
+    def plan(self) -> Result:
+        """Return what the plan tells of it."""
+        if self.max_failures is None:
+            return {}
+        return {"max_failures": self.max_failures, "on_failure": self.on_failure}
 
 
 @dataclass(slots=True)
@@ -49,17 +77,17 @@ def defaults_of(core: Core, timeout: float) -> Defaults:
 
 
 def launch(
-    core: Core, entries: object, defaults: Defaults, concurrency: int = 0, module: str = "async_batch"
+    core: Core, entries: object, defaults: Defaults, limits: Limits | None = None, module: str = "async_batch"
 ) -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
-    jobs, warnings = _tasks.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    jobs, warnings = _entries.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     batch_id = _plan.new_batch_id()
-    plan = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True)).plan(
-        jobs, batch_id, concurrency
-    )
-    reply = _send(core, plan, module)
+    limits = limits or Limits()
+    planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
+    plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
+    reply = _send(core, {**plan, **core.send_files()}, module)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,
@@ -110,6 +138,11 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
         raise Refused("'task' must be a task (a dictionary), such as 'task: {ansible.builtin.command: uptime}'.")
     if "loop" in task or any(str(key).startswith("with_") for key in task):
         raise Refused("'task', key 'loop': async_run starts one job. Use async_batch for a loop.")
+    for key in ("depends_on", "run_when"):
+        if key in task:
+            raise Refused(
+                f"'task', key {key!r}: async_run starts one job. Use async_batch for jobs that depend on others."
+            )
     if name is not None and task.get("name") not in (None, name):
         raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
     return [task if name is None else {**task, "name": name}]

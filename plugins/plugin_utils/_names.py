@@ -54,6 +54,11 @@ def tells_items_apart(template: object, control: Mapping[str, t.Any]) -> bool:
     return any(name and re.search(rf"\b{re.escape(name)}\b", text) for name in names)
 
 
+def without_templates(template: str) -> str:
+    """Return the part of a name that all items of a loop have in common."""
+    return " ".join(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", " ", template).split()).strip(" -:,;./_()[]")
+
+
 def make_unique(jobs: Iterable[Named]) -> None:
     """Refuse a name that was given to two jobs; number those that were made up."""
     jobs = list(jobs)

@@ -29,6 +29,7 @@ SMALLEST: dict[str, dict[str, object]] = {
 
 _SECONDS = ("timeout", "wait_timeout", "poll")
 _COUNTS = ("concurrency",)
+_PERCENTAGES = ("max_fail_percentage",)
 # Templates still: a conversion would lose what makes Ansible trust them.
 _TASKS = ("tasks", "task")
 _UNTOUCHED = {"type": "raw", "required": True}
@@ -49,6 +50,8 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
             given[name] = _named(name, seconds, given[name])
         elif name in _COUNTS:
             given[name] = _named(name, count, given[name])
+        elif name in _PERCENTAGES:
+            given[name] = _named(name, percentage, given[name])
     result = ArgumentSpecValidator(public).validate(given)
     if result.error_messages:
         raise Refused("; ".join(_sentence(text) for text in result.error_messages))
@@ -74,6 +77,17 @@ def count(value: object) -> int:
         number = -1
     if not 0 <= number <= _MAX_COUNT:
         raise Refused(f"it must be a whole number, 0 (no limit) or more: got {shorten(value, 40)!r}.")
+    return number
+
+
+def percentage(value: object) -> float:
+    """Return a number from 0 to 100."""
+    try:
+        number = float(str(value)) if not isinstance(value, bool) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise Refused(f"it must be a number from 0 to 100: got {shorten(value, 40)!r}.")
     return number
 
 

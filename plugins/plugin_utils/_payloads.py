@@ -18,6 +18,9 @@ Payload = dict[str, t.Any]
 
 _MARK = "\nparams="
 
+COMMAND: t.Final = "command line"
+"""In place of the name of a module, where a call is a command line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -53,6 +56,11 @@ def args_file(style: str, encoded: str, arguments: dict[str, t.Any]) -> str:
 
 def _payload(style: str, interpreter: list[str], name: str, **content: str) -> Payload:
     return {"style": style, "interpreter": interpreter, "name": name, **content}
+
+
+def command() -> Payload:
+    """Return the payload of calls that are a command line, which each of them has in its params."""
+    return _payload("command", [], "command")
 
 
 def key_of(payload: Payload) -> str:

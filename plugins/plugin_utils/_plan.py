@@ -14,8 +14,16 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _payloads
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Job, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, combined
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import (
+    ABSENT,
+    ALWAYS_TIMEOUT,
+    BACKOFF,
+    DELAY,
+    Block,
+    Job,
+    Step,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._wire import encode
 
 PROTOCOL = 1
@@ -43,6 +51,12 @@ class _Known:
     key: str | None
     style: str
     profile: str
+
+
+# What stands in a record only where it is not what it is by default.
+_RETRIES = {"retries": 0, "delay": DELAY, "backoff": BACKOFF}
+_OF_JOB = {"run_when": "success", **_RETRIES, "always_timeout": ALWAYS_TIMEOUT}
+_OF_STEP = {"timeout": 0.0, **_RETRIES, "ignore_errors": False, "no_log": False}
 
 
 def new_batch_id() -> str:
@@ -75,12 +89,11 @@ class Planner:
         }
 
     def _job(self, job: Job) -> Record:
-        try:
-            steps = [] if job.skip else self._steps(job)
-        except JobRefused:
-            raise
-        except Refused as exc:
-            raise JobRefused(job.where, job.name, None, str(exc), job.source) from exc
+        body = [] if job.skip else [self._node(node, job) for node in job.body]
+        if job.refused:
+            raise combined(job.refused)
+        if len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
+            job.skip, body = job.body[0].skip, []
         record = {
             "name": job.name,
             "module": job.fqcn,
@@ -89,23 +102,59 @@ class Planner:
             "ignore_errors": job.ignore_errors,
             "depends_on": job.depends_on,
             "skip": job.skip,
-            "steps": steps,
+            **_unusual(job, _OF_JOB),
+            "body": body,
         }
         if job.item is not ABSENT:
             job.item = record["item"] = plain(job.item)
         return record
 
-    def _steps(self, job: Job) -> list[Record]:
-        records = []
-        for step in job.steps:
-            asked = self._maker.ask(step)
-            if asked.skip:
-                job.skip = asked.skip
-                return []
-            arguments = self._maker.complete(asked, step)
-            key, params = self._payload(asked, arguments, step)
-            records.append({"module": asked.module, "payload": key, "params": params, "environment": step.environment})
-        return records
+    def _node(self, node: Step | Block, job: Job) -> Record:
+        if isinstance(node, Step):
+            try:
+                return self._step(node)
+            except JobRefused as exc:
+                job.refused.append(exc)
+            except Refused as exc:
+                job.refused.append(JobRefused(node.where, node.name, None, str(exc), node.source))
+            return {}
+        sections = {"block": node.block, "rescue": node.rescue, "always": node.always}
+        return {
+            name: [self._node(inner, job) for inner in section]
+            for name, section in sections.items()
+            if section or name == "block"
+        }
+
+    def _step(self, step: Step) -> Record:
+        """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""
+        record: Record = {"name": step.name, "module": step.call.fqcn, "calls": []}
+        if step.item is not ABSENT:
+            record["item"] = plain(step.item)
+        if step.skip:
+            return {**record, "skip": step.skip}
+        asked = self._maker.ask(step)
+        if asked.skip:
+            step.skip = asked.skip
+            return {**record, "skip": step.skip}
+        return {**record, **self._calls(asked, step), "environment": step.environment, **_unusual(step, _OF_STEP)}
+
+    def _calls(self, asked: t.Any, step: Step) -> Record:
+        """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
+        record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
+        if asked.recipe is not None:
+            record["recipe"] = asked.recipe
+        if asked.staged:
+            record["staged"] = list(asked.staged)
+        return record
+
+    def _call(self, asked: t.Any, step: Step) -> Record:
+        if asked.module == _payloads.COMMAND:
+            payload, params = _payloads.command(), json.dumps(asked.arguments)
+            key = _payloads.key_of(payload)
+            self._payloads[key] = payload
+        else:
+            key, params = self._payload(asked, self._maker.complete(asked, step), step)
+        return {"module": asked.module, "payload": key, "params": params}
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
         group = (asked.module, self._maker.overrides(step))
@@ -119,6 +168,12 @@ class Planner:
         self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
         return key, params
+
+
+def _unusual(node: Job | Step, defaults: t.Mapping[str, object]) -> Record:
+    """Return those values of a job or a step that are not the default."""
+    values = {key: getattr(node, key) for key in defaults if node.retries or key not in ("delay", "backoff")}
+    return {key: value for key, value in values.items() if value != defaults[key]}
 
 
 def plain(value: object) -> object:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from collections.abc import Callable
 
@@ -17,14 +18,15 @@ from ansible_collections.background.jobs.plugins.plugin_utils._progress import d
 
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._waiting import Outcome
+    from ansible_collections.background.jobs.plugins.plugin_utils._wire import Decoded
 
 Result = dict[str, t.Any]
-Decoder = Callable[[str], Result]
+Decoder = Callable[[str, str], "Decoded"]
 
 _NAMED = 5
 _DETAIL_WIDTH = 160
 # What the host says that is not for the playbook.
-_INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten")
+_INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten", "tasks")
 _MISSING = (
     "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
     "and that the records were not removed meanwhile (cleanup: true)."
@@ -36,7 +38,13 @@ _VERBS = (
     (_states.LOST, "lost"),
 )
 # Messages of modules that say nothing beside the return code.
-_EMPTY_MESSAGES = ("non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
+_EMPTY_MESSAGES = (
+    "non-zero return code",
+    "The command exited with a non-zero return code.",
+    "MODULE FAILURE",
+    "Task failed: Module failed: Unknown error.",
+    "Task failed: Action failed: Unknown error.",
+)
 
 
 def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
@@ -61,7 +69,7 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
     if outcome.unreachable is not None:
         result["unreachable"] = True
     for key in ("warnings", "deprecations"):
-        lifted = _distinct(item for job in jobs for item in (job.get("result") or {}).get(key) or ())
+        lifted = _distinct(item for job in jobs for result in _results_of(job) for item in result.get(key) or ())
         lifted += outcome.warnings if key == "warnings" else []
         if lifted:
             result[key] = lifted
@@ -70,19 +78,50 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
 
 def _job(view: Result, decode: Decoder) -> Result:
     job = {key: value for key, value in view.items() if key not in _INTERNAL and value is not None}
+    why = None
     if isinstance(job.get("result"), str):
-        try:
-            job["result"] = decode(job["result"])
-        except ValueError as exc:
-            job["result"] = {"failed": True, "changed": False, "msg": f"the result cannot be read: {exc}"}
-            if job["state"] == _states.SUCCEEDED:
-                job["state"] = _states.FAILED
+        job["result"], why = decode(job["result"], job["state"])
+        if job["result"].get("failed") and job["state"] == _states.SUCCEEDED:
+            # Ansible does not take what the host took
+            job["state"] = _states.FAILED
+    culprit = None
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
+    if isinstance(view.get("tasks"), str):
+        culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
     if job["state"] in _states.UNSUCCESSFUL and not job.get("msg"):
-        job["msg"] = reason(job)
+        job["msg"] = why or reason(job)
+        if culprit:
+            job["msg"] = f"{culprit}: {job['msg']}"
     return job
+
+
+def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
+    """Put into a job what each of its tasks returned; return the name of the one that failed it."""
+    told = json.loads(text)
+    job["results"] = told["results"]
+    for entry in job["results"]:
+        if entry["state"] == _states.SKIPPED:
+            entry["result"] = json.loads(entry["result"])
+            continue
+        entry["result"], why = decode(entry["result"], entry["state"])
+        entry["changed"] = bool(entry["result"].get("changed", False))
+        if entry["state"] in _states.UNSUCCESSFUL:
+            entry["msg"] = why or reason(entry)
+    if job["results"] and job["results"][-1].get("ignored"):
+        job["result"] = job["results"][-1]["result"]  # its results file says that the job succeeded
+    job["changed"] = any(entry.get("changed") for entry in job["results"])
+    if told["rescued"]:
+        job["rescued"] = True
+    culprit = told.get("culprit")
+    return None if culprit is None else str(job["results"][culprit]["name"])
+
+
+def _results_of(job: Result) -> list[Result]:
+    if "results" in job:
+        return [entry["result"] for entry in job["results"]]
+    return [job.get("result") or {}]
 
 
 def _distinct(items: t.Iterable[t.Any]) -> list[t.Any]:

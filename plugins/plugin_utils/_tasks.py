@@ -4,43 +4,105 @@
 
 # Private to this collection: may change at any time.
 
-"""From task syntax to jobs: loops, conditions, names. Templating and modules are asked of a `Language`."""
+"""What a launch is made of: jobs, their tasks, and what making them needs to know of Ansible."""
 
 from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ansible.module_utils.parsing.convert_bool import boolean
-
-from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _names
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
 
 ABSENT: t.Final = object()
 """In place of a value that is not there: no item, or a template that gave `omit`."""
 
 MAX_SECONDS = 10 * 365 * 86400
+ALWAYS_TIMEOUT = 60.0
+DELAY = 5.0
+BACKOFF = 1.0
 
 Scope = dict[str, t.Any]
+Variables = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Role:
+    """A role, included or one that another role depends on; `own` is ansible-core's."""
+
+    name: str
+    path: str
+    collections: tuple[str, ...] = ()
+    is_included: bool = True
+    own: t.Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where tasks come from: files that were included, and roles, innermost first. Empty for those of the playbook."""
+
+    files: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
+
+    @property
+    def search(self) -> tuple[str, ...]:
+        """The folders in which Ansible looks for the files of these tasks, before those of the task that launches."""
+        folders = [role.path for role in self.roles] + [str(Path(file).parent) for file in self.files[:1]]
+        return tuple(dict.fromkeys(folders))
+
+
+@dataclass(frozen=True, slots=True)
+class Included:
+    """The tasks of a file, with what a role adds to them."""
+
+    tasks: Sequence[object]
+    home: Home
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    variables: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    magic: Mapping[str, object] = field(default_factory=dict)
+    keys: Mapping[str, object] = field(default_factory=dict)
+    """What a role that depends on this one says of it: when, environment and so on."""
+    spec: Mapping[str, object] | None = None
+    """What the variables are checked against, as the arguments of validate_argument_spec."""
 
 
 class Call(t.Protocol):
-    """The module call of an entry, parsed but not templated: one for all items of its loop."""
+    """The module call of a task, parsed but not templated: one for all items of its loop."""
 
     @property
     def fqcn(self) -> str: ...
 
 
+class Sources(t.Protocol):
+    """Files of tasks, and roles. All of it raises `Refused`."""
+
+    def tasks(self, name: str, home: Home) -> Included:
+        """Return the tasks of a file that one of `home` includes."""
+
+    def role(self, options: Mapping[str, t.Any], home: Home) -> list[Included]:
+        """Return the tasks of a role, after those of the roles that it depends on."""
+
+    def position(self, value: object) -> str | None:
+        """Return file and line of something written in a playbook."""
+
+
 class Language(t.Protocol):
     """What expanding needs to know of Ansible. All of it raises `Refused`."""
+
+    @property
+    def sources(self) -> Sources: ...
 
     def resolve(self, value: object) -> object:
         """Return the list or dict that the template `value` stands for, its own values untouched."""
 
-    def scope(self, own: Mapping[str, object], loop: Mapping[str, object]) -> Scope:
-        """Return the variables that an entry sees."""
+    def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
+        """Return the variables that a task sees, from the weakest to the strongest.
+
+        `defaults` are those of roles, `own` of the task, its blocks and roles, `params` of its includes.
+        """
 
     def template(self, value: object, scope: Scope) -> t.Any:
         """Return `value` rendered, ABSENT where it is `omit`."""
@@ -48,9 +110,24 @@ class Language(t.Protocol):
     def holds(self, condition: object, scope: Scope) -> bool:
         """Return whether a condition, as `when` has it, is true."""
 
-    def is_module(self, name: str) -> bool: ...
+    def variable(self, name: str, scope: Scope) -> object:
+        """Return the value of a variable as it is written, ABSENT where there is none."""
 
-    def call(self, module: str, value: object, args: object) -> Call: ...
+    def is_template(self, text: str) -> bool:
+        """Return whether a text may be rendered: what comes from a host, for one, may not."""
+
+    def is_module(self, name: str, home: Home) -> bool: ...
+
+    def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
+        """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
+
+    def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
+
+    def check_role(self, included: Included, scope: Scope) -> None:
+        """Raise Refused where the variables are not what the role's argument specification says."""
+
+    def is_left_out(self, tags: Collection[str]) -> bool:
+        """Return whether a task with these tags runs only where it is asked for by tag, and is not."""
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""
@@ -68,7 +145,7 @@ class Defaults:
 
 @dataclass(slots=True)
 class Step:
-    """One module call of a job, with all that is needed to make it."""
+    """One task of a job, with all that is needed to make its module call; times in seconds."""
 
     call: t.Any
     scope: Scope
@@ -76,11 +153,35 @@ class Step:
     check_mode: bool
     diff: bool
     no_log: bool
+    name: str = ""
+    where: str = ""
+    source: object = None
+    item: object = ABSENT
+    timeout: float = 0.0
+    retries: int = 0
+    delay: float = DELAY
+    backoff: float = BACKOFF
+    ignore_errors: bool = False
+    skip: str | None = None
+    search: tuple[str, ...] = ()
+    """Folders in which its files are looked for, before those of the task that launches."""
+
+
+@dataclass(slots=True)
+class Block:
+    """Tasks in order, those that run where one of them failed, and those that run in any case."""
+
+    block: list[Step | Block]
+    rescue: list[Step | Block] = field(default_factory=list)
+    always: list[Step | Block] = field(default_factory=list)
+
+
+Body = list[Step | Block]
 
 
 @dataclass(slots=True)
 class Job:
-    """A job that is to be: its steps run in order, after those jobs (by index) that it depends on."""
+    """A job that is to be: one task, or one block. It runs after those jobs (by index) that it depends on."""
 
     name: str
     where: str
@@ -91,309 +192,16 @@ class Job:
     item: object = ABSENT
     skip: str | None = None
     source: object = None
-    steps: list[Step] = field(default_factory=list)
+    body: Body = field(default_factory=list)
+    always_timeout: float = ALWAYS_TIMEOUT
     depends_on: list[int] = field(default_factory=list)
+    run_when: str = "success"
+    retries: int = 0
+    delay: float = DELAY
+    backoff: float = BACKOFF
     generated: bool = False
-
-
-def expand(
-    entries: object, language: Language, defaults: Defaults, option: str = "tasks"
-) -> tuple[list[Job], list[str]]:
-    """Return the jobs that `entries`, a list in task syntax, ask for, and warnings."""
-    try:
-        entries = language.resolve(entries)
-    except Refused as exc:
-        raise Refused(f"'{option}': {exc}") from exc
-    if not isinstance(entries, (list, tuple)):
-        raise Refused(f"'{option}' must be a list of tasks: got {kind(entries)}.")
-    jobs: list[Job] = []
-    tagged: list[str] = []
-    for where, entry in _flatten(entries, language, option):
-        expansion = _Entry(where, entry, language, defaults)
-        jobs.extend(expansion.jobs())
-        if "tags" in expansion.entry:
-            tagged.append(where)
-    _names.make_unique(jobs)
-    return jobs, _warnings(tagged)
-
-
-def _flatten(entries: t.Iterable[object], language: Language, option: str) -> t.Iterator[tuple[str, object]]:
-    for index, entry in enumerate(entries):
-        where = option if option == "task" else f"{option}[{index}]"
-        if isinstance(entry, str):
-            entry = language.resolve(entry)
-            if isinstance(entry, (list, tuple)):
-                yield from _flatten(entry, language, where)
-                continue
-        yield where, entry
-
-
-def _warnings(tagged: list[str]) -> list[str]:
-    if not tagged:
-        return []
-    more = f" and {len(tagged) - 3} more" if len(tagged) > 3 else ""
-    return [
-        f"'tags' is ignored in {', '.join(tagged[:3])}{more}: jobs are launched together. Put tags on the task that launches."
-    ]
-
-
-class _Entry:
-    """One entry of `tasks`, which becomes one job, or one an item of its loop."""
-
-    def __init__(self, where: str, entry: object, language: Language, defaults: Defaults) -> None:
-        self.where = where
-        # The entry, or the item of its loop, that errors are about.
-        self.at = where
-        self.language = language
-        self.defaults = defaults
-        if not isinstance(entry, Mapping):
-            raise JobRefused(where, None, None, f"it must be a task (a dictionary): got {kind(entry)}.")
-        self.entry = entry
-        self.title = self._title()
-        module = self._module()
-        self.call = self._guarded(module, language.call, module, entry[module], entry.get("args", ABSENT))
-        self.variables = self._variables()
-
-    def refuse(self, key: str | None, text: str) -> JobRefused:
-        return JobRefused(self.at, self.title, key, text, self.entry)
-
-    def _guarded(self, key: str | None, function: t.Callable[..., t.Any], *args: object) -> t.Any:
-        try:
-            return function(*args)
-        except JobRefused:
-            raise
-        except Refused as exc:
-            raise self.refuse(key, str(exc)) from exc
-
-    def _title(self) -> str | None:
-        name = self.entry.get("name")
-        if name is not None:
-            return str(name)
-        return next((str(key) for key in self.entry if not _keys.is_keyword(str(key))), None)
-
-    def _module(self) -> str:
-        """Return the one key that names a module; complain about every other key that isn't allowed."""
-        candidates = []
-        for key in self.entry:
-            if not isinstance(key, str):
-                raise self.refuse(str(key), "keys must be strings.")
-            reason = _keys.why_refused(key)
-            if reason is not None:
-                raise self.refuse(key, reason)
-            if key not in _keys.ALLOWED:
-                candidates.append(key)
-        if not candidates:
-            raise self.refuse(None, "it names no module. Add one, such as 'ansible.builtin.command: ...'.")
-        if len(candidates) == 1:
-            return candidates[0]
-        modules = [key for key in candidates if self.language.is_module(key)]
-        if len(modules) > 1:
-            raise self.refuse(
-                modules[1],
-                f"a job runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them entries of their own.",
-            )
-        unknown = [key for key in candidates if key not in modules]
-        raise self.refuse(
-            unknown[0], f"neither a key of a job nor a module. Keys are: {', '.join(sorted(_keys.ALLOWED - {'args'}))}."
-        )
-
-    def _variables(self) -> dict[str, object]:
-        value = self.entry.get("vars") or {}
-        merged: dict[str, object] = {}
-        for layer in value if isinstance(value, list) else [value]:
-            if not isinstance(layer, Mapping):
-                raise self.refuse("vars", f"it must be a dictionary: got {kind(layer)}.")
-            merged.update(layer)
-        return merged
-
-    def jobs(self) -> t.Iterator[Job]:
-        if "loop" not in self.entry:
-            if "loop_control" in self.entry:
-                raise self.refuse("loop_control", "there is no 'loop' that it could control.")
-            yield self._job(self.where, {}, ABSENT, None)
-            return
-        control = self._loop_control()
-        items = self._items()
-        if items is None:
-            return
-        for index, item in enumerate(items):
-            yield self._job(f"{self.where}, item {index}", _loop_variables(control, items, index), item, control)
-
-    def _loop_control(self) -> dict[str, t.Any]:
-        control = self.entry.get("loop_control") or {}
-        if not isinstance(control, Mapping):
-            raise self.refuse("loop_control", f"it must be a dictionary: got {kind(control)}.")
-        for key in control:
-            if key in _keys.LOOP_CONTROL_REFUSED:
-                raise self.refuse(f"loop_control.{key}", _keys.LOOP_CONTROL_REFUSED[key])
-            if key not in _keys.LOOP_CONTROL:
-                raise self.refuse(
-                    f"loop_control.{key}", f"unknown. Known are: {', '.join(sorted(_keys.LOOP_CONTROL))}."
-                )
-        scope = self.language.scope(self.variables, {})
-        known = {key: self._value(control, key, scope) for key in control if key != "label"}
-        for key in ("loop_var", "index_var"):
-            if known.get(key) is not None and not str(known[key]).isidentifier():
-                raise self.refuse(f"loop_control.{key}", f"{known[key]!r} cannot be the name of a variable.")
-        return {**known, "label": control.get("label"), "loop_var": known.get("loop_var") or "item"}
-
-    def _items(self) -> list[object] | None:
-        scope = self.language.scope(self.variables, {})
-        try:
-            items = self.language.template(self.entry["loop"], scope)
-        except Refused as exc:
-            # As for a plain task: a loop that cannot be rendered does not matter where the condition is false anyway.
-            if not self._is_false_without_items(scope):
-                raise self.refuse("loop", str(exc)) from exc
-            return None
-        if not isinstance(items, (list, tuple)):
-            raise self.refuse("loop", f"it must give a list: got {kind(items)}.")
-        return list(items)
-
-    def _is_false_without_items(self, scope: Scope) -> bool:
-        try:
-            return self._condition(scope) is not None
-        except Refused:
-            return False
-
-    def _condition(self, scope: Scope) -> str | None:
-        """Return the condition that is false; None where the job is to run."""
-        conditions = self.entry.get("when", True)
-        for condition in conditions if isinstance(conditions, list) else [conditions]:
-            if not self._guarded("when", self.language.holds, condition, scope):
-                return str(condition)
-        return None
-
-    def _job(self, where: str, loop: Mapping[str, object], item: object, control: Mapping[str, t.Any] | None) -> Job:
-        self.at = where
-        scope = self.language.scope(self.variables, loop)
-        false = self._condition(scope)
-        no_log = self.defaults.no_log or self._flag("no_log", scope, False)
-        name, generated = self._name(scope, item, control, no_log, lenient=false is not None)
-        job = Job(
-            name=name,
-            where=where,
-            fqcn=self.call.fqcn,
-            timeout=self.defaults.timeout,
-            ignore_errors=False,
-            no_log=no_log,
-            item=ABSENT if no_log else item,
-            source=self.entry,
-            generated=generated,
-        )
-        if false is not None:
-            job.skip = f"its condition was false: {false}"
-            return job
-        self._check_become(scope)
-        timeout = self._value(self.entry, "timeout", scope)
-        if timeout is not None:
-            job.timeout = self._guarded("timeout", seconds, timeout)
-        job.ignore_errors = self._flag("ignore_errors", scope, False)
-        job.steps = [self._step(scope, no_log)]
-        return job
-
-    def _step(self, scope: Scope, no_log: bool) -> Step:
-        return Step(
-            call=self.call,
-            scope=scope,
-            environment=self._environment(scope),
-            check_mode=self._flag("check_mode", scope, self.defaults.check_mode),
-            diff=self._flag("diff", scope, self.defaults.diff),
-            no_log=no_log,
-        )
-
-    def _value(self, source: Mapping[str, object], key: str, scope: Scope) -> t.Any:
-        value = source.get(key)
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        rendered = self._guarded(key, self.language.template, value, scope)
-        return None if rendered is ABSENT else rendered
-
-    def _flag(self, key: str, scope: Scope, default: bool) -> bool:
-        value = self._value(self.entry, key, scope)
-        if value is None:
-            return default
-        try:
-            return bool(boolean(value))
-        except TypeError as exc:
-            raise self.refuse(key, f"it must be true or false: got {shorten(value, 40)!r}.") from exc
-
-    def _environment(self, scope: Scope) -> dict[str, str]:
-        value = self.entry.get("environment")
-        merged: dict[str, str] = {}
-        for layer in value if isinstance(value, list) else [value]:
-            rendered = self._guarded("environment", self.language.template, layer, scope)
-            if rendered is ABSENT or rendered is None:
-                continue
-            if not isinstance(rendered, Mapping):
-                raise self.refuse(
-                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
-                )
-            merged.update((str(key), str(text)) for key, text in rendered.items())
-        return merged
-
-    def _check_become(self, scope: Scope) -> None:
-        for key in _keys.BECOME:
-            value = self._value(self.entry, key, scope)
-            if value is None:
-                continue
-            wanted = self._flag(key, scope, False) if key == "become" else str(value)
-            current = self.language.task_value(key)
-            if wanted != (bool(current) if key == "become" else current):
-                raise self.refuse(key, _keys.BECOME_DIFFERS)
-
-    def _name(
-        self, scope: Scope, item: object, control: Mapping[str, t.Any] | None, no_log: bool, lenient: bool
-    ) -> tuple[str, bool]:
-        """Return the name of the job, and whether it was made up, so that it may be changed to be unique."""
-        raw = self.entry.get("name")
-        try:
-            name = self._value(self.entry, "name", scope)
-        except Refused:
-            if not lenient:
-                raise
-            name = raw
-        if name is not None:
-            name = self._guarded("name", _names.check, str(name))
-        base = name or self.call.fqcn.rpartition(".")[2]
-        if control is None:
-            return base, name is None
-        if name is not None and _names.tells_items_apart(raw, control):
-            return base, False
-        return f"{base} ({self._label(scope, item, control, no_log)})", True
-
-    def _label(self, scope: Scope, item: object, control: Mapping[str, t.Any], no_log: bool) -> str:
-        if no_log:
-            return "item hidden"
-        if control["label"] is not None:
-            item = self._guarded("loop_control.label", self.language.template, control["label"], scope)
-        return _names.label(item, control["loop_var"])
-
-
-def _loop_variables(control: Mapping[str, t.Any], items: list[object], index: int) -> dict[str, object]:
-    variables: dict[str, object] = {control["loop_var"]: items[index], "ansible_loop_var": control["loop_var"]}
-    if control.get("index_var"):
-        variables[control["index_var"]] = index
-        variables["ansible_index_var"] = control["index_var"]
-    if control.get("extended"):
-        count = len(items)
-        extended: dict[str, object] = {
-            "index": index + 1,
-            "index0": index,
-            "first": index == 0,
-            "last": index + 1 == count,
-            "length": count,
-            "revindex": count - index,
-            "revindex0": count - index - 1,
-        }
-        if control.get("extended_allitems", True):
-            extended["allitems"] = items
-        if index + 1 < count:
-            extended["nextitem"] = items[index + 1]
-        if index:
-            extended["previtem"] = items[index - 1]
-        variables["ansible_loop"] = extended
-    return variables
+    refused: list[JobRefused] = field(default_factory=list)
+    """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""
 
 
 def seconds(value: object) -> float:

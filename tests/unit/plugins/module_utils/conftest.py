@@ -10,11 +10,12 @@ import json
 import os
 import random
 import sys
+import time
 import zipfile
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _processes, _waiter
 
 # A payload in the form that ansible-core gives it: a program that carries a zip, puts it on sys.path, hands the
 # arguments over in ansible.module_utils.basic and has runpy run the module. The module runs the Python text in its
@@ -79,10 +80,26 @@ def payload(**changes):
     )
 
 
-class Batch:
-    """A batch that runs in a directory of its own, under a real supervisor."""
+def step(program, name="task", **settings):
+    """Return a step of a job that runs `program` in the probe module."""
+    call = {"module": "probe", "payload": "p", "params": json.dumps({"run": program})}
+    return dict({"name": name, "module": "probe", "calls": [call], "environment": {}}, **settings)
 
-    def __init__(self, async_dir, programs, concurrency=0, payloads=None, environment=None, **settings):
+
+def _with_environment(body, environment):
+    for node in body:
+        if "block" not in node:
+            node = dict(node, environment=dict(environment, **node["environment"]))
+        yield node
+
+
+class Batch:
+    """A batch that runs in a directory of its own, under a real supervisor.
+
+    programs: for each job Python text, or a body made of `step`.
+    """
+
+    def __init__(self, async_dir, programs, concurrency=0, payloads=None, *, environment=None, plan=None, **settings):
         self.async_dir = str(async_dir)
         self.batch_id = "b%015d" % random.randrange(10**15)
         self.size = len(programs)
@@ -97,14 +114,9 @@ class Batch:
                 "depends_on": [],
                 "skip": None,
             }
-            step = {
-                "module": "probe",
-                "payload": "p",
-                "params": json.dumps({"run": program}),
-                "environment": environment or {},
-            }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
-            job["steps"] = [] if job["skip"] else [step]
+            body = program if isinstance(program, list) else [step(program)]
+            job["body"] = [] if job["skip"] else list(_with_environment(body, environment or {}))
             jobs.append(job)
         self.plan = {
             "protocol": 1,
@@ -113,6 +125,7 @@ class Batch:
             "payloads": payloads or {"p": payload()},
             "jobs": jobs,
         }
+        self.plan.update(plan or {})
 
     def launch(self):
         self.reply = _launcher.launch(_blob.pack(self.plan), self.async_dir)
@@ -155,3 +168,18 @@ def batch(tmp_path):
         if os.path.exists(one.path("batch.json")):
             answers = one.serve("cancel", grace=0.5)
             assert all(answer.get("finished", True) for answer in answers)
+
+
+def gone(pid):
+    """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        process = _processes.look(pid)
+        if process is None or process.state in "ZX":
+            return True
+        time.sleep(0.02)  # Python 3.8 has no pidfd to wait for
+    return False
+
+
+def wait_for_supervisor(batch):
+    assert gone(batch.reply["pid"])

@@ -34,7 +34,7 @@ def test_failure_is_told_by_failed_and_where_it_is_missing_by_rc(result, failed)
     [
         b'{"changed": true, "rc": 0}',
         b'\n{"changed": true, "rc": 0}\n',
-        b'BECOME-SUCCESS\nsome banner\n{"changed": true, "rc": 0}\nbye\n',
+        b'BECOME-SUCCESS\nsome banner\n{"changed": true, "rc": 0}\n \n',
         b'junk\n{\n  "changed": true,\n  "rc": 0\n}\n',
     ],
 )
@@ -43,6 +43,30 @@ def test_a_result_is_found_among_other_lines(stdout):
     assert outcome.result == {"changed": True, "rc": 0}
     assert json.loads(outcome.text) == outcome.result
     assert (outcome.failed, outcome.changed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "expected"),
+    [("", []), (', "warnings": ["own"]', ["own"]), (', "warnings": null', [])],
+)
+def test_junk_after_a_result_is_warned_of(warnings, expected):
+    outcome = _results.understand(b'{"changed": true%s}\nbye\n\n' % warnings.encode(), b"", 0)
+    assert outcome.result["warnings"] == ["Module invocation had junk after the JSON data: bye\n", *expected]
+    assert json.loads(outcome.text) == outcome.result
+
+
+def test_what_is_kept_of_no_result_is_told_from_a_result():
+    text = _results.understand(b"junk", b"oops", -9).text
+    assert _results.output_without_result(text) == {
+        "failed": True,
+        "changed": False,
+        "msg": json.loads(text)["msg"],
+        "module_stdout": "junk",
+        "module_stderr": "oops",
+        "rc": 137,
+    }
+    assert _results.output_without_result('{"failed": true, "module_stdout": "junk"}') is None
+    assert _results.output_without_result('{"parsed": false, "own": 1}') is None
 
 
 def test_the_text_of_a_clean_result_is_kept_to_the_letter():
@@ -89,3 +113,22 @@ def test_a_result_beyond_the_limit_is_a_failure_that_shows_both_ends(monkeypatch
     assert outcome.result["module_stdout"].startswith('{"first')
     assert outcome.result["module_stdout"].endswith('last"}')
     assert len(outcome.text) < 1200000
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (
+            {"rc": 2, "stderr": "make: x\nmake: *** No targets\n", "msg": "non-zero return code"},
+            "rc 2: make: *** No targets",
+        ),
+        ({"rc": 1, "msg": "non-zero return code", "stdout": "said so\n"}, "rc 1: said so"),
+        ({"rc": 1, "msg": "The command exited with a non-zero return code."}, "rc 1"),
+        ({"rc": 7, "msg": "oops"}, "rc 7: oops"),
+        ({"msg": "no such\nservice"}, "service"),
+        ({}, "failed"),
+        ({"msg": "x" * 999}, "x" * 200),
+    ],
+)
+def test_a_failure_in_one_short_line(result, expected):
+    assert _results.brief(result) == expected

@@ -10,8 +10,8 @@ from ansible_collections.background.jobs.plugins.module_utils import _scheduler
 from ansible_collections.background.jobs.plugins.module_utils._scheduler import Job, Scheduler
 
 
-def job(name="job", timeout=0, depends_on=(), skip=False):
-    return Job(name, timeout, list(depends_on), skip)
+def job(name="job", timeout=0, **settings):
+    return Job(name, timeout, **settings)
 
 
 def started(scheduler, now=0.0):
@@ -35,14 +35,14 @@ def test_as_many_start_as_the_window_holds_in_the_order_written(concurrency, exp
 def test_a_slot_is_refilled_as_soon_as_it_is_free():
     scheduler = Scheduler([job()] * 4, 2)
     assert started(scheduler) == [0, 1]
-    scheduler.ended(1, "succeeded")
+    scheduler.ended(1, "succeeded", 0.0)
     assert started(scheduler) == [2]
-    scheduler.ended(0, "failed")
+    scheduler.ended(0, "failed", 0.0)
     assert started(scheduler) == [3]
     assert started(scheduler) == []
-    scheduler.ended(2, "succeeded")
+    scheduler.ended(2, "succeeded", 0.0)
     assert not scheduler.done
-    scheduler.ended(3, "succeeded")
+    scheduler.ended(3, "succeeded", 0.0)
     assert scheduler.done
     assert scheduler.states == ["failed", "succeeded", "succeeded", "succeeded"]
 
@@ -54,7 +54,7 @@ def test_an_empty_batch_is_done():
 def test_skipped_jobs_never_start_and_take_no_slot():
     scheduler = Scheduler([job(skip=True), job(), job(skip=True)], 1)
     assert started(scheduler) == [1]
-    scheduler.ended(1, "succeeded")
+    scheduler.ended(1, "succeeded", 0.0)
     assert scheduler.done
     assert scheduler.states == ["skipped", "succeeded", "skipped"]
 
@@ -63,36 +63,21 @@ def test_a_timeout_counts_from_the_start_of_its_job():
     scheduler = Scheduler([job(timeout=10), job(timeout=10)], 1)
     assert started(scheduler, 100.0) == [0]
     assert scheduler.next_due(103.0) == 7.0
-    assert scheduler.expire(109.9) == []
-    scheduler.ended(0, "succeeded")
+    assert scheduler.expire(109.9) is None
+    scheduler.ended(0, "succeeded", 109.0)
     assert started(scheduler, 109.0) == [1]
-    assert scheduler.expire(118.9) == []
-    assert scheduler.expire(119.0) == [1]
-    assert scheduler.stopping(1) == "timed_out"
+    assert scheduler.expire(118.9) is None
+    assert scheduler.expire(119.0) == 1
+    assert scheduler.expire(119.0) is None
 
 
 def test_what_passes_before_a_job_has_a_process_is_not_its_time_unless_it_never_has_one():
     scheduler = Scheduler([job(timeout=10), job(timeout=10)])
     assert [scheduler.start(0.0), scheduler.start(0.0)] == [0, 1]
     scheduler.began(0, 8.0)
-    assert scheduler.expire(17.9) == []
-    assert scheduler.expire(18.0) == [0]
-    assert scheduler.expire(10.0 + _scheduler.START_PATIENCE) == [1]
-
-
-def test_a_timed_out_job_is_told_once_then_killed_after_its_grace_again_and_again():
-    scheduler = Scheduler([job(timeout=5)], grace=2.0)
-    started(scheduler, 0.0)
-    assert scheduler.expire(5.0) == [0]
-    assert scheduler.expire(5.5) == []
-    assert scheduler.kill(6.9) == []
-    assert scheduler.next_due(6.0) == 1.0
-    assert scheduler.kill(7.0) == [0]
-    assert scheduler.kill(7.0) == []
-    assert scheduler.kill(7.0 + _scheduler.KILL_AGAIN_AFTER) == [0]
-    assert scheduler.ended(0, "succeeded") == "timed_out"
-    assert scheduler.done
-    assert scheduler.next_due(9.0) is None
+    assert scheduler.expire(17.9) is None
+    assert scheduler.expire(18.0) == 0
+    assert scheduler.expire(10.0 + _scheduler.START_PATIENCE) == 1
 
 
 def test_nothing_is_due_without_timeouts():
@@ -104,45 +89,34 @@ def test_nothing_is_due_without_timeouts():
 def test_a_queued_job_that_is_cancelled_never_starts():
     scheduler = Scheduler([job(), job(), job()], 1)
     started(scheduler)
-    assert scheduler.cancel(1, 0.0) is False
+    assert scheduler.cancel(1) is False
     assert scheduler.states[1] == "cancelled"
-    scheduler.ended(0, "succeeded")
+    scheduler.ended(0, "succeeded", 0.0)
     assert started(scheduler) == [2]
 
 
-def test_a_running_job_that_is_cancelled_is_stopped_within_the_grace_asked_for():
+def test_a_running_job_that_is_cancelled_has_to_be_stopped():
     scheduler = Scheduler([job()])
     started(scheduler)
-    assert scheduler.cancel(0, 10.0, grace=3.0) is True
-    assert scheduler.cancel(0, 10.0, grace=3.0) is False
-    assert scheduler.kill(12.9) == []
-    assert scheduler.kill(13.0) == [0]
-    assert scheduler.ended(0, "failed") == "cancelled"
+    assert scheduler.cancel(0) is True
+    assert scheduler.states == ["running"]
 
 
 def test_a_finished_job_cannot_be_cancelled():
     scheduler = Scheduler([job()])
     started(scheduler)
-    scheduler.ended(0, "succeeded")
-    assert scheduler.cancel(0, 1.0) is False
+    scheduler.ended(0, "succeeded", 0.0)
+    assert scheduler.cancel(0) is False
     assert scheduler.states == ["succeeded"]
-
-
-def test_a_cancelled_job_does_not_time_out_too():
-    scheduler = Scheduler([job(timeout=5)])
-    started(scheduler, 0.0)
-    scheduler.cancel(0, 4.0)
-    assert scheduler.expire(6.0) == []
-    assert scheduler.stopping(0) == "cancelled"
 
 
 def test_a_job_starts_when_all_that_it_depends_on_succeeded():
     scheduler = Scheduler([job("a"), job("b"), job("c", depends_on=[0, 1])])
     assert started(scheduler) == [0, 1]
-    scheduler.ended(0, "succeeded")
+    scheduler.ended(0, "succeeded", 0.0)
     assert scheduler.settle(0) == []
     assert started(scheduler) == []
-    scheduler.ended(1, "succeeded")
+    scheduler.ended(1, "succeeded", 0.0)
     assert scheduler.settle(1) == []
     assert started(scheduler) == [2]
 
@@ -150,7 +124,147 @@ def test_a_job_starts_when_all_that_it_depends_on_succeeded():
 def test_what_depends_on_a_failure_is_skipped_down_the_line_with_the_culprit_named():
     scheduler = Scheduler([job("a"), job("b", depends_on=[0]), job("c", depends_on=[1]), job("d")])
     started(scheduler)
-    scheduler.ended(0, "failed")
+    scheduler.ended(0, "failed", 0.0)
     assert scheduler.settle(0) == [(1, "depends on a, which is failed"), (2, "depends on b, which is skipped")]
-    scheduler.ended(3, "succeeded")
+    scheduler.ended(3, "succeeded", 0.0)
     assert scheduler.done
+
+
+GOOD, BAD = "succeeded", "failed"
+
+
+@pytest.mark.parametrize(
+    ("run_when", "before", "expected"),
+    [
+        ("success", [GOOD, GOOD], "starts"),
+        ("success", [GOOD, BAD], "depends on b, which is failed"),
+        ("success", [GOOD, "cancelled"], "depends on b, which is cancelled"),
+        ("failure", [GOOD, BAD], "starts"),
+        ("failure", [BAD, BAD], "starts"),
+        ("failure", [GOOD, "lost"], "starts"),
+        ("failure", [GOOD, GOOD], "runs when one of those that it depends on fails, and none did"),
+        ("always", [GOOD, GOOD], "starts"),
+        ("always", [BAD, "timed_out"], "starts"),
+    ],
+)
+def test_a_job_runs_when_those_before_it_have_ended_as_it_asks(run_when, before, expected):
+    scheduler = Scheduler([job("a"), job("b"), job("c", depends_on=[0, 1], run_when=run_when)])
+    started(scheduler)
+    skipped = []
+    for index, state in enumerate(before):
+        assert started(scheduler) == []
+        scheduler.ended(index, state, 0.0)
+        skipped += scheduler.settle(index)
+    if expected == "starts":
+        assert (started(scheduler), skipped) == ([2], [])
+    else:
+        assert (started(scheduler), skipped) == ([], [(2, expected)])
+
+
+def test_what_waits_for_a_failure_hears_of_one_further_up_but_not_of_a_false_condition():
+    chain = [job("a"), job("b", depends_on=[0]), job("c", depends_on=[1], run_when="failure")]
+    scheduler = Scheduler(chain)
+    started(scheduler)
+    scheduler.ended(0, BAD, 0.0)
+    assert scheduler.settle(0) == [(1, "depends on a, which is failed")]
+    assert started(scheduler) == [2]
+    scheduler = Scheduler([job("a", skip=True), *chain[1:]])
+    assert scheduler.settle(0) == [
+        (1, "depends on a, which is skipped"),
+        (2, "runs when one of those that it depends on fails, and none did"),
+    ]
+
+
+def test_a_failure_that_is_ignored_does_not_hold_up_what_depends_on_it():
+    scheduler = Scheduler([job("a", ignore_errors=True), job("b", depends_on=[0])], max_failures=0)
+    started(scheduler)
+    scheduler.ended(0, BAD, 0.0)
+    assert (scheduler.settle(0), scheduler.halt()) == ([], [])
+    assert started(scheduler) == [1]
+
+
+def test_a_long_chain_is_followed_to_its_end():
+    count = 20000
+    scheduler = Scheduler([job(str(n), depends_on=[n - 1] if n else []) for n in range(count)])
+    started(scheduler)
+    scheduler.ended(0, BAD, 0.0)
+    assert len(scheduler.settle(0)) == count - 1
+    assert scheduler.done
+
+
+def test_a_failed_job_is_tried_again_after_a_delay_that_grows():
+    scheduler = Scheduler([job(retries=3, delay=5.0, backoff=2.0)])
+    now, delays = 0.0, []
+    for dummy in range(3):
+        assert started(scheduler, now) == [0]
+        again = scheduler.ended(0, BAD, now)
+        assert scheduler.states == ["queued"]
+        assert started(scheduler, again - 0.1) == []
+        assert scheduler.next_due(now) == again - now
+        delays.append(again - now)
+        now = again
+    assert delays == [5.0, 10.0, 20.0]
+    assert started(scheduler, now) == [0]
+    assert scheduler.ended(0, BAD, now) is None
+    assert (scheduler.states, scheduler.attempts) == (["failed"], [4])
+
+
+@pytest.mark.parametrize(
+    ("state", "again"), [("timed_out", True), ("failed", True), ("cancelled", False), ("lost", False), (GOOD, False)]
+)
+def test_what_is_tried_again(state, again):
+    scheduler = Scheduler([job(retries=1, delay=1.0)])
+    started(scheduler)
+    assert (scheduler.ended(0, state, 0.0) is not None) is again
+
+
+def test_a_job_that_waits_to_be_tried_again_leaves_its_slot_to_others_and_can_be_cancelled():
+    scheduler = Scheduler([job(retries=1, delay=5.0), job(), job()], 1)
+    assert started(scheduler) == [0]
+    scheduler.ended(0, BAD, 0.0)
+    assert started(scheduler) == [1]
+    assert scheduler.next_due(0.0) is None
+    assert scheduler.cancel(0) is False
+    scheduler.ended(1, GOOD, 9.0)
+    assert started(scheduler, 9.0) == [2]
+    assert scheduler.states == ["cancelled", GOOD, "running"]
+
+
+@pytest.mark.parametrize(("percent", "halts_at"), [(0, 1), (19.9, 1), (20, 2), (49, 3), (100, None), (None, None)])
+def test_a_batch_halts_when_more_than_the_percentage_of_its_jobs_have_failed(percent, halts_at):
+    scheduler = Scheduler([job()] * 5, 1, percent)
+    halted = None
+    for number in range(1, 6):
+        for index in started(scheduler):
+            scheduler.ended(index, BAD, 0.0)
+        if scheduler.halt():
+            halted = number
+            break
+    assert halted == halts_at
+    if halts_at:
+        assert scheduler.states == [BAD] * halts_at + ["skipped"] * (5 - halts_at)
+        assert "%d of 5 jobs failed" % halts_at in scheduler.halted
+
+
+def test_a_batch_that_halts_leaves_those_that_run_and_those_there_for_a_failure():
+    jobs = [job("a"), job("b"), job("c", retries=9), job("d"), job("e", depends_on=[0], run_when="failure")]
+    scheduler = Scheduler(jobs, 3, 0)
+    assert started(scheduler) == [0, 1, 2]
+    assert scheduler.ended(2, BAD, 0.0) is not None
+    assert scheduler.ended(0, BAD, 0.0) is None
+    assert [(index, reason and "1 of 5" in reason) for index, reason in scheduler.halt()] == [(2, None), (3, True)]
+    assert scheduler.settle(0) == []
+    assert scheduler.states == [BAD, "running", BAD, "skipped", "queued"]
+    assert started(scheduler) == [4]
+    assert scheduler.halt() == []
+    scheduler.ended(1, BAD, 0.0)
+    scheduler.ended(4, GOOD, 0.0)
+    assert scheduler.done
+
+
+@pytest.mark.parametrize(
+    ("attempt", "backoff", "seconds"),
+    [(1, 2.0, 3.0), (3, 2.0, 12.0), (3, 1.0, 3.0), (99, 2.0, 86400.0), (9999, 9.0, 86400.0)],
+)
+def test_pauses_grow_by_their_factor_up_to_a_day(attempt, backoff, seconds):
+    assert _scheduler.pause(3.0, backoff, attempt) == seconds

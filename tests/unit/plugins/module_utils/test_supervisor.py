@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes, _templates
 
-from .conftest import Batch, payload
+from .conftest import Batch, gone, payload, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -130,7 +130,7 @@ def test_a_program_that_holds_its_arguments_runs(batch):
         ["x"],
         payloads={"p": {"style": "text", "interpreter": [sys.executable], "name": "text"}},
     )
-    done.plan["jobs"][0]["steps"][0]["params"] = "print('{\"here\": 1}')"
+    done.plan["jobs"][0]["body"][0]["calls"][0]["params"] = "print('{\"here\": 1}')"
     assert done.launch().results() == [{"here": 1}]
 
 
@@ -142,7 +142,7 @@ def test_an_interpreter_may_be_below_the_home_directory(monkeypatch):
 def test_a_missing_interpreter_fails_its_job_and_no_other(batch):
     payloads = {"p": payload(), "q": payload(interpreter=["/nonexistent/python"])}
     done = Batch(batch(["pass"]).async_dir, ["pass", "pass"], payloads=payloads)
-    done.plan["jobs"][0]["steps"][0]["payload"] = "q"
+    done.plan["jobs"][0]["body"][0]["calls"][0]["payload"] = "q"
     answers = done.launch().wait()
     assert states(answers) == ["failed", "succeeded"]
     assert "/nonexistent/python" in json.loads(answers[0]["result"])["msg"]
@@ -295,7 +295,7 @@ def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch):
     payloads = {"p": payload(), "q": payload(name="AnsiballZ_other.py"), "r": payload(name="AnsiballZ_last.py")}
     done = Batch(batch(["pass"]).async_dir, ["import time; time.sleep(300)", "pass", "pass"], 1, payloads)
     for index, key in enumerate(payloads):
-        done.plan["jobs"][index]["steps"][0]["payload"] = key
+        done.plan["jobs"][index]["body"][0]["calls"][0]["payload"] = key
     done.launch()
     deadline, found, templates = time.monotonic() + 20, [], []
     while (len(templates) < 2 or "running" not in found) and time.monotonic() < deadline:
@@ -327,18 +327,3 @@ def test_a_batch_id_that_is_taken_starts_nothing_and_harms_nothing(batch):
     with pytest.raises(_launcher.LaunchError, match="Nothing was started"):
         again.launch()
     assert first.results() == [{"changed": False, "n": 1}]
-
-
-def gone(pid):
-    """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        process = _processes.look(pid)
-        if process is None or process.state in "ZX":
-            return True
-        time.sleep(0.02)  # Python 3.8 has no pidfd to wait for
-    return False
-
-
-def wait_for_supervisor(batch):
-    assert gone(batch.reply["pid"])

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _actions, _wire
+from ansible_collections.background.jobs.plugins.plugin_utils import _actions
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
 
 
@@ -19,9 +17,35 @@ def test_actions_that_cannot_be_jobs_are_refused_by_name(prefix: str, name: str)
         _actions.refuse(prefix + name)
 
 
-@pytest.mark.parametrize("name", ["command", "ansible.builtin.package", "community.general.copy", "my.own.template"])
+@pytest.mark.parametrize(
+    "name", ["command", "ansible.builtin.package", "ansible.builtin.copy", "script", "my.own.template"]
+)
 def test_others_are_not(name: str) -> None:
     _actions.refuse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "known"),
+    [
+        ("ansible.builtin.copy", {}, True),
+        ("ansible.legacy.script", {}, True),
+        ("my.own.copy", {}, False),
+        ("ansible.builtin.file", {}, False),
+        ("ansible.builtin.uri", {}, False),
+        ("ansible.builtin.uri", {"src": "x"}, True),
+        ("ansible.builtin.uri", {"src": "x", "remote_src": "yes"}, False),
+        ("ansible.legacy.uri", {"body_format": "form-multipart"}, True),
+        ("ansible.builtin.uri", {"body_format": "json"}, False),
+    ],
+)
+def test_a_controller_half_is_known_of_cores_own_actions_alone(
+    name: str, arguments: dict[str, object], known: bool
+) -> None:
+    assert _actions.has_controller_half(name, arguments, False) is known
+
+
+def test_what_is_skipped_in_check_mode_anyway_sends_nothing() -> None:
+    assert not _actions.has_controller_half("ansible.builtin.uri", {"src": "x"}, True)
 
 
 def test_jobs_of_jobs_are_refused() -> None:
@@ -35,25 +59,6 @@ def test_jobs_of_jobs_are_refused() -> None:
 )
 def test_only_looking(module: str, looks: bool) -> None:
     assert _actions.only_looks(module) is looks
-
-
-def test_results_are_as_core_registers_them() -> None:
-    assert _wire.decode_result(json.dumps({"rc": 1, "stdout": "a\nb", "stderr": None})) == {
-        "rc": 1,
-        "stdout": "a\nb",
-        "stdout_lines": ["a", "b"],
-        "stderr": None,
-        "stderr_lines": [],
-        "changed": False,
-        "failed": True,
-    }
-    assert _wire.decode_result("[1]")["failed"] is True
-    assert _wire.decode_result('{"stdout": "x", "stdout_lines": ["own"], "failed": false, "rc": 4}')["failed"] is False
-
-
-def test_arguments_that_are_no_json_are_refused() -> None:
-    with pytest.raises(Refused, match="cannot be sent"):
-        _wire.encode("new", "legacy", {"x": object()})
 
 
 def test_errors_name_the_job_in_one_line() -> None:

@@ -109,3 +109,23 @@ def test_templates_are_compiled_once_and_never_confused() -> None:
         f"{text}!" for text in texts for dummy in range(3)
     ]
     assert compiled == texts
+
+
+def test_variables_win_as_those_of_plain_tasks_do() -> None:
+    core = object.__new__(_core.Core)
+    core.task_vars = {"inventory": 1, "found": 1, "extra": 1}
+    core._extra_vars = {"extra": 1}
+    core._found_out = {"found", "extra"}
+    every = dict.fromkeys(("inventory", "found", "extra", "loop"), "mine")
+    assert core.scope({**every, "new": "mine"}, {}, {}, {}) == {"loop": "mine", "new": "mine"}
+    assert core.scope({}, every, {}, {}) == {"inventory": "mine", "loop": "mine"}
+    assert core.scope({}, {"found": "weak"}, every, {}) == {"inventory": "mine", "found": "mine", "loop": "mine"}
+    assert core.scope({"loop": 1}, {"loop": 2}, {"loop": 3}, every) == every
+
+
+def test_what_the_play_has_found_out_is_known_by_name() -> None:
+    manager = types.SimpleNamespace(
+        _vars_cache={"h": {"read": 1}, "other": {"x": 1}}, _nonpersistent_fact_cache={"h": {"set": 1}}
+    )
+    task: t.Any = types.SimpleNamespace(_variable_manager=manager, _role=None, get_include_params=lambda: {"handed": 1})
+    assert sorted(_core._found_out(task, {"inventory_hostname": "h"})) == ["handed", "read", "set"]

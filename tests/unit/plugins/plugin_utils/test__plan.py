@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.background.jobs.plugins.plugin_utils import _payloads, _plan
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._payloads import Built
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Job, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Block, Body, Job, Step
 
 WRAPPER = "#!/usr/bin/python3 -B\nwrapper code\nif __name__:\n    _ansiballz_main(\ndate_time=1,\nparams={params!r},\nzip_data='abc',\n)\n"
 
@@ -66,10 +66,21 @@ class FakeAsked:
         self.module = module
         self.arguments = arguments
         self.skip = skip
+        self.calls: tuple[FakeAsked, ...] = ()
+        self.recipe: dict[str, t.Any] | None = None
+        self.staged: tuple[list[t.Any], ...] = ()
+
+
+class FakeCall(t.NamedTuple):
+    module: str
+
+    @property
+    def fqcn(self) -> str:
+        return f"ansible.builtin.{self.module}"
 
 
 class FakeMaker:
-    """A step's call is the name of its module; its scope holds the arguments."""
+    """A step's scope holds the arguments of its module."""
 
     def __init__(self, style: str = "new", data: str = WRAPPER) -> None:
         self.style = style
@@ -77,11 +88,20 @@ class FakeMaker:
         self.builds: list[str] = []
 
     def ask(self, step: Step) -> FakeAsked:
-        if step.call == "bad":
+        module = step.call.module
+        if module == "bad":
             raise Refused("it is bad.")
-        return FakeAsked(
-            step.call, {"x": step.scope.get("x")}, skip="no check mode" if step.call == "skipping" else None
-        )
+        if module == "copy":
+            return self.copying()
+        return FakeAsked(module, {"x": step.scope.get("x")}, skip="no check mode" if module == "skipping" else None)
+
+    @staticmethod
+    def copying() -> FakeAsked:
+        asked = FakeAsked("stat", {"x": 1})
+        command = FakeAsked(_payloads.COMMAND, {"command": ["/bin/sh", "-c", "true"]})
+        asked.calls = (asked, FakeAsked("stat", {"x": 2}), command)
+        asked.recipe, asked.staged = {"kind": "copy"}, (["0/x", "digest", 0o600],)
+        return asked
 
     def complete(self, asked: FakeAsked, step: Step) -> dict[str, t.Any]:
         return {**asked.arguments, "_ansible_check_mode": step.check_mode}
@@ -99,8 +119,21 @@ class FakeMaker:
         )
 
 
-def job(name: str, call: str = "command", item: object = ABSENT, skip: str | None = None, **scope: t.Any) -> Job:
-    step = Step(call=call, scope=scope, environment={"A": "b"}, check_mode=False, diff=False, no_log=False)
+def step(call: str = "command", name: str = "s", **more: t.Any) -> Step:
+    common: dict[str, t.Any] = dict(
+        environment={"A": "b"}, check_mode=False, diff=False, no_log=False, where=f"[{name}]"
+    )
+    return Step(call=FakeCall(call), name=name, **{"scope": {}, **common, **more})
+
+
+def job(
+    name: str,
+    call: str = "command",
+    item: object = ABSENT,
+    skip: str | None = None,
+    body: Body | None = None,
+    **scope: t.Any,
+) -> Job:
     return Job(
         name=name,
         where=f"tasks[{name}]",
@@ -110,7 +143,7 @@ def job(name: str, call: str = "command", item: object = ABSENT, skip: str | Non
         no_log=False,
         item=item,
         skip=skip,
-        steps=[step],
+        body=[step(call, name, scope=scope, where=f"tasks[{name}]")] if body is None else body,
     )
 
 
@@ -121,7 +154,7 @@ def plan(jobs: list[Job], maker: FakeMaker | None = None) -> dict[str, t.Any]:
 def test_the_plan_is_what_the_host_expects() -> None:
     made = plan([job("a", x=1, item={"k": 1})])
     (record,) = made["jobs"]
-    (step,) = record.pop("steps")
+    (task,) = record.pop("body")
     assert {key: value for key, value in made.items() if key not in ("jobs", "payloads")} == {
         "protocol": 1,
         "batch_id": "b000000000000042",
@@ -137,9 +170,11 @@ def test_the_plan_is_what_the_host_expects() -> None:
         "depends_on": [],
         "skip": None,
     }
-    assert (step["module"], step["environment"]) == ("command", {"A": "b"})
-    assert json.loads(step["params"]) == {"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_check_mode": False}}
-    assert set(made["payloads"]) == {step["payload"]}
+    (call,) = task.pop("calls")
+    assert task == {"name": "a", "module": "ansible.builtin.command", "environment": {"A": "b"}}
+    assert call["module"] == "command"
+    assert json.loads(call["params"]) == {"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_check_mode": False}}
+    assert set(made["payloads"]) == {call["payload"]}
     assert json.loads(json.dumps(made)) == made | {"jobs": [record]}
 
 
@@ -148,10 +183,12 @@ def test_jobs_of_a_module_share_a_payload() -> None:
     made = plan(
         [job("a", x=1), job("b", x=2), job("c", "file"), job("d", ansible_python_interpreter="/opt/python")], maker
     )
-    keys = [record["steps"][0]["payload"] for record in made["jobs"]]
+    keys = [record["body"][0]["calls"][0]["payload"] for record in made["jobs"]]
     assert keys[0] == keys[1] and len(set(keys)) == 3 == len(made["payloads"])
     assert maker.builds == ["command", "file", "command"]
-    assert [json.loads(record["steps"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]] == [
+    assert [
+        json.loads(record["body"][0]["calls"][0]["params"])["ANSIBLE_MODULE_ARGS"]["x"] for record in made["jobs"]
+    ] == [
         1,
         2,
         None,
@@ -159,18 +196,30 @@ def test_jobs_of_a_module_share_a_payload() -> None:
     ]
 
 
+def test_a_recipe_has_all_calls_it_may_choose_from() -> None:
+    maker = FakeMaker()
+    made = plan([job("a", "copy")], maker)
+    (step,) = made["jobs"][0]["body"]
+    assert (step["recipe"], step["staged"]) == ({"kind": "copy"}, [["0/x", "digest", 0o600]])
+    first, second, command = step["calls"]
+    assert maker.builds == ["stat"] and first["payload"] == second["payload"]
+    assert [json.loads(call["params"])["ANSIBLE_MODULE_ARGS"]["x"] for call in (first, second)] == [1, 2]
+    assert json.loads(command["params"]) == {"command": ["/bin/sh", "-c", "true"]}
+    assert made["payloads"][command["payload"]]["style"] == "command"
+
+
 def test_what_is_not_recognised_is_built_for_each_job() -> None:
     maker = FakeMaker(data="#!x {params} ")
     made = plan([job("a", x=1), job("b", x=2)], maker)
     assert maker.builds == ["command", "command"]
     assert len(made["payloads"]) == 1
-    assert len({record["steps"][0]["params"] for record in made["jobs"]}) == 2
+    assert len({record["body"][0]["calls"][0]["params"] for record in made["jobs"]}) == 2
 
 
-def test_skipped_jobs_have_no_steps() -> None:
+def test_skipped_jobs_have_no_body() -> None:
     jobs = [job("a", skip="its condition was false: x"), job("b", "skipping")]
     made = plan(jobs)
-    assert [(record["skip"], record["steps"]) for record in made["jobs"]] == [
+    assert [(record["skip"], record["body"]) for record in made["jobs"]] == [
         ("its condition was false: x", []),
         ("no check mode", []),
     ]
@@ -180,6 +229,75 @@ def test_skipped_jobs_have_no_steps() -> None:
 def test_a_refusal_names_the_job() -> None:
     with pytest.raises(JobRefused, match=r"tasks\[b\] \('b'\): it is bad. Nothing was started."):
         plan([job("a"), job("b", "bad")])
+
+
+def test_only_what_is_not_the_default_is_told() -> None:
+    usual = job("a")
+    unusual = job("b")
+    unusual.run_when, unusual.retries, unusual.delay, unusual.backoff, unusual.always_timeout = (
+        "always",
+        3,
+        1.0,
+        2.0,
+        9.0,
+    )
+    twice = job("c")
+    twice.retries = 2
+    plain, rare, counted = plan([usual, unusual, twice])["jobs"]
+    told = ("run_when", "retries", "delay", "backoff", "always_timeout")
+    assert [plain.get(key) for key in told] == [None] * 5
+    assert [rare[key] for key in told] == ["always", 3, 1.0, 2.0, 9.0]
+    assert [counted.get(key) for key in told] == [None, 2, None, None, None]
+
+
+def test_a_block_is_planned_as_it_is_nested() -> None:
+    inner = Block(block=[step(name="in")], always=[step("skipping", "last")])
+    block = Block(
+        block=[step(name="first", item={1: 2}), inner], rescue=[step(name="help", skip="its condition was false")]
+    )
+    (record,) = plan([job("a", body=[block])])["jobs"]
+    assert record["skip"] is None
+
+    def names(nodes: list[dict[str, t.Any]]) -> list[object]:
+        return [node.get("name") or {key: names(section) for key, section in node.items()} for node in nodes]
+
+    assert names(record["body"]) == [
+        {"block": ["first", {"block": ["in"], "always": ["last"]}], "rescue": ["help"]},
+    ]
+    (outer,) = record["body"]
+    assert outer["block"][0]["item"] == {"1": 2}
+    assert outer["rescue"] == [
+        {"name": "help", "module": "ansible.builtin.command", "calls": [], "skip": "its condition was false"}
+    ]
+    assert outer["block"][1]["always"] == [
+        {"name": "last", "module": "ansible.builtin.skipping", "calls": [], "skip": "no check mode"}
+    ]
+
+
+def test_an_inner_task_tells_what_is_not_the_default() -> None:
+    rare = step(timeout=3.0, retries=2, delay=0.0, backoff=1.5, ignore_errors=True, no_log=True)
+    (record,) = plan([job("a", body=[Block(block=[rare, step(delay=1.0)])])])["jobs"]
+    first, second = record["body"][0]["block"]
+    assert {key: first[key] for key in sorted(first) if key not in ("calls", "environment", "module", "name")} == {
+        "backoff": 1.5,
+        "delay": 0.0,
+        "ignore_errors": True,
+        "no_log": True,
+        "retries": 2,
+        "timeout": 3.0,
+    }
+    assert sorted(second) == ["calls", "environment", "module", "name"]
+
+
+def test_all_refusals_of_a_block_are_told_at_once() -> None:
+    body: Body = [Block(block=[step("bad", "one"), step(), step("bad", "two")])]
+    with pytest.raises(Refused) as caught:
+        plan([job("a", body=body)])
+    assert str(caught.value).splitlines() == [
+        "2 tasks cannot run in the background. Nothing was started.",
+        "- [one] ('one'): it is bad.",
+        "- [two] ('two'): it is bad.",
+    ]
 
 
 def test_ids() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _report
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import Outcome
+from ansible_collections.background.jobs.plugins.plugin_utils._wire import Decoded
 
 
 def view(
@@ -30,7 +31,11 @@ def view(
 def build(
     *views: dict[str, t.Any], on_timeout: str = "fail", timeout: float = 0.0, **outcome: t.Any
 ) -> dict[str, t.Any]:
-    return _report.build(Outcome(views=list(views), **outcome), json.loads, on_timeout, timeout)
+    return _report.build(Outcome(views=list(views), **outcome), decode, on_timeout, timeout)
+
+
+def decode(text: str, state: str) -> Decoded:
+    return Decoded(json.loads(text))
 
 
 MAKE = {"rc": 2, "stderr": "make: x\nmake: *** No targets\n", "msg": "non-zero return code", "changed": True}
@@ -126,6 +131,51 @@ def test_warnings_are_lifted_once_each() -> None:
     assert result["deprecations"] == [{"msg": "old"}]
 
 
-def test_a_result_that_cannot_be_read_is_said_to_be_so() -> None:
-    result = _report.build(Outcome(views=[{**view("a", "failed"), "result": "{"}]), json.loads)
-    assert "cannot be read" in result["jobs"][0]["msg"]
+def told(state: str = "succeeded", result: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.Any]:
+    return {"name": "one", "section": "block", "state": state, "result": json.dumps(result or {}), **more}
+
+
+def test_a_block_comes_with_all_of_its_tasks_and_has_changed_where_one_of_them_has() -> None:
+    tasks = {
+        "rescued": True,
+        "results": [told("failed", MAKE), told(result={"changed": False, "warnings": ["careful"]})],
+    }
+    result = build(view("nginx", result={"changed": False}, tasks=json.dumps(tasks)))
+    (job,) = result["jobs"]
+    assert [entry["state"] for entry in job["results"]] == ["failed", "succeeded"]
+    assert job["results"][0]["result"] == MAKE
+    assert job["results"][0]["msg"] == "rc 2: make: *** No targets"
+    assert (job["changed"], job["rescued"], result["failed"]) == (True, True, False)
+    assert "tasks" not in job
+    assert result["warnings"] == ["careful"]
+
+
+def test_a_last_task_whose_failure_is_ignored_has_its_result_untouched() -> None:
+    tasks = {"rescued": False, "results": [told("failed", {**MAKE, "failed": True}, ignored=True)]}
+    result = build(view("nginx", result={**MAKE, "failed": False}, tasks=json.dumps(tasks)))
+    assert (result["jobs"][0]["state"], result["jobs"][0]["result"]["failed"]) == ("succeeded", True)
+    assert not result["failed"]
+
+
+def test_the_message_names_the_task_that_failed_its_block() -> None:
+    tasks = {
+        "rescued": False,
+        "culprit": 1,
+        "results": [told("failed", ignored=True), told("failed", MAKE) | {"name": "make"}],
+    }
+    result = build(view("nginx", "failed", MAKE, tasks=json.dumps(tasks)))
+    assert result["msg"] == "1 of 1 job failed: nginx (make: rc 2: make: *** No targets)."
+    assert "rescued" not in result["jobs"][0]
+
+
+def test_what_ansible_does_not_take_has_failed() -> None:
+    outcome = Outcome(views=[view("a", result={"a": 1})])
+    result = _report.build(outcome, lambda *dummy: Decoded({"failed": True, "changed": False, "msg": "no text"}))
+    assert (result["jobs"][0]["state"], result["failed_jobs"]) == ("failed", ["a"])
+
+
+def test_the_host_knows_best_why_there_is_no_result() -> None:
+    outcome = Outcome(views=[view("a", "failed", {"a": 1})])
+    result = _report.build(outcome, lambda *dummy: Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed"))
+    assert result["jobs"][0]["msg"] == "was killed"
+    assert result["jobs"][0]["result"]["msg"] == "no json"

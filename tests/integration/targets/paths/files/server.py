@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A web server for tests: serves a folder on a free port, in the background; prints the port. GET /quit ends it."""
+"""A web server for tests: `server.py FOLDER [PORT]` serves a folder in the background, on a free port where none is given.
+
+It prints the port. GET /quit ends it, GET /secret wants the password, GET /moved leads to /page; POST returns what came.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,22 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             threading.Thread(target=self.server.shutdown).start()
+        elif self.path == "/moved":
+            self.answer(302, Location="/page")
+        elif self.path == "/secret" and self.headers.get("Authorization") != "Basic dXNlcjpwYXNzd29yZA==":
+            self.answer(401, WWW_Authenticate='Basic realm="tests"')
         else:
             super().do_GET()
+
+    def answer(self, status, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(0 if timestamp is None else timestamp)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -34,7 +51,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=sys.argv[1]))
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=sys.argv[1]))
     print(server.server_port, flush=True)
     if os.fork():
         return

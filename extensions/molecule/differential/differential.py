@@ -1,0 +1,244 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of cases: written out for each way to run them, and what came of it compared.
+
+    differential.py write CASES OUT [SWITCH ...]     OUT/WAY/THEME.yml: a file of tasks for each way and theme
+    differential.py compare OUT RULES WAY ...        of OUT/WAY.json, results by theme; what the plain task gave counts
+
+A theme is a file of CASES: `cases` (tasks as anybody would write them, and `runs`), `runs` (those of cases that name
+none), `around` (keywords of the block around them), `prepare` (plain tasks before them), `switch` (without that word
+the theme is left out). A run is `check` (check mode and diff), `change` (for real, with diff) or `again` (the same).
+DIFFERENTIAL_THEMES in the environment names the themes to write, where not all are wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+Record = dict[str, t.Any]
+
+RUNS: dict[str, Record] = {
+    "check": {"check_mode": True, "diff": True},
+    "change": {"diff": True},
+    "again": {"diff": True},
+}
+# What stands in a task beside its module.
+KEYWORDS = {"args", "check_mode", "diff", "environment", "ignore_errors", "name", "no_log", "vars", "when"}
+LONG = 20_000
+
+
+class Unsafe(str):
+    """A text that Ansible is not to render."""
+
+
+class Loader(yaml.SafeLoader):
+    pass
+
+
+class Dumper(yaml.SafeDumper):
+    pass
+
+
+Loader.add_constructor("!unsafe", lambda loader, node: Unsafe(loader.construct_scalar(node)))
+Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text)))
+
+
+# ---- write
+
+
+def write(cases: Path, out: Path, switches: set[str]) -> None:
+    themes: list[str] = []
+    runs: dict[str, list[Record]] = {}
+    wanted = os.environ.get("DIFFERENTIAL_THEMES", "").split()
+    for path in sorted(cases.glob("*.yml")):
+        if wanted and path.stem not in wanted:
+            continue
+        theme = yaml.load(path.read_text(), Loader)  # noqa: S506  # it is a safe one
+        if theme.get("switch", "") not in {"", *switches}:
+            continue
+        themes.append(path.stem)
+        tasks = list(expanded(theme))
+        runs[path.stem] = [{"name": task["name"], "module": module_of(task)} for task in tasks]
+        for way, steps in (("plain", plain), ("forked", jobs), ("executed", jobs), ("blocked", blocks)):
+            file = out / way / path.name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            own = {"name": f"Cases of {path.stem}", **theme.get("around", {})}
+            own["block"] = [*theme.get("prepare", []), *steps(path.stem, tasks)]
+            file.write_text(yaml.dump([own], Dumper=Dumper, allow_unicode=True, sort_keys=False, width=200))
+    (out / "runs.json").write_text(json.dumps(runs))
+    print(json.dumps(themes))
+
+
+def expanded(theme: Record) -> Iterator[Record]:
+    """Yield the tasks of a theme, in order, one a run."""
+    for case in theme["cases"]:
+        for run in case.get("runs", theme.get("runs", list(RUNS))):
+            task = {key: value for key, value in case.items() if key != "runs"}
+            yield {**RUNS[run], **task, "name": f"{case['name']} ({run})"}
+
+
+def module_of(task: Record) -> str:
+    (module,) = set(task) - KEYWORDS
+    return module
+
+
+def plain(theme: str, tasks: list[Record]) -> list[Record]:
+    names = [f"{theme}_{index}" for index in range(len(tasks))]
+    steps = [{**task, "ignore_errors": True, "register": name} for task, name in zip(tasks, names, strict=True)]
+    return [*steps, _kept(theme, f"[{', '.join(names)}]")]
+
+
+def jobs(theme: str, tasks: list[Record]) -> list[Record]:
+    launch = {
+        "name": f"Launch and wait: {theme}",
+        "background.jobs.async_batch": {"concurrency": 1, "wait": True, "poll": 0, "timeout": 120, "tasks": tasks},
+        "register": f"{theme}_done",
+        # 'jobs' is there whatever came of them, and that is what counts
+        "failed_when": f"{theme}_done.jobs is not defined",
+    }
+    return [launch, _kept(theme, f"{theme}_done.jobs")]
+
+
+def blocks(theme: str, tasks: list[Record]) -> list[Record]:
+    return jobs(theme, [{"name": task["name"], "block": [task]} for task in tasks])
+
+
+def _kept(theme: str, expression: str) -> Record:
+    return {"name": "Keep the results", "ansible.builtin.set_fact": {f"results_of_{theme}": f"{{{{ {expression} }}}}"}}
+
+
+# ---- compare
+
+
+class Rules:
+    """What may differ, each with its reason: see rules.yml."""
+
+    def __init__(self, source: Record) -> None:
+        self.replaced = [(re.compile(rule["text"]), rule["by"]) for rule in source["replaced"]]
+        self.by_kind = [self._rule(rule) for rule in source["by_kind"]]
+        self.words = [self._rule(rule) for rule in source["words"]]
+        self.known = [self._rule(rule) for rule in source["known"]]
+        self.used: set[int] = set()
+
+    @staticmethod
+    def _rule(rule: Record) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+        return (
+            re.compile(rule.get("case", ".*")),
+            re.compile(rule.get("way", ".*")),
+            re.compile("|".join(f"(?:{key})" for key in rule["keys"])),
+        )
+
+    def flat(self, value: object) -> dict[str, object]:
+        """Return all values of a result by their path, their texts in the form that is compared."""
+        return dict(_flat(value, ()))
+
+    def compared(self, case: str, way: str, key: str, value: object) -> object:
+        if any(where.fullmatch(case) and keys.fullmatch(key) for where, dummy, keys in self.by_kind):
+            return f"({type(value).__name__})"
+        if isinstance(value, float):
+            return repr(value)
+        if isinstance(value, str):
+            if any(where.fullmatch(case) and keys.fullmatch(key) for where, dummy, keys in self.words):
+                value = " ".join(sorted(value.split()))
+            if len(value) > LONG:
+                return f"({len(value)} characters, {hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()})"
+            for pattern, replacement in self.replaced:
+                value = pattern.sub(replacement, value)
+        return value
+
+    def is_known(self, case: str, way: str, key: str) -> bool:
+        for index, (where, ways, keys) in enumerate(self.known):
+            if where.fullmatch(case) and ways.fullmatch(way) and keys.fullmatch(key):
+                self.used.add(index)
+                return True
+        return False
+
+
+def _flat(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, (*path, str(key)))
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from _flat(inner, (*path, str(index)))
+    else:
+        yield ".".join(path), value
+
+
+def differences(rules: Rules, case: str, way: str, result: Record, job: Record) -> Iterator[str]:
+    """Yield a line for each key in which a job's result is not that of the plain task."""
+    expected = {
+        "result": result,
+        "state": "failed" if result.get("failed") else "succeeded",
+        "changed": result["changed"],
+    }
+    if job["state"] == "skipped":
+        expected["state"] = "skipped" if result.get("skipped") else expected["state"]
+    left = rules.flat(expected)
+    right = rules.flat({key: job.get(key) for key in expected})
+    for key in sorted(set(left) | set(right)):
+        values = [side.get(key, "(not there)") for side in (left, right)]
+        shown = [
+            rules.compared(case, way, key, value) if key in side else value
+            for side, value in zip((left, right), values, strict=True)
+        ]
+        if shown[0] != shown[1] and not rules.is_known(case, way, key):
+            yield f"{case}: {way}: {key}\n    plain: {_short(shown[0])}\n    {way:>5}: {_short(shown[1])}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 600 else f"{text[:300]} ... {text[-300:]}"
+
+
+def compare(out: Path, rules: Rules, ways: list[str]) -> int:
+    runs = json.loads((out / "runs.json").read_text())
+    results = {way: json.loads((out / f"{way}.json").read_text()) for way in ("plain", *ways)}
+    found, compared = [], 0
+    for theme, written in runs.items():
+        expected = results["plain"][theme]
+        for way in ways:
+            given = results[way][theme]
+            names = [run["name"] for run in written]
+            if len(expected) != len(written) or [job["name"] for job in given] != names:
+                found.append(f"{theme}: {way}: {len(written)} runs, {len(expected)} plain results, {len(given)} jobs")
+                continue
+            for name, result, job in zip(names, expected, given, strict=True):
+                found += differences(rules, f"{theme}: {name}", way, result, job)
+                compared += 1
+    needless = [str(rules.known[index][0].pattern) for index in range(len(rules.known)) if index not in rules.used]
+    if needless and not found:
+        found.append(f"rules.yml knows of differences that are none: {', '.join(needless)}")
+    everything = [run for written in runs.values() for run in written]
+    cases = {(theme, run["name"].rpartition(" (")[0]) for theme, written in runs.items() for run in written}
+    modules = {run["module"].rpartition(".")[2] for run in everything}
+    for line in found:
+        print(line)
+    print(
+        f"{len(cases)} cases, {len(modules)} modules, {len(everything)} runs of each way ({', '.join(['plain', *ways])}), "
+        f"{compared} results compared with the plain one, {len(found)} differences"
+    )
+    return 1 if found or not compared else 0
+
+
+def main(words: list[str]) -> int:
+    command, first, second, *rest = words
+    if command == "write":
+        write(Path(first), Path(second), set(rest))
+        return 0
+    return compare(Path(first), Rules(yaml.safe_load(Path(second).read_text())), rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

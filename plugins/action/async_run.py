@@ -29,12 +29,16 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            if options["singleton"]:
-                raise Refused("Option 'singleton': not available in this version.")
             core = Core(self, task_vars or {})
             entries = _launching.single_entry(core, options["task"], options["name"])
+            if options["singleton"] and not any("name" in entry for entry in entries if isinstance(entry, dict)):
+                raise Refused("Option 'singleton': it goes by the name of the job, and there is none. Add 'name'.")
             started = _launching.launch(
-                core, entries, _launching.defaults_of(core, options["timeout"]), module="async_run"
+                core,
+                entries,
+                _launching.defaults_of(core, options["timeout"]),
+                _launching.Limits(singleton=options["singleton"]),
+                module="async_run",
             )
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.

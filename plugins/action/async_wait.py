@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _options, _remote, _selection
+from ansible_collections.background.jobs.plugins.plugin_utils import _operating, _options, _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._core import (
     hand_on_discovered_interpreter,
     refuse_unsupported_controller,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed
 
 
 class ActionModule(ActionBase):
@@ -28,10 +29,16 @@ class ActionModule(ActionBase):
         try:
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            targets = _selection.select(options["jobs"])
+            targets, warnings = _operating.targets_of(options, _remote.Remote(self, task_vars or {}).call)
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.
             raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
+        except WaitFailed as exc:
+            return exc.result
+        except ConnectionLost as exc:
+            raise AnsibleConnectionFailure(str(exc)) from exc
         result = _remote.wait(self, task_vars or {}, targets, _options.of_waiter(options))
+        if warnings:
+            result["warnings"] = warnings + list(result.get("warnings") or ())
         hand_on_discovered_interpreter(self, result)
         return result

@@ -131,18 +131,23 @@ def _wrappers():
     return found
 
 
-def cancel(directory, jids, grace):
-    """End the processes of core jobs, SIGTERM first and after `grace` seconds SIGKILL, and write that they were cancelled.
+def members(jid):
+    """Return the processes of a core job's wrapper, as {pid: start}."""
+    return {process.pid: process.start for stem, process in _wrappers() if stem == _stem(jid)}
+
+
+def cancel(directory, jids, grace, number=signal.SIGTERM):
+    """End the processes of core jobs, with a signal and after `grace` seconds SIGKILL, and write that they were cancelled.
 
     Returns the jids that were ended. A job is only signalled where the command line of its wrapper names it.
     """
-    members = {}
+    families = {}
     for stem, process in _wrappers():
         for jid in jids:
             if stem == _stem(jid):
-                members.setdefault(jid, {})[process.pid] = process.start
-    _end(members.values(), grace)
-    for jid in members:
+                families.setdefault(jid, {})[process.pid] = process.start
+    _end(families.values(), grace, number)
+    for jid in families:
         if not _read(directory, jid).get("finished"):
             result = {
                 "failed": True,
@@ -151,13 +156,13 @@ def cancel(directory, jids, grace):
                 "background_jobs_cancelled": True,
             }
             _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
-    return sorted(members)
+    return sorted(families)
 
 
-def _end(families, grace):
+def _end(families, grace, number):
     """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck."""
     left = list(families)
-    deadline, number, kills = time.monotonic() + grace, signal.SIGTERM, 0
+    deadline, kills = time.monotonic() + grace, 0
     while left and kills <= _KILLS:
         snapshot = _processes.Snapshot()
         left = [family for family in left if _signal(family, number, snapshot)]

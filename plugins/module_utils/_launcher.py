@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import json
 import os
 import pwd
 import subprocess
 import sys
 
-from ansible_collections.background.jobs.plugins.module_utils import _files
+from ansible_collections.background.jobs.plugins.module_utils import _files, _records, _states
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
@@ -32,6 +35,7 @@ COMMON = dict(
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool"),
     _plan=dict(type="str", no_log=True),
+    _singleton=dict(type="str"),
     _async_dir=dict(type="str"),
 )
 
@@ -41,25 +45,68 @@ def serve(module):
     if not module.params["_plan"]:
         module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the plan.")
     try:
-        reply = launch(module.params["_plan"], module.params["_async_dir"])
+        reply = launch(module.params["_plan"], module.params["_async_dir"], module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=True, **reply)
+    module.exit_json(changed="attached" not in reply, **reply)
 
 
 class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 
 
-def launch(packed_plan, async_dir):
-    """Start the batch of a packed plan.
+def launch(packed_plan, async_dir, singleton=None):
+    """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
 
-    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process.
+    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process; where
+    there is such a job, `attached`, what is told of it, in place of the pid.
     """
     try:
         directory = _files.job_directory(async_dir)
     except (_files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s." % exc) from exc
+    if singleton is None:
+        return _launch(packed_plan, directory)
+    with _lock(directory):
+        running = _unfinished(singleton, directory)
+        if running:
+            return {"async_dir": directory, "user": user_name(), "attached": running[-1]}
+        return _launch(packed_plan, directory)
+
+
+@contextlib.contextmanager
+def _lock(directory):
+    """Keep others from launching what may run once: by a lock that the kernel takes back when this process ends."""
+    folder = os.path.join(directory, _records.FOLDER)
+    try:
+        _files.private_directory(folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(os.path.join(folder, "lock"), flags, 0o600)
+    except (_files.UnsafePath, OSError) as exc:
+        raise LaunchError("Nothing was started: %s." % exc) from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _unfinished(name, directory):
+    """Return what is told of the jobs of a name that have not ended, the oldest first."""
+    from ansible_collections.background.jobs.plugins.module_utils import _waiter  # which imports this file
+
+    selection = {
+        "names": [glob.escape(name)],
+        "batch_ids": None,
+        "states": [_states.QUEUED, _states.RUNNING],
+        "older_than": None,
+        "newer_than": None,
+        "core": False,
+    }
+    return _waiter.serve({"op": "list", "select": selection}, directory)["jobs"]
+
+
+def _launch(packed_plan, directory):
     template = __loader__.get_data(os.path.join(os.path.dirname(__file__), "_template.py"))
     order = json.dumps({"async_dir": directory, "template": template.decode("utf-8")})
     answer = _start(order.encode("ascii") + b"\n" + packed_plan.encode("ascii"))

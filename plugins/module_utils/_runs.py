@@ -44,6 +44,7 @@ class Run:
         self.give_up = None
         self.pid = None
         self.insist_at = None
+        self.number = signal.SIGTERM  # what it is told to end with
         self.stopping = None  # the (state, reason) that it was told to end for
 
     @property
@@ -58,20 +59,20 @@ class Run:
         return found
 
     def ask_to_end(self, snapshot, now):
-        """Send SIGTERM: first to what the module has started, so that the module can still tell what that printed."""
+        """Send its signal: first to what the module has started, so that the module can still tell what that printed."""
         started = [process for process in self.left(snapshot).values() if process.pid != self.pid]
         if started and not self.has_ended:
             self.insist_at = now + _MODULE_PATIENCE
             for process in started:
-                _processes.send(process, signal.SIGTERM)
+                _processes.send(process, self.number)
         else:
-            self.signal(signal.SIGTERM, snapshot)
+            self.signal(self.number, snapshot)
 
     def insist(self, snapshot, now):
-        """Send SIGTERM to all of it where the module did not end when what it had started was told to."""
+        """Send its signal to all of it where the module did not end when what it had started was told to."""
         if self.insist_at is not None and now >= self.insist_at and not self.has_ended:
             self.insist_at = None
-            self.signal(signal.SIGTERM, snapshot)
+            self.signal(self.number, snapshot)
 
     def signal(self, number, snapshot):
         for process in self.left(snapshot).values():

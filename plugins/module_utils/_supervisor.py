@@ -288,13 +288,13 @@ class Supervisor:
         cost = self._clock.now() - now
         self._look_at = now + max(_LOOK_AGAIN, 10 * cost)
 
-    def _stop(self, index, state, why, grace=_GRACE):
+    def _stop(self, index, state, why, grace=_GRACE, number=signal.SIGTERM):
         """Tell the call that a job has under way to end."""
         run = self._runs.get(index)
         if run is None or run.stopping:
             return
         now = self._clock.now()
-        run.stopping = (state, why)
+        run.stopping, run.number = (state, why), number
         run.ask_to_end(_processes.Snapshot(), now)
         self._stopping.add(index)
         self._timers.set((_KILL, index), now + grace)
@@ -307,7 +307,7 @@ class Supervisor:
         self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
         self._look_at = 0.0
 
-    def _abort(self, index, fate, why, grace=_GRACE):
+    def _abort(self, index, fate, why, grace=_GRACE, number=signal.SIGTERM):
         """End a running job, but for what it does always."""
         attempt = self._attempts[index]
         if attempt.fate is not None:
@@ -315,7 +315,7 @@ class Supervisor:
         if not attempt.abort(fate, why):
             self._limit_always(index)
         elif index in self._runs:
-            self._stop(index, fate, why, grace)
+            self._stop(index, fate, why, grace, number)
         else:
             self._timers.clear((_AGAIN, index))
             self._follow(index, attempt.resume(self._clock.now()))
@@ -345,12 +345,12 @@ class Supervisor:
             except ValueError:
                 continue  # whoever wrote it waits for an effect, not for an answer
             for index in request["cancel"]:
-                self._cancel(index, request["grace"])
+                self._cancel(index, request["grace"], request.get("signal", signal.SIGTERM))
 
-    def _cancel(self, index, grace):
+    def _cancel(self, index, grace, number):
         before = self._scheduler.states[index]
         if self._scheduler.cancel(index):
-            self._abort(index, _states.CANCELLED, "cancelled while it ran", grace)
+            self._abort(index, _states.CANCELLED, "cancelled while it ran", grace, number)
         elif before == _states.QUEUED:
             again = self._scheduler.attempts[index]
             self._end(

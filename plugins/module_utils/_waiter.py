@@ -8,15 +8,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils import (
+    _blob,
     _core_jobs,
     _files,
     _launcher,
     _processes,
     _records,
+    _registry,
     _results,
     _states,
     _watcher,
@@ -39,7 +43,8 @@ class _Batches:
         if key not in self._readers:
             try:
                 reader = _records.BatchReader(directory, batch_id)
-                self._watcher.add(os.path.join(reader.path, "journal"))
+                if self._watcher:
+                    self._watcher.add(os.path.join(reader.path, "journal"))
                 reader.refresh()
             except FileNotFoundError:
                 reader = None
@@ -62,11 +67,12 @@ class _Question:
     """The jobs of one request, each looked up where it may be."""
 
     def __init__(self, request, async_dir):
-        self.watcher = _watcher.Watcher()
+        self.watcher = _watcher.Watcher() if request["op"] in ("wait", "cancel") else None
         self._batches = _Batches(self.watcher)
+        self.troubles = []  # what could not be looked at, in words
         self._entries = []
         core = []
-        for asked in request["jobs"]:
+        for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
             entry = {"jid": asked["jid"], "dir": directory, "batch": None, "error": None}
             self._entries.append(entry)
@@ -75,8 +81,45 @@ class _Question:
                 core.append((directory, entry["jid"]))
         self._pending = list(self._entries)
         self._core = _core_jobs.CoreJobs(core)
-        for directory in {directory for directory, dummy in core}:
-            self.watcher.add(directory)
+        if self.watcher:
+            for directory in {directory for directory, dummy in core}:
+                self.watcher.add(directory)
+
+    def _selected(self, selection, async_dir):
+        """Return the jobs that fit by name and batch; see keep()."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        try:
+            found = _registry.find(selection, directory, lambda batch_id: self._reader(directory, batch_id))
+        except FileNotFoundError:
+            return []
+        except (_files.UnsafePath, OSError) as exc:
+            self.troubles.append("could not look for jobs: %s" % exc)
+            return []
+        return [{"jid": jid, "dir": directory} for jid in found]
+
+    def _reader(self, directory, batch_id):
+        """Return the reader of a batch; where its record is not to be trusted, that is told, and the others are not affected."""
+        try:
+            return self._batches.get(directory, batch_id)
+        except (_files.UnsafePath, OSError, ValueError, KeyError, TypeError) as exc:
+            self.troubles.append("the record of batch %s can't be read: %s" % (batch_id, exc))
+            return None
+
+    def keep(self, selection, now):
+        """Leave out what does not fit by state and age, which are known once all is refreshed."""
+        self._entries = [entry for entry in self._entries if self._fits(entry, selection, now)]
+        self._pending = list(self._entries)
+
+    def _fits(self, entry, selection, now):
+        if entry["error"]:
+            return False
+        state = self._state(entry)
+        if state["state"] is None or (selection["states"] is not None and state["state"] not in selection["states"]):
+            return False
+        at = state.get("ended_at") or state.get("started_at")
+        if entry["batch"]:
+            at = state.get("ended_at") or entry["batch"].header["launched_at"]
+        return _registry.is_of_age(selection, at, now)
 
     def _find(self, entry):
         """Say where a job is; return an error where it is not."""
@@ -121,11 +164,13 @@ class _Question:
         state = self._state(entry)["state"]
         return state is None or state in _states.TERMINAL
 
-    def cancel(self, grace):
+    def cancel(self, grace, number):
+        """End the jobs that have not ended, with the signal `number` and after `grace` seconds SIGKILL."""
         by_batch, by_directory = {}, {}
         for entry in self._entries:
             if self._is_final(entry):
                 continue
+            entry["asked"] = True
             if entry["batch"]:
                 by_batch.setdefault(entry["batch"], []).append(entry["index"])
             else:
@@ -133,10 +178,10 @@ class _Question:
         for reader, indexes in by_batch.items():
             for first in range(0, len(indexes), _CANCELS_A_LINE):
                 last = first + _CANCELS_A_LINE
-                if not reader.ask({"cancel": indexes[first:last], "grace": grace}):
+                if not reader.ask({"cancel": indexes[first:last], "grace": grace, "signal": number}):
                     break  # nobody is there to be asked: the jobs will be seen to be lost
         for directory, jids in by_directory.items():
-            _core_jobs.cancel(directory, jids, grace)
+            _core_jobs.cancel(directory, jids, grace, number)
 
     def forget(self):
         """Remove the records of what is finished; return for each job whether that was done."""
@@ -153,6 +198,14 @@ class _Question:
             reader.remove_if_empty()
         return done
 
+    def tidy(self, async_dir):
+        """Remove the folders of batches of which no job has a record any more."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        for batch_id in _registry.batch_ids(directory):
+            reader = self._reader(directory, batch_id)
+            if reader and all(job["state"] in _states.TERMINAL for job in reader.jobs):
+                reader.remove_if_empty()
+
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
         answers, total = [], 0
@@ -167,6 +220,8 @@ class _Question:
                 answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
                 continue
             answer.update(self._describe(entry, state))
+            if entry.get("asked"):
+                answer["asked"] = True
             if not answer["finished"]:
                 continue
             if total >= max_bytes:
@@ -225,6 +280,46 @@ class _Question:
         except (_files.UnsafePath, OSError) as exc:
             return _results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
 
+    def list(self):
+        """Return what there is to say of each job, without its result."""
+        snapshot = _processes.Snapshot()
+        answers = []
+        for entry in self._entries:
+            answer = {"jid": entry["jid"], "dir": entry["dir"]}
+            answers.append(answer)
+            if entry["error"]:
+                answer.update(entry["error"])
+                continue
+            state = self._state(entry)
+            if state["state"] is None:  # its results file went away while we looked
+                answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
+                continue
+            answer.update(self._describe(entry, state))
+            if state["state"] == _states.RUNNING:
+                answer.update(self._usage(entry, state, snapshot))
+            elif state["state"] == _states.FAILED and not answer["msg"]:
+                answer["msg"] = self._brief(entry, state)
+        return answers
+
+    def _usage(self, entry, state, snapshot):
+        if entry["batch"]:
+            members = {state["pid"]: state["start"]} if state.get("pid") and state.get("start") else {}
+        else:
+            members = _core_jobs.members(entry["jid"])
+        tree = snapshot.tree(members)
+        if not tree:
+            return {}
+        cpu, memory = _processes.usage(tree)
+        return {"pid": min(members), "cpu_seconds": cpu, "memory": memory, "processes": len(tree)}
+
+    def _brief(self, entry, state):
+        text = self._result_text(entry, state)
+        try:
+            result = json.loads(text) if text is not None else {}
+        except ValueError:
+            result = {}
+        return _results.brief(result) if isinstance(result, dict) else None
+
 
 def _removed(path):
     try:
@@ -243,26 +338,41 @@ def _not_found(jid, directory):
 def serve(request, async_dir):
     """Answer a request (its shape and the answer's: the protocol in the documentation)."""
     question = _Question(request, async_dir)
-    question.refresh(look_for_processes=True)
-    if request["op"] == "forget":
-        question.refresh(look_for_processes=True)  # it takes two looks to say that a core job is lost
+    op, selection = request["op"], request.get("select")
     try:
-        if request["op"] == "cancel":
-            question.cancel(request["grace"])
-        if request["op"] != "forget":
+        question.refresh(look_for_processes=True)
+        if op in ("forget", "list"):
+            question.refresh(look_for_processes=True)  # it takes two looks to say that a core job is lost
+        if selection:
+            question.keep(selection, time.time())
+        if op == "cancel":
+            question.cancel(request["grace"], request.get("signal", signal.SIGTERM))
+        if op in ("wait", "cancel"):
             _wait(question, request["mode"], request["block"])
     finally:
-        question.watcher.close()
-    answers = question.report(request["max_bytes"] if request["op"] != "forget" else 0)
-    if request["op"] == "forget":
+        if question.watcher:
+            question.watcher.close()
+    answers = question.list() if op == "list" else question.report(0 if op == "forget" else request["max_bytes"])
+    if op == "forget":
         for answer, forgotten in zip(answers, question.forget()):
             answer["forgotten"] = forgotten
+        if request.get("tidy"):
+            question.tidy(async_dir)
     return {
         "now": time.time(),
         "user": _launcher.user_name(),
         "async_dir": os.path.abspath(os.path.expanduser(async_dir)),
         "jobs": answers,
+        "troubles": question.troubles,
     }
+
+
+def be(module):
+    """Be the module `module`: answer the request of its action plugin."""
+    if not module.params["_request"]:
+        module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the requests.")
+    reply = serve(_blob.unpack(module.params["_request"]), module.params["_async_dir"])
+    module.exit_json(changed=False, reply=_blob.pack(reply))
 
 
 def _wait(question, mode, block):

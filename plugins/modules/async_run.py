@@ -31,7 +31,8 @@ options:
     type: str
   singleton:
     description:
-      - Not available in this version.
+      - Whether to start nothing where a job of this O(name) is queued or running already, launched by whomever on this host as the same user.
+        The task then returns that job, with C(changed) V(false), and O(wait=true) waits for it.
     type: bool
     default: false
 seealso:
@@ -47,6 +48,13 @@ EXAMPLES = r"""
       ansible.builtin.command: /opt/backup.sh
     timeout: 7200
   register: backup
+
+- name: Start it unless it runs already
+  background.jobs.async_run:
+    name: reindex
+    singleton: true
+    task:
+      ansible.builtin.command: /opt/app/reindex
 
 - name: A block runs in order, and always ends with a word to the log
   background.jobs.async_run:

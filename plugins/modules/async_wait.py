@@ -27,8 +27,24 @@ options:
       - The jobs. A job id, a job, a registered result of a task that launched jobs, a registered loop of such tasks, or any list of these, nested.
       - Skipped and failed items of a registered loop are reported as skipped and failed jobs.
       - The task needs the host, the user (C(become) too) and the C(ansible_async_dir) of the task that launched the jobs.
+      - One of O(jobs), O(name) and O(batch_id) is needed.
     type: raw
-    required: true
+  name:
+    description:
+      - The names of the jobs. V(*), V(?) and V([...]) stand for any characters, as in a shell.
+      - It finds jobs of other plays, other runs and other controllers. Of jobs with the same name, those of the newest launch are waited for.
+    type: list
+    elements: str
+  batch_id:
+    description:
+      - The ids of the batches whose jobs are waited for.
+    type: list
+    elements: str
+  missing_ok:
+    description:
+      - With O(name) or O(batch_id), whether it is fine that there are no such jobs.
+    type: bool
+    default: false
   timeout:
     description:
       - How many seconds to wait at most. V(0) waits for ever.
@@ -74,6 +90,11 @@ EXAMPLES = r"""
     timeout: 600
     poll: 5
     cleanup: true
+
+- name: Wait for a job that another play has launched
+  background.jobs.async_wait:
+    name: nightly-backup
+    timeout: 3600
 
 - name: Go on with the first that is through, and end the others where none is in time
   background.jobs.async_wait:
@@ -253,10 +274,13 @@ elapsed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _blob, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import _waiter
 
 ARGUMENT_SPEC = dict(
-    jobs=dict(type="raw", required=True),
+    jobs=dict(type="raw"),
+    name=dict(type="list", elements="str"),
+    batch_id=dict(type="list", elements="str"),
+    missing_ok=dict(type="bool", default=False),
     timeout=dict(type="float", default=0),
     poll=dict(type="float", default=10),
     mode=dict(type="str", choices=["all", "any"], default="all"),
@@ -268,13 +292,7 @@ ARGUMENT_SPEC = dict(
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not module.params["_request"]:
-        module.fail_json(
-            msg="background.jobs.async_wait works as a task of a playbook only: its action plugin makes the requests."
-        )
-    reply = _waiter.serve(_blob.unpack(module.params["_request"]), module.params["_async_dir"])
-    module.exit_json(changed=False, reply=_blob.pack(reply))
+    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,15 @@ Result = dict[str, t.Any]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for a batch as a whole. max_failures: percent of its jobs, None for any number of them."""
+    """What holds for a batch as a whole.
+
+    max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already.
+    """
 
     concurrency: int = 0
     max_failures: float | None = None
     on_failure: str = "finish"
+    singleton: bool = False
 
     @classmethod
     def of(cls, options: dict[str, t.Any]) -> Limits:
@@ -60,6 +64,8 @@ class Launch:
     targets: list[Target]
     changed: bool
     warnings: list[str]
+    attached: bool = False
+    """Whether a job of its name was running already, so that nothing was started."""
 
 
 class LaunchFailed(Exception):
@@ -87,7 +93,10 @@ def launch(
     limits = limits or Limits()
     planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
-    reply = _send(core, {**plan, **core.send_files()}, module)
+    name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
+    reply = _send(core, {**plan, **core.send_files()}, module, name)
+    if "attached" in reply:
+        return _attached(reply["attached"], warnings)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     return Launch(
         batch_id=batch_id,
@@ -98,9 +107,22 @@ def launch(
     )
 
 
-def _send(core: Core, plan: Result, module: str) -> Result:
+def _attached(job: Result, warnings: list[str]) -> Launch:
+    listed = {
+        "name": job["name"],
+        "ansible_job_id": job["jid"],
+        "results_file": f"{job['dir']}/{job['jid']}",
+        "state": job["state"],
+    }
+    target = Target(where=job["name"], jid=job["jid"], directory=job["dir"], name=job["name"])
+    return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=True)
+
+
+def _send(core: Core, plan: Result, module: str, singleton: str | None) -> Result:
     action = core.action
     arguments = {**_options.SMALLEST[module], "_plan": _blob.pack(plan), "_async_dir": _options.async_dir(action)}
+    if singleton is not None:
+        arguments["_singleton"] = singleton
     try:
         reply: Result = action._execute_module(f"background.jobs.{module}", arguments, task_vars=core.task_vars)
     except AnsibleConnectionFailure as exc:
@@ -151,6 +173,9 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
 def finish(core: Core, started: Launch, options: dict[str, t.Any]) -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
+    if started.attached:
+        job = started.jobs[0]
+        result["msg"] = f"{job['name']} is {job['state']} already as {job['ansible_job_id']}: attached to it."
     if options["wait"]:
         waited = _remote.wait(core.action, core.task_vars, started.targets, _options.of_waiter(options, "wait_timeout"))
         result.update(waited)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Mapping
 
@@ -23,11 +24,15 @@ if t.TYPE_CHECKING:
 # What a module is called with when all that matters is in its underscore options.
 SMALLEST: dict[str, dict[str, object]] = {
     "async_batch": {"tasks": []},
+    "async_cancel": {},
+    "async_info": {},
+    "async_prune": {},
     "async_run": {"task": {}},
-    "async_wait": {"jobs": []},
+    "async_wait": {},
 }
 
-_SECONDS = ("timeout", "wait_timeout", "poll")
+_SECONDS = ("timeout", "wait_timeout", "poll", "grace")
+_AGES = ("older_than", "newer_than")
 _COUNTS = ("concurrency",)
 _PERCENTAGES = ("max_fail_percentage",)
 # Templates still: a conversion would lose what makes Ansible trust them.
@@ -43,13 +48,17 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
     unknown = sorted(set(given) - set(public))
     if unknown:
         raise Refused(f"Unknown option {unknown[0]!r}. Options are: {', '.join(sorted(public))}.")
-    for name in public:
+    for name, rules in public.items():
         if given.get(name) is None:
             continue
+        if rules.get("type") == "list" and name not in _TASKS and isinstance(given[name], str):
+            given[name] = [given[name]]  # one text, which may have commas in it
         if name in _SECONDS:
             given[name] = _named(name, seconds, given[name])
         elif name in _COUNTS:
             given[name] = _named(name, count, given[name])
+        elif name in _AGES:
+            given[name] = _named(name, age, given[name])
         elif name in _PERCENTAGES:
             given[name] = _named(name, percentage, given[name])
     result = ArgumentSpecValidator(public).validate(given)
@@ -78,6 +87,18 @@ def count(value: object) -> int:
     if not 0 <= number <= _MAX_COUNT:
         raise Refused(f"it must be a whole number, 0 (no limit) or more: got {shorten(value, 40)!r}.")
     return number
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw]?)\Z", re.ASCII)
+
+
+def age(value: object) -> float:
+    """Return an age in seconds, which may be written as 30m, 12h or 7d."""
+    found = None if isinstance(value, bool) else _AGE.match(str(value).strip().lower())
+    if found is None:
+        raise Refused(f"it must be a number of seconds, or an age such as 30m, 12h or 7d: got {shorten(value, 40)!r}.")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def percentage(value: object) -> float:

@@ -36,8 +36,7 @@ display = Display()
 
 def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions) -> Result:
     """Wait for `targets`; return the result of the task."""
-    remote = _Remote(action, task_vars)
-    world = World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+    world = world_of(Remote(action, task_vars))
     host = str(task_vars.get("inventory_hostname") or "localhost")
     try:
         outcome = Waiter(targets, options, world, host).run()
@@ -46,17 +45,38 @@ def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target],
     return _report.build(outcome, decode_result, options.on_timeout, options.timeout)
 
 
-class _Remote:
-    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
+def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[World], Result]) -> Result:
+    """Return the result of a task that does `work` with the jobs of its host."""
+    try:
+        result = work(world_of(Remote(action, task_vars, module)))
+    except WaitFailed as exc:
+        return exc.result
+    except ConnectionLost as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    _core.hand_on_discovered_interpreter(action, result)
+    return result
+
+
+def world_of(remote: Remote) -> World:
+    return World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+
+
+class Remote:
+    """The host of a task, as far as its jobs are concerned; `module` is what answers there."""
+
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], module: str = "async_wait") -> None:
         self._action = action
+        self._module = module
         self._task_vars = task_vars
         self._async_dir = _options.async_dir(action)
         self._events = _core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
-        arguments = {**_options.SMALLEST["async_wait"], "_request": _blob.pack(request), "_async_dir": self._async_dir}
+        arguments = {**_options.SMALLEST[self._module], "_request": _blob.pack(request), "_async_dir": self._async_dir}
         try:
-            result = self._action._execute_module("background.jobs.async_wait", arguments, task_vars=self._task_vars)
+            result = self._action._execute_module(
+                f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
+            )
         except AnsibleAuthenticationFailure:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:

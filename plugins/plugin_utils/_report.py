@@ -26,7 +26,18 @@ Decoder = Callable[[str, str], "Decoded"]
 _NAMED = 5
 _DETAIL_WIDTH = 160
 # What the host says that is not for the playbook.
-_INTERNAL = ("deferred", "running_for", "source", "batch_id", "module", "no_log", "ignore_errors", "forgotten", "tasks")
+_INTERNAL = (
+    "asked",
+    "deferred",
+    "running_for",
+    "source",
+    "batch_id",
+    "module",
+    "no_log",
+    "ignore_errors",
+    "forgotten",
+    "tasks",
+)
 _MISSING = (
     "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
     "and that the records were not removed meanwhile (cleanup: true)."
@@ -49,7 +60,7 @@ _EMPTY_MESSAGES = (
 
 def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
     """Return the result of a wait."""
-    jobs = [_job(view, decode) for view in outcome.views]
+    jobs = [job_of(view, decode) for view in outcome.views]
     ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
     bad = [
         job
@@ -76,7 +87,8 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
     return result
 
 
-def _job(view: Result, decode: Decoder) -> Result:
+def job_of(view: Result, decode: Decoder) -> Result:
+    """Return what is told of a job."""
     job = {key: value for key, value in view.items() if key not in _INTERNAL and value is not None}
     why = None
     if isinstance(job.get("result"), str):

@@ -72,7 +72,7 @@ def _from_text(text: str, where: str) -> Target:
     if not _JID.match(text):
         raise Refused(
             f"{where} is not a job: {shorten(text, 60)!r} is not a job id (such as j123456789012.3456). "
-            f"Waiting for a job by its name is not available in this version. {_WAYS_OUT}"
+            f"The option 'name' takes the names of jobs. {_WAYS_OUT}"
         )
     return Target(where=where, jid=str.__str__(text))
 

@@ -67,3 +67,32 @@ def test_a_launch_that_waits_removes_what_succeeded_unless_told_otherwise(cleanu
 
 def test_a_wait_removes_nothing_unless_told() -> None:
     assert _options.of_waiter(_options.read({"jobs": []}, WAIT)).cleanup == "none"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("90", 90), (90, 90), ("30m", 1800), ("12h", 43200), ("7d", 604800), ("1.5 h", 5400), ("2W", 1209600)],
+)
+def test_ages(value: object, seconds: float) -> None:
+    assert _options.age(value) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "yesterday", "-1", "5 minutes", True, "1h30m", "inf"])
+def test_what_is_no_age_is_refused(value: object) -> None:
+    with pytest.raises(Refused, match="30m, 12h or 7d"):
+        _options.age(value)
+
+
+def test_a_name_may_have_commas_in_it() -> None:
+    assert _options.read({"name": "build, again"}, WAIT)["name"] == ["build, again"]
+
+
+@pytest.mark.parametrize(("value", "number"), [(0, 0), ("49.5", 49.5), (100, 100)])
+def test_percentages(value: object, number: float) -> None:
+    assert _options.percentage(value) == number
+
+
+@pytest.mark.parametrize("value", [-1, 101, "many", True, "nan"])
+def test_what_is_no_percentage_is_refused(value: object) -> None:
+    with pytest.raises(Refused, match="from 0 to 100"):
+        _options.percentage(value)

@@ -1,0 +1,74 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""All jobs of an async directory, and which of them a selection fits.
+
+A selection: {"names": [patterns] or None, "batch_ids": [...] or None, "states": [...] or None, "older_than", "newer_than":
+seconds or None, "core": whether jobs of core's async count too}. All that is given must fit.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+
+from ansible_collections.background.jobs.plugins.module_utils import _files, _records
+
+_CORE_JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z")
+
+
+def find(selection, directory, get_reader):
+    """Return [jid] of the jobs in `directory` that fit by name and batch, those of a batch together, the oldest first.
+
+    get_reader: returns the BatchReader of a batch id, or None. FileNotFoundError, UnsafePath or OSError where the
+    directory can't be looked at.
+    """
+    _files.check_job_directory(directory)
+    present = set(os.listdir(directory))
+    batches = [get_reader(batch_id) for batch_id in batch_ids(directory) if _fits(batch_id, selection["batch_ids"])]
+    batches = sorted((reader for reader in batches if reader), key=lambda reader: reader.header["launched_at"])
+    found = []
+    for reader in batches:
+        for index, job in enumerate(reader.header["jobs"]):
+            jid = _records.jid_of(reader.batch_id, index)
+            if jid in present and _is_named(job["name"], selection["names"]):
+                found.append(jid)
+    if selection["core"] and selection["batch_ids"] is None:
+        known = set(batch_ids(directory))
+        found += sorted(jid for jid in present if _is_core(jid, known) and _is_named(jid, selection["names"]))
+    return found
+
+
+def is_of_age(selection, at, now):
+    """Say whether a job fits by its age; at: when it ended, or where it has not, when it was launched; None: not known."""
+    age = None if at is None else now - at
+    if selection["older_than"] is not None and (age is None or age < selection["older_than"]):
+        return False
+    return selection["newer_than"] is None or (age is not None and age <= selection["newer_than"])
+
+
+def batch_ids(directory):
+    """Return the ids of all batches that have a folder."""
+    try:
+        return [name for name in os.listdir(os.path.join(directory, _records.FOLDER)) if _records.is_batch_id(name)]
+    except FileNotFoundError:
+        return []
+
+
+def _is_core(name, batch_ids):
+    if not _CORE_JID.match(name):
+        return False
+    parsed = _records.parse_jid(name)
+    return parsed is None or parsed[0] not in batch_ids
+
+
+def _fits(value, allowed):
+    return allowed is None or value in allowed
+
+
+def _is_named(name, patterns):
+    return patterns is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_cancel
+short_description: End background jobs
+description:
+  - Ends jobs, with all that they have started, also where that has a session of its own, and waits until they have ended.
+    A queued job never starts. What stands in the C(always) of a block is still done.
+  - Jobs that have ended already are left as they are, so that it can be run again.
+  - Jobs of ansible-core's C(async) are ended too; they are known by the command line of their wrapper, and nothing else is signalled.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.select
+options:
+  all:
+    description:
+      - Whether to end all jobs.
+    type: bool
+    default: false
+  core_jobs:
+    description:
+      - Whether O(name), O(state), O(older_than), O(newer_than) and O(all) select jobs of ansible-core's C(async) too. Their name is their id.
+    type: bool
+    default: false
+  signal:
+    description:
+      - The signal that jobs are told to end with, by its name or number.
+      - What a module has started gets it first, and a second later the module, so that the module can tell what was printed.
+    type: str
+    default: TERM
+  grace:
+    description:
+      - How many seconds jobs have to end. What is left of them then is killed.
+    type: float
+    default: 10
+  poll:
+    description:
+      - How many seconds there are between two lines of progress. V(0) prints none.
+    type: float
+    default: 10
+seealso:
+  - module: background.jobs.async_info
+  - module: background.jobs.async_wait
+"""
+
+EXAMPLES = r"""
+- name: Watch the host
+  background.jobs.async_run:
+    name: monitor
+    task:
+      ansible.builtin.command: vmstat 1
+
+- name: Work
+  ansible.builtin.command: /opt/work.sh
+
+- name: End the monitor, and see what it printed
+  background.jobs.async_cancel:
+    name: monitor
+  register: monitor
+
+- name: End all jobs of a name that are still queued or running after a day
+  background.jobs.async_cancel:
+    name: "backup *"
+    older_than: 1d
+"""
+
+RETURN = r"""
+jobs:
+  description: The jobs that were selected, as M(background.jobs.async_wait) returns them, with what they returned until then.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The name of the job; its id where it has none.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job.
+      type: str
+      returned: always
+    state:
+      description: V(cancelled) for those that were ended; those that had ended before keep their state.
+      type: str
+      returned: always
+    result:
+      description: What the module returned, as far as it could.
+      type: dict
+      returned: where there is a result
+    msg:
+      description: Why the job did not succeed.
+      type: str
+      returned: where it did not succeed
+changed:
+  description: Whether a job was ended.
+  type: bool
+  returned: always
+msg:
+  description: How many jobs were ended.
+  type: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
+
+ARGUMENT_SPEC = dict(
+    all=dict(type="bool", default=False),
+    core_jobs=dict(type="bool", default=False),
+    signal=dict(type="str", default="TERM"),
+    grace=dict(type="float", default=10),
+    poll=dict(type="float", default=10),
+    **_specs.SELECT,
+    **_specs.REQUEST,
+)
+
+
+def main():
+    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_info
+short_description: List background jobs
+description:
+  - Lists the jobs that have a record on the host, those of this collection and those of ansible-core's C(async), and tells how they are.
+  - Never changes anything, but for writing down that a job is lost where it finds that out.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.select
+options:
+  core_jobs:
+    description:
+      - Whether to list jobs of ansible-core's C(async) too. Their name is their id.
+    type: bool
+    default: true
+seealso:
+  - module: background.jobs.async_wait
+  - module: background.jobs.async_cancel
+  - module: background.jobs.async_prune
+"""
+
+EXAMPLES = r"""
+- name: What runs here
+  background.jobs.async_info:
+    state: [queued, running]
+  register: jobs
+
+- name: What went wrong in the last hour
+  background.jobs.async_info:
+    state: [failed, timed_out, lost]
+    newer_than: 1h
+"""
+
+RETURN = r"""
+jobs:
+  description: The jobs, those of the oldest batch first.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The name of the job; its id where it has none.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job.
+      type: str
+      returned: always
+    state:
+      description: Its state.
+      type: str
+      returned: always
+    finished:
+      description: Whether the state is one that stays.
+      type: bool
+      returned: always
+    source:
+      description: Who launched it, V(background.jobs) or V(core).
+      type: str
+      returned: always
+    item:
+      description: The item of the loop that the job came from.
+      type: raw
+      returned: for jobs of a loop, unless C(no_log)
+    batch_id:
+      description: The id of its batch.
+      type: str
+      returned: for jobs of this collection
+    module:
+      description: The full name of its module; V(block) for a block.
+      type: str
+      returned: for jobs of this collection
+    attempts:
+      description: How often it was started.
+      type: int
+      returned: always
+    queued_at:
+      description: When it was launched, in seconds of the host's clock since 1970.
+      type: float
+      returned: where it is known
+    started_at:
+      description: When it was started.
+      type: float
+      returned: where it is known
+    ended_at:
+      description: When it ended.
+      type: float
+      returned: where it is known
+    duration:
+      description: How many seconds it ran.
+      type: float
+      returned: where it is known
+    pid:
+      description: Its process.
+      type: int
+      returned: while it runs
+    processes:
+      description: How many processes it has, with all that it has started.
+      type: int
+      returned: while it runs
+    cpu_seconds:
+      description: How many seconds of CPU these have used.
+      type: float
+      returned: while it runs
+    memory:
+      description: How many bytes of memory are resident in these. What they share counts for each of them.
+      type: int
+      returned: while it runs
+    msg:
+      description: Why it did not succeed.
+      type: str
+      returned: where there is something to say
+counts:
+  description: How many jobs are in each state.
+  type: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
+
+ARGUMENT_SPEC = dict(core_jobs=dict(type="bool", default=True), **_specs.SELECT, **_specs.REQUEST)
+
+
+def main():
+    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()

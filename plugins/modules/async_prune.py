@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: async_prune
+short_description: Remove the records of background jobs that have ended
+description:
+  - Removes the records of jobs that have ended. Those of jobs that are queued or running are never removed.
+  - In check mode it tells what it would remove.
+version_added: 0.1.0
+author:
+  - The background.jobs authors (@background-jobs)
+extends_documentation_fragment:
+  - background.jobs.attributes
+  - background.jobs.select
+options:
+  all:
+    description:
+      - Whether to remove the records of all jobs that have ended.
+    type: bool
+    default: false
+  core_jobs:
+    description:
+      - Whether O(name), O(state), O(older_than), O(newer_than) and O(all) select jobs of ansible-core's C(async) too. Their name is their id.
+    type: bool
+    default: false
+seealso:
+  - module: background.jobs.async_info
+  - module: background.jobs.async_wait
+"""
+
+EXAMPLES = r"""
+- name: Forget what succeeded a day ago, and everything after a week
+  background.jobs.async_prune:
+    state: "{{ item.state | default(omit) }}"
+    older_than: "{{ item.age }}"
+    core_jobs: true
+  loop:
+    - {state: succeeded, age: 1d}
+    - {age: 7d}
+"""
+
+RETURN = r"""
+jobs:
+  description: The jobs whose records were removed.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The name of the job; its id where it has none.
+      type: str
+      returned: always
+    ansible_job_id:
+      description: The id of the job.
+      type: str
+      returned: always
+    state:
+      description: Its state.
+      type: str
+      returned: always
+    msg:
+      description: Why it did not succeed.
+      type: str
+      returned: where there is something to say
+changed:
+  description: Whether a record was removed.
+  type: bool
+  returned: always
+msg:
+  description: How many records were removed.
+  type: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
+
+ARGUMENT_SPEC = dict(
+    all=dict(type="bool", default=False), core_jobs=dict(type="bool", default=False), **_specs.SELECT, **_specs.REQUEST
+)
+
+
+def main():
+    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()

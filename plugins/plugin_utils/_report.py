@@ -93,9 +93,7 @@ def job_of(view: Result, decode: Decoder) -> Result:
     why = None
     if isinstance(job.get("result"), str):
         job["result"], why = decode(job["result"], job["state"])
-        if job["result"].get("failed") and job["state"] == _states.SUCCEEDED:
-            # Ansible does not take what the host took
-            job["state"] = _states.FAILED
+        _sync(job)
     culprit = None
     if "result" in job:
         job["changed"] = bool(job["result"].get("changed", False))
@@ -109,15 +107,19 @@ def job_of(view: Result, decode: Decoder) -> Result:
     return job
 
 
+def _sync(told: Result) -> None:
+    """Take for failed what the host took for a success and Ansible does not."""
+    if told["result"].get("failed") and told["state"] == _states.SUCCEEDED:
+        told["state"] = _states.FAILED
+
+
 def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     """Put into a job what each of its tasks returned; return the name of the one that failed it."""
     told = json.loads(text)
     job["results"] = told["results"]
     for entry in job["results"]:
-        if entry["state"] == _states.SKIPPED:
-            entry["result"] = json.loads(entry["result"])
-            continue
         entry["result"], why = decode(entry["result"], entry["state"])
+        _sync(entry)
         entry["changed"] = bool(entry["result"].get("changed", False))
         if entry["state"] in _states.UNSUCCESSFUL:
             entry["msg"] = why or reason(entry)

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _report
+from ansible_collections.background.jobs.plugins.plugin_utils import _report, _wire
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import Outcome
 from ansible_collections.background.jobs.plugins.plugin_utils._wire import Decoded
 
@@ -172,6 +172,16 @@ def test_what_ansible_does_not_take_has_failed() -> None:
     outcome = Outcome(views=[view("a", result={"a": 1})])
     result = _report.build(outcome, lambda *dummy: Decoded({"failed": True, "changed": False, "msg": "no text"}))
     assert (result["jobs"][0]["state"], result["failed_jobs"]) == ("failed", ["a"])
+
+
+def test_nor_does_a_task_of_a_block_that_ansible_does_not_take_succeed() -> None:
+    refused = Decoded({"failed": True, "changed": False, "msg": "no text"})
+    tasks = {"rescued": False, "results": [told("succeeded", {"own": 1}), told("skipped", {"skipped": True})]}
+    outcome = Outcome(views=[view("a", result={"a": 1}, tasks=json.dumps(tasks))])
+    result = _report.build(outcome, lambda text, state: refused if "own" in text else _wire.decode_result(text, state))
+    first, second = result["jobs"][0]["results"]
+    assert (first["state"], first["msg"]) == ("failed", "no text")
+    assert (second["state"], second["result"]) == ("skipped", {"skipped": True, "changed": False, "failed": False})
 
 
 def test_the_host_knows_best_why_there_is_no_result() -> None:

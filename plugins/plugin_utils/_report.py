@@ -12,7 +12,7 @@ import json
 import typing as t
 from collections.abc import Callable
 
-from ansible_collections.background.jobs.plugins.module_utils import _states
+from ansible_collections.background.jobs.plugins.module_utils import _results, _states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._progress import duration
 
@@ -96,7 +96,7 @@ def job_of(view: Result, decode: Decoder) -> Result:
         _sync(job)
     culprit = None
     if "result" in job:
-        job["changed"] = bool(job["result"].get("changed", False))
+        job["changed"] = _results.has_changed(job["result"])
     if isinstance(view.get("tasks"), str):
         culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
@@ -120,7 +120,7 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     for entry in job["results"]:
         entry["result"], why = decode(entry["result"], entry["state"])
         _sync(entry)
-        entry["changed"] = bool(entry["result"].get("changed", False))
+        entry["changed"] = _results.has_changed(entry["result"])
         if entry["state"] in _states.UNSUCCESSFUL:
             entry["msg"] = why or reason(entry)
     if job["results"] and job["results"][-1].get("ignored"):

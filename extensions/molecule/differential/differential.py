@@ -181,7 +181,11 @@ def differences(rules: Rules, case: str, way: str, result: Record, job: Record) 
     state = "failed" if result.get("failed") else "succeeded"
     if job["state"] == "skipped" and result.get("skipped"):
         state = "skipped"
-    left = rules.flat({"result": result, "state": state, "changed": result["changed"]})
+    if result.get("skipped"):
+        result = {"failed": False, **result}  # 2.19 leaves it out
+    # 2.19 keeps a word that a module returns; what a job has changed is true or false.
+    changed = str(result["changed"]).lower() in {"true", "yes", "on", "1"}
+    left = rules.flat({"result": result, "state": state, "changed": changed})
     right = rules.flat({key: job.get(key) for key in ("result", "state", "changed")})
     for key in sorted(set(left) | set(right)):
         shown = [rules.compared(case, way, key, side[key]) if key in side else "(not there)" for side in (left, right)]

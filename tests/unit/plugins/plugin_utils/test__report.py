@@ -184,6 +184,11 @@ def test_nor_does_a_task_of_a_block_that_ansible_does_not_take_succeed() -> None
     assert (second["state"], second["result"]) == ("skipped", {"skipped": True, "changed": False, "failed": False})
 
 
+@pytest.mark.parametrize(("word", "changed"), [("no", False), ("yes", True), (0, False), (True, True)])
+def test_a_module_may_say_in_a_word_whether_it_changed_something(word: object, changed: bool) -> None:
+    assert build(view("a", result={"changed": word}))["changed"] is changed
+
+
 def test_the_host_knows_best_why_there_is_no_result() -> None:
     outcome = Outcome(views=[view("a", "failed", {"a": 1})])
     result = _report.build(outcome, lambda *dummy: Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed"))

@@ -209,10 +209,6 @@ class Attempt:
             return _results.of(dict(self._last.result, failed=False))
         return self._last
 
-    def changed(self):
-        """Return whether any of its tasks changed something."""
-        return any(entry.get("changed") for entry in self.entries)
-
     def report(self, wall):
         """Return the JSON text that tells of each task, None for a job of one task. wall: a time as seconds since 1970."""
         if not self.is_block:

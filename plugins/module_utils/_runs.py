@@ -45,6 +45,8 @@ class Run:
         self.pid = None
         self.insist_at = None
         self.number = signal.SIGTERM  # what it is told to end with
+        self.untold = False  # whether it is still to be told to end
+        self.to_kill = False
         self.stopping = None  # the (state, reason) that it was told to end for
 
     @property

@@ -278,10 +278,17 @@ class Supervisor:
             self._look_at_stopped(now)
 
     def _look_at_stopped(self, now):
+        """Signal, and look after, all that is to end: in one look at the host's processes, however many jobs there are."""
         snapshot = _processes.Snapshot()
         for index in sorted(self._stopping):
             run = self._runs[index]
+            if run.untold:
+                run.untold = False
+                run.ask_to_end(snapshot, now)
             run.insist(snapshot, now)
+            if run.to_kill:
+                run.to_kill = False
+                run.signal(signal.SIGKILL, snapshot)
             if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
                 self._call_ended(index)
         # on a host with very many processes a look takes long: leave most of the time to others
@@ -293,16 +300,15 @@ class Supervisor:
         run = self._runs.get(index)
         if run is None or run.stopping:
             return
-        now = self._clock.now()
         run.stopping, run.number = (state, why), number
-        run.ask_to_end(_processes.Snapshot(), now)
+        run.untold = True
         self._stopping.add(index)
-        self._timers.set((_KILL, index), now + grace)
+        self._timers.set((_KILL, index), self._clock.now() + grace)
         self._look_at = 0.0
 
     def _kill(self, index, now):
         run = self._runs[index]
-        run.signal(signal.SIGKILL, _processes.Snapshot())
+        run.to_kill = True
         run.give_up = run.give_up or now + _GIVE_UP
         self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
         self._look_at = 0.0
@@ -396,8 +402,7 @@ class Supervisor:
             run.pid = pid
             run.members[pid] = process.start
         self._note_running(index, run.started, pid=pid, start=process.start if process else None)
-        if run.stopping:  # it was told to end before its pid was known
-            run.ask_to_end(_processes.Snapshot(), run.started)
+        run.untold = run.stopping is not None  # nobody was there to be told before
 
     def _template_gone(self, template, exc):
         key = next(key for key, value in self._templates.items() if value is template)

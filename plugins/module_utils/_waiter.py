@@ -210,19 +210,9 @@ class _Question:
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
         answers, total = [], 0
         for entry in self._entries:
-            answer = {"jid": entry["jid"], "dir": entry["dir"]}
+            answer, state = self._answer(entry)
             answers.append(answer)
-            if entry["error"]:
-                answer.update(entry["error"])
-                continue
-            state = self._state(entry)
-            if state["state"] is None:  # its results file went away while we looked
-                answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
-                continue
-            answer.update(self._describe(entry, state))
-            if entry.get("asked"):
-                answer["asked"] = True
-            if not answer["finished"]:
+            if not answer.get("finished"):
                 continue
             if total >= max_bytes:
                 answer["deferred"] = True
@@ -236,6 +226,21 @@ class _Question:
                 total += len(tasks)
                 answer["tasks"] = tasks
         return answers
+
+    def _answer(self, entry):
+        """Return what there is to say of a job without its result, and its state, None where that can't be told."""
+        answer = {"jid": entry["jid"], "dir": entry["dir"]}
+        if entry["error"]:
+            answer.update(entry["error"])
+            return answer, None
+        state = self._state(entry)
+        if state["state"] is None:  # its results file went away while we looked
+            answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
+            return answer, None
+        answer.update(self._describe(entry, state))
+        if entry.get("asked"):
+            answer["asked"] = True
+        return answer, state
 
     def _describe(self, entry, state):
         about, batch = {}, entry["batch"]
@@ -285,19 +290,11 @@ class _Question:
         snapshot = _processes.Snapshot()
         answers = []
         for entry in self._entries:
-            answer = {"jid": entry["jid"], "dir": entry["dir"]}
+            answer, state = self._answer(entry)
             answers.append(answer)
-            if entry["error"]:
-                answer.update(entry["error"])
-                continue
-            state = self._state(entry)
-            if state["state"] is None:  # its results file went away while we looked
-                answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
-                continue
-            answer.update(self._describe(entry, state))
-            if state["state"] == _states.RUNNING:
+            if answer.get("state") == _states.RUNNING:
                 answer.update(self._usage(entry, state, snapshot))
-            elif state["state"] == _states.FAILED and not answer["msg"]:
+            elif answer.get("state") == _states.FAILED and not answer["msg"]:
                 answer["msg"] = self._brief(entry, state)
         return answers
 

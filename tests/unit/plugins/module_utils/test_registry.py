@@ -106,15 +106,14 @@ def test_a_job_is_cancelled_by_its_name_and_told_to_have_been(some):
     assert ["asked" in job for job in again] == [False, False]
 
 
-def test_a_job_gets_the_signal_that_was_asked_for(batch):
+def test_a_job_gets_the_signal_that_was_asked_for(batch, tmp_path):
     program = (
         "import signal, time; signal.signal(signal.SIGHUP, lambda *args: sys.exit(print(json.dumps({'hup': 1}))));"
-        "open('/dev/null'); time.sleep(300)"
+        "open(%r, 'w').close(); time.sleep(300)" % str(tmp_path / "ready")
     )
     done = batch([program])
-    while done.serve(block=0.1)[0]["state"] != "running":
-        pass
-    done.serve(block=0.5)
+    while not (tmp_path / "ready").exists():
+        done.serve(block=0.05)
     (answer,) = done.serve("cancel", signal=1)
     assert json.loads(answer["result"])["hup"] == 1
 

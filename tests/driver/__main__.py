@@ -13,7 +13,8 @@ import subprocess
 import sys
 
 import machine
-from parts import parts
+from machine import CORES
+from parts import left_out, parts
 from runner import Part, Runner
 
 
@@ -32,7 +33,7 @@ def main(words: list[str]) -> int:
     if not chosen:
         print(f"no such part: {' '.join(words)}; there are: {' '.join(part.name for part in parts())}", file=sys.stderr)
         return 2
-    introduce()
+    introduce(chosen)
     lanes = int(os.environ.get("LANES", "2"))
     return 1 if Runner(chosen, lanes).run().failed else 0
 
@@ -47,9 +48,13 @@ def choose(words: list[str]) -> list[Part]:
     return [part for part in everything if part in chosen or part.name in needed]
 
 
-def introduce() -> None:
+def introduce(chosen: list[Part]) -> None:
     missing = [version for version in machine.KNOWN_PYTHONS if version not in machine.pythons()]
     print(f"Pythons: {' '.join(machine.pythons())}; not here: {' '.join(missing) or 'none'}", flush=True)
+    for core in CORES:
+        if left_out(core) and any(part.name == f"integration-{core}" for part in chosen):
+            others = " and ".join(other for other in CORES if not left_out(other))
+            print(f"integration-{core} leaves out {', '.join(left_out(core))}, which run on {others}", flush=True)
 
 
 def demo() -> int:

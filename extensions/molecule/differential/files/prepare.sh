@@ -74,6 +74,8 @@ cat >/etc/systemd/system/sample.service <<'UNIT'
 [Unit]
 Description=A sample
 [Service]
+# What systemd tells of a unit must not depend on whether its program was executed yet.
+Type=exec
 ExecStart=/bin/sleep 100000
 [Install]
 WantedBy=multi-user.target

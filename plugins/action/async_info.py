@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_info import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils import _operating, _options, _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._core import refuse_unsupported_controller
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
 
 
 class ActionModule(ActionBase):
     """The controller's half of async_info."""
 
+    @telling_refusals
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        try:
-            refuse_unsupported_controller(self)
-            options = _options.read(self._task.args, ARGUMENT_SPEC)
-            selection = _operating.Selection.of(options, everything=True, core=options["core_jobs"])
-            return _remote.operate(
-                self, task_vars or {}, "async_info", lambda world: _operating.info(world.call, selection)
-            )
-        except Refused as exc:
-            # Without the cause: core would add its words to a message that has them already.
-            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
+        refuse_unsupported_controller(self)
+        options = _options.read(self._task.args, ARGUMENT_SPEC)
+        selection = _operating.Selection.of(options, everything=True, core=options["core_jobs"])
+        return _remote.operate(
+            self, task_vars or {}, "async_info", lambda world: _operating.info(world.call, selection)
+        )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_run import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils import _launching, _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, telling_refusals
 
 
 class ActionModule(ActionBase):
@@ -25,6 +24,7 @@ class ActionModule(ActionBase):
         # The task is rendered with its own variables.
         return value if name == "task" else super().finalize_task_arg(name, value, templar, context)
 
+    @telling_refusals
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
         try:
@@ -40,9 +40,6 @@ class ActionModule(ActionBase):
                 _launching.Limits(singleton=options["singleton"]),
                 module="async_run",
             )
-        except Refused as exc:
-            # Without the cause: core would add its words to a message that has them already.
-            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
         except _launching.LaunchFailed as exc:
             return exc.result
         only = started.jobs[0]

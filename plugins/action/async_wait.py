@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC
@@ -17,22 +17,20 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core import (
     hand_on_discovered_interpreter,
     refuse_unsupported_controller,
 )
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed
 
 
 class ActionModule(ActionBase):
     """The controller's half of async_wait."""
 
+    @telling_refusals
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
         try:
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             targets, warnings = _operating.targets_of(options, _remote.Remote(self, task_vars or {}).call)
-        except Refused as exc:
-            # Without the cause: core would add its words to a message that has them already.
-            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
         except WaitFailed as exc:
             return exc.result
         except ConnectionLost as exc:

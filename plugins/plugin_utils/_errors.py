@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from collections.abc import Callable, Mapping, Sequence
 
-from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
 
 _MOST_LISTED = 50
+_P = t.ParamSpec("_P")
+_R = t.TypeVar("_R")
 
 
 class Refused(Exception):
@@ -38,6 +41,20 @@ def combined(refused: Sequence[JobRefused]) -> Refused:
     if len(refused) > _MOST_LISTED:
         lines.append(f"- and {len(refused) - _MOST_LISTED} more")
     return Refused("\n".join([f"{len(refused)} tasks cannot run in the background. Nothing was started.", *lines]))
+
+
+def telling_refusals(run: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have `run` of an action fail its task with what a `Refused` says."""
+
+    @functools.wraps(run)
+    def told(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return run(*args, **kwargs)
+        except Refused as exc:
+            # Without the cause: core would add its words to a message that has them already.
+            raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
+
+    return told
 
 
 def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:

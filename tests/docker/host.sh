@@ -5,9 +5,10 @@
 
 # A managed host in a container of background-jobs-host:SUITE.
 #
-#   host.sh up NAME SUITE PUBLIC_KEY [systemd]     starts it and prints the port of its sshd on 127.0.0.1;
-#                                                  root and deploy (sudo without a password) may log in by the key
-#   host.sh down NAME ...                          removes them, running or not
+#   host.sh up NAME SUITE PUBLIC_KEY [systemd] [-- OPTION ...]
+#                           starts it, with options of docker run, and prints the port of its sshd on 127.0.0.1;
+#                           root and deploy (sudo without a password) may log in by the key
+#   host.sh down NAME ...   removes them, running or not
 
 set -euo pipefail
 
@@ -39,9 +40,16 @@ s.settimeout(2); sys.exit(not s.recv(4).startswith(b"SSH"))' "$port" 2>/dev/null
 }
 
 up() {
-  local name=$1 suite=$2 key=$3 first=${4:-} port options=()
+  local name=$1 suite=$2 key=$3 first='' port options=()
   port=$(free_port)
-  [ "$first" != systemd ] || read -ra options <<<"--tmpfs=/run --tmpfs=/run/lock $(for_systemd)"
+  shift 3
+  if [ "${1:-}" = systemd ]; then
+    first=systemd
+    read -ra options <<<"--tmpfs=/run --tmpfs=/run/lock $(for_systemd)"
+  fi
+  # An inventory that names no first process hands over an empty word.
+  [ $# = 0 ] || [ "$1" = -- ] || shift
+  [ "${1:-}" != -- ] || options+=("${@:2}")
   docker rm --force "$name" >/dev/null 2>&1 || true
   docker run --detach --restart=always --name "$name" --hostname "${name##*-}" --publish "127.0.0.1:$port:22" \
     "${options[@]}" "background-jobs-host:$suite" ${first:+/lib/systemd/systemd} >/dev/null

@@ -23,6 +23,8 @@ def main(words: list[str]) -> int:
         return demo()
     if words == ["benchmark"]:
         return benchmark()
+    if words == ["soak"]:
+        return soak()
     if words == ["format"]:
         return reformat()
     if words == ["clean"]:
@@ -75,6 +77,18 @@ def benchmark() -> int:
     environment = machine.core_environment(machine.newest_core(), "core")
     script = machine.ROOT / "tests" / "benchmark" / "run.py"
     return subprocess.run([environment.bin / "python", script], check=False, env=environment.env).returncode
+
+
+def soak() -> int:
+    """The fault tests in full, in a driver of its own that knows so from the start."""
+    env = {**os.environ, "FAULTS": "full"}
+    status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", "faults"], check=False, env=env)
+    log = machine.CACHE / "logs" / "faults.log"
+    if log.exists():
+        # the last section of what pytest prints, but for its verdict
+        dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
+        print(f"{rule}{figures}".strip())
+    return status.returncode
 
 
 def reformat() -> int:

@@ -22,6 +22,8 @@ from runner import Counts, Failed, Job, Part
 SCENARIOS = ROOT / "extensions" / "molecule"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("default", "differential")
+# Seconds for the faults: minutes for their short form, hours for the full figures.
+FAULTS_LIMIT = 6 * 3600 if os.environ.get("FAULTS") == "full" else 1200
 # What compares jobs with plain tasks takes long: on the cores between the oldest and the newest it is left out.
 NOT_BETWEEN = ("async_batch_staged", "paths")
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
@@ -52,6 +54,7 @@ def parts() -> list[Part]:
             for scenario in scenarios()
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),
+        Part("faults", "faults", faults, "hosts", "molecule", limit=FAULTS_LIMIT),
         *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
@@ -87,8 +90,8 @@ def _lend_module_utils(environment: Environment) -> None:
     machine.link(target / "module_utils", source / "module_utils")
 
 
-def _pytest(job: Job, environment: Environment, *folders: Path) -> Counts:
-    status, output = job.call(environment.bin / "pytest", "-rs", *folders, env=environment.env)
+def _pytest(job: Job, environment: Environment, *folders: Path, env: dict[str, str] | None = None) -> Counts:
+    status, output = job.call(environment.bin / "pytest", "-rs", *folders, env=env or environment.env)
     last = output.rstrip().rpartition("\n")[2]
     found = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last):
@@ -215,6 +218,18 @@ def molecule(core: str, scenario: str, job: Job) -> None:
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
     job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
+
+
+def faults(job: Job) -> Counts:
+    """Hosts, connections and controllers that break; FAULTS=full: as often as the figures that are told of it."""
+    _want_docker()
+    environment = core_environment(machine.newest_core(), "unit", "unit")
+    env = environment.env
+    env.update(
+        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
+    )
+    return _pytest(job, environment, ROOT / "tests" / "faults", env=env)
 
 
 def scenarios() -> list[str]:

@@ -1,0 +1,298 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts to break, playbooks to run against them, and figures to tell.
+
+    make faults                            the short form, as in `make test`
+    make soak                              the full figures
+    FAULTS_SEED=123 make faults            with the random choices of an earlier run
+
+A test takes the fixtures `host`, `play`, `rounds`, `rng` and `report`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST_SCRIPT = ROOT / "tests" / "docker" / "host.sh"
+PREFIX = os.environ.get("BGJ_CONTAINER_PREFIX", f"bgj-faults-{os.getpid()}-")
+FULL = os.environ.get("FAULTS", "short") == "full"
+SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
+PATIENCE = 60  # seconds that a condition is given to become true; it takes a moment on an idle machine
+ANSIBLE = {
+    "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
+    "ANSIBLE_HOST_KEY_CHECKING": "false",
+    "ANSIBLE_RETRY_FILES_ENABLED": "false",
+    "ANSIBLE_PIPELINING": "true",
+    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null",
+    "ANSIBLE_DEPRECATION_WARNINGS": "false",
+    "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+    "ANSIBLE_FORKS": "20",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+_FIGURES: list[str] = []
+_numbers = itertools.count(1)
+
+
+def pytest_report_header() -> str:
+    return f"faults: {'full' if FULL else 'short'} form, FAULTS_SEED={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    terminalreporter.section(f"figures ({'full' if FULL else 'short'} form, FAULTS_SEED={SEED})")
+    for line in _FIGURES:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def report() -> Callable[[str], None]:
+    """report(line): tell a figure in the summary."""
+    return _FIGURES.append
+
+
+@pytest.fixture
+def rounds() -> Callable[[int, int], int]:
+    """rounds(short, full): the number of the form that runs."""
+    return lambda short, full: full if FULL else short
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random choices of a test's own: the same for a seed, whichever other tests run."""
+    return random.Random(f"{SEED} {request.node.nodeid}")
+
+
+def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    """Return the first true value of `condition`, asked again and again; an AssertionError where none comes."""
+    deadline = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"after {patience} s: not {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., Any]:
+    """until(condition, what): see above."""
+    return until
+
+
+class Host:
+    """A container that plays reach under `name`, over SSH (as root) or the Docker connection."""
+
+    def __init__(self, container: str, port: int, key: Path, connection: str) -> None:
+        self.name = self.container = container
+        self.port = port
+        self.key = key
+        self.connection = connection
+
+    def variables(self) -> dict[str, Any]:
+        """Its entry in an inventory."""
+        if self.connection == "docker":
+            return {"ansible_connection": "community.docker.docker", "ansible_host": self.container}
+        return {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": self.port,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.key),
+        }
+
+    def run(self, *command: str, check: bool = True, text: str = "", user: str = "root", timeout: float = 120) -> str:
+        """Run a command in the container, `text` its standard input; return what it printed."""
+        done = subprocess.run(
+            ["docker", "exec", "--interactive", "--user", user, self.container, *command],
+            check=False,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+        )
+        assert not check or done.returncode == 0, f"{shlex.join(command)}: {done.returncode}: {done.stderr}"
+        return done.stdout
+
+    def python(self, program: str, *arguments: str, **options: Any) -> Any:
+        """Run a Python program in the container; return the JSON that it printed, None where that is nothing."""
+        output = self.run("python3", "-", *arguments, text=program, **options)
+        return json.loads(output) if output.strip() else None
+
+    def begin(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a Python program in the container; its standard output is a pipe."""
+        return subprocess.Popen(
+            ["docker", "exec", self.container, "python3", "-c", program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def docker(self, verb: str, *options: str) -> None:
+        """docker stop, start, kill, pause, ...; after a start, the host answers."""
+        subprocess.run(["docker", verb, *options, self.container], check=True, stdout=subprocess.DEVNULL)
+        if verb in ("start", "restart", "unpause"):
+            until(self.answers, "sshd answers")
+
+    def answers(self) -> bool:
+        """Whether its sshd talks to whoever connects."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                return connection.recv(4).startswith(b"SSH")
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key that the hosts take; its public half stands beside it."""
+    path = tmp_path_factory.mktemp("key") / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+@pytest.fixture
+def host(key: Path) -> Iterator[Callable[..., Host]]:
+    """host(*options of docker run, suite=..., connection="docker" | "ssh", systemd=False): a new host, gone with the test."""
+    made: list[str] = []
+
+    def up(*options: str, suite: str = "trixie", connection: str = "docker", systemd: bool = False) -> Host:
+        name = f"{PREFIX}{next(_numbers)}"
+        made.append(name)
+        first = ["systemd"] if systemd else []
+        port = subprocess.run(
+            [HOST_SCRIPT, "up", name, suite, f"{key}.pub", *first, "--", *options],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        return Host(name, int(port), key, connection)
+
+    yield up
+    if made:
+        subprocess.run([HOST_SCRIPT, "down", *made], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class Played:
+    """What a playbook came to: its exit status, what it printed, and the results of its tasks."""
+
+    def __init__(self, status: int, output: str, errors: str) -> None:
+        self.status = status
+        self.output = output
+        self.errors = errors
+        self._results: list[tuple[str, str, dict[str, Any]]] = []
+        for line in output.splitlines():
+            if line.startswith("{"):
+                self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if not event["_event"].startswith("v2_runner_on_") or event["_event"] == "v2_runner_on_start":
+            return
+        for name, result in event["hosts"].items():
+            result["failed"] = event["_event"] == "v2_runner_on_failed"
+            result["unreachable"] = event["_event"] == "v2_runner_on_unreachable"
+            self._results.append((name, event["task"]["name"], result))
+
+    def results(self, task: str, host: Host | None = None) -> list[dict[str, Any]]:
+        """The results of the tasks of this name, in the order in which they came."""
+        return [result for name, told, result in self._results if told == task and (host is None or name == host.name)]
+
+    def result(self, task: str, host: Host | None = None) -> dict[str, Any]:
+        """The one result there is of the task of this name."""
+        (found,) = self.results(task, host)
+        return found
+
+
+class Running:
+    """An ansible-playbook at work; `process` is it."""
+
+    def __init__(self, command: Sequence[str], env: dict[str, str], folder: Path) -> None:
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+
+    def wait(self, timeout: float = 600) -> Played:
+        """Wait for its end; where it takes longer than `timeout` seconds that is a failure."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            pytest.fail(f"a playbook hangs after {timeout} s; its output ends with:\n{self.output()[-2000:]}")
+        return Played(status, self.output(), self._err.read_text(errors="replace"))
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._out.read_text(errors="replace")
+
+
+class Player:
+    """play(hosts, tasks): run a playbook; play.start(hosts, tasks): begin one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.started: list[Running] = []
+
+    def start(
+        self,
+        hosts: Host | Sequence[Host],
+        tasks: list[dict[str, Any]],
+        *,
+        env: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+        files: dict[str, Any] | None = None,
+        **keywords: Any,
+    ) -> Running:
+        """Begin a play. keywords: those of the play; files: more files beside it, by name, as text or data."""
+        hosts = [hosts] if isinstance(hosts, Host) else list(hosts)
+        folder = self._folder / str(next(_numbers))
+        folder.mkdir()
+        inventory = {"all": {"hosts": {host.name: host.variables() for host in hosts}}}
+        playbook = [{"hosts": "all", "gather_facts": False, **keywords, "tasks": tasks}]
+        for name, content in {"inventory.json": inventory, "play.yml": playbook, **(files or {})}.items():
+            (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        command = [program, "--inventory", "inventory.json", "play.yml", *options]
+        self.started.append(Running(command, {**os.environ, **ANSIBLE, **(env or {})}, folder))
+        return self.started[-1]
+
+    def __call__(
+        self,
+        hosts: Host | Sequence[Host],
+        tasks: list[dict[str, Any]],
+        *,
+        check: bool = True,
+        timeout: float = 600,
+        **settings: Any,
+    ) -> Played:
+        """Run a play to its end; check: it has to succeed; settings: see `start`."""
+        played = self.start(hosts, tasks, **settings).wait(timeout)
+        assert not check or played.status == 0, f"{played.output[-4000:]}\n{played.errors[-2000:]}"
+        return played
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Player]:
+    """play(hosts, tasks) -> Played; see Player."""
+    player = Player(tmp_path)
+    yield player
+    for running in player.started:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()

@@ -19,18 +19,9 @@ from runner import Part, Runner
 
 
 def main(words: list[str]) -> int:
-    if words == ["demo"]:
-        return demo()
-    if words == ["benchmark"]:
-        return benchmark()
-    if words == ["soak"]:
-        return soak()
-    if words == ["format"]:
-        return reformat()
-    if words == ["clean"]:
-        shutil.rmtree(machine.CACHE, ignore_errors=True)
-        shutil.rmtree(machine.ROOT / "build", ignore_errors=True)
-        return 0
+    by_itself = {"demo": demo, "benchmark": benchmark, "soak": soak, "format": reformat, "clean": clean}
+    if len(words) == 1 and words[0] in by_itself:
+        return by_itself[words[0]]()
     chosen = choose(words)
     if not chosen:
         print(f"no such part: {' '.join(words)}; there are: {' '.join(part.name for part in parts())}", file=sys.stderr)
@@ -89,6 +80,12 @@ def soak() -> int:
         dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
         print(f"{rule}{figures}".strip())
     return status.returncode
+
+
+def clean() -> int:
+    shutil.rmtree(machine.CACHE, ignore_errors=True)
+    shutil.rmtree(machine.ROOT / "build", ignore_errors=True)
+    return 0
 
 
 def reformat() -> int:

@@ -15,12 +15,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 
 from ansible_collections.background.jobs.plugins.module_utils import _files, _processes, _records, _results, _states
 
-_LOOK_AGAIN = 0.05
-_KILLS = 5  # a process that outlives so many is stuck in the kernel
 _NO_RESULT = "its process is gone, and it wrote no result (killed, out of memory, or the host restarted)"
 _UNREADABLE = "its process is gone, and its results file holds no JSON (the disk may have been full)"
 _WRAPPER = b"async_wrapper"
@@ -146,7 +143,7 @@ def cancel(directory, jids, grace, number=signal.SIGTERM):
         for jid in jids:
             if stem == _stem(jid):
                 families.setdefault(jid, {})[process.pid] = process.start
-    _end(families.values(), grace, number)
+    _processes.end(families.values(), grace, number)
     for jid in families:
         if not _read(directory, jid).get("finished"):
             result = {
@@ -157,27 +154,3 @@ def cancel(directory, jids, grace, number=signal.SIGTERM):
             }
             _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
     return sorted(families)
-
-
-def _end(families, grace, number):
-    """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck."""
-    left = list(families)
-    deadline, kills = time.monotonic() + grace, 0
-    while left and kills <= _KILLS:
-        snapshot = _processes.Snapshot()
-        left = [family for family in left if _signal(family, number, snapshot)]
-        number = None
-        if time.monotonic() >= deadline:
-            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
-        if left:
-            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
-
-
-def _signal(family, number, snapshot):
-    """Send a signal (None: none) to what lives of a family, and remember who that was; say whether anybody does."""
-    tree = snapshot.tree(family)
-    family.update((pid, process.start) for pid, process in tree.items())
-    if number is not None:
-        for process in tree.values():
-            _processes.send(process, number)
-    return bool(tree)

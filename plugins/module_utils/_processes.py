@@ -13,10 +13,19 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import namedtuple
+
+_LOOK_AGAIN = 0.05  # seconds
+_KILLS = 5  # a process that outlives so many is stuck in the kernel
+_REMOVED = " (deleted)"  # what /proc says behind the path of such a file
 
 Process = namedtuple("Process", "pid ppid session start state")
 # start: clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); with the pid it names one process until the next boot.
+
+_LOW_PIDS = (
+    1024  # those that are left out when the numbers begin again (300), and those that are being given as we look
+)
 
 _HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
 
@@ -59,15 +68,40 @@ def _boot():
 
 
 def identity(pid):
-    """Return what names process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None."""
+    """Return what names process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None.
+
+    forks: how many processes and threads the kernel had started by now, see `may_be_reused`.
+    """
     process = look(pid)
-    return dict(_boot(), pid=pid, start=process.start if process else None)
+    return dict(_boot(), pid=pid, start=process.start if process else None, forks=_forks())
+
+
+def _forks():
+    text = _read("/proc/stat")
+    line = next((line for line in (text or b"").splitlines() if line.startswith(b"processes ")), None)
+    return int(line.split()[1]) if line else None
+
+
+def may_be_reused(recorded):
+    """Say whether a number that was a pid after an `identity` was taken may name another process, or session, by now.
+
+    The kernel hands out pids in a circle: no number comes twice until as many have been given as there are.
+    """
+    forks, limit = _forks(), _read("/proc/sys/kernel/pid_max")
+    if recorded.get("forks") is None or forks is None or not limit:
+        return True
+    return forks - recorded["forks"] >= int(limit) - _LOW_PIDS
+
+
+def has_restarted(recorded):
+    """Say whether the host has restarted since an `identity` was taken."""
+    boot = _boot()
+    return recorded["boot_id"] != boot["boot_id"] or recorded["init_start"] != boot["init_start"]
 
 
 def why_gone(recorded):
     """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted"."""
-    boot = _boot()
-    if recorded["boot_id"] != boot["boot_id"] or recorded["init_start"] != boot["init_start"]:
+    if has_restarted(recorded):
         return "the host restarted"
     if recorded["start"] is None:
         return None if _exists(recorded["pid"]) else "it was gone"
@@ -101,6 +135,9 @@ class Snapshot:
     def __iter__(self):
         return iter(self._processes.values())
 
+    def __contains__(self, pid):
+        return pid in self._processes
+
     def tree(self, members):
         """Return the live Processes that are, or descend from, one of `members` ({pid: start}), as {pid: Process}.
 
@@ -124,6 +161,52 @@ class Snapshot:
             if process.session != self._own_session:
                 todo.extend(self._sessions.get(process.session, ()))
         return {pid: process for pid, process in found.items() if process.state not in "ZX"}
+
+
+def holders(paths):
+    """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look."""
+    wanted, found = {os.path.realpath(path): path for path in paths}, {}
+    for name in os.listdir("/proc") if wanted else ():
+        if not name.isdigit():
+            continue
+        folder = "/proc/%s/fd" % name
+        try:
+            targets = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+        except OSError:  # it went away, or is not ours
+            continue
+        for target in targets:
+            path = wanted.get(target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target)
+            process = look(int(name)) if path else None
+            if process:
+                found.setdefault(path, {})[process.pid] = process.start
+    return found
+
+
+def end(families, grace, number):
+    """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck.
+
+    They get the signal `number`, and after `grace` seconds SIGKILL.
+    """
+    left = list(families)
+    deadline, kills = time.monotonic() + grace, 0
+    while left and kills <= _KILLS:
+        snapshot = Snapshot()
+        left = [family for family in left if _signal(family, number, snapshot)]
+        number = None
+        if time.monotonic() >= deadline:
+            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
+        if left:
+            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
+
+
+def _signal(family, number, snapshot):
+    """Send a signal (None: none) to what lives of a family, and remember who that was; say whether anybody does."""
+    tree = snapshot.tree(family)
+    family.update((pid, process.start) for pid, process in tree.items())
+    if number is not None:
+        for process in tree.values():
+            send(process, number)
+    return bool(tree)
 
 
 def usage(pids):

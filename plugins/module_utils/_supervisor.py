@@ -373,6 +373,8 @@ class Supervisor:
         except _templates.TemplateGone as exc:
             self._template_gone(template, exc)
             return
+        if any(frame.get("status", 0) < 0 for frame in frames):
+            self._end_what_is_left(frames)
         for frame in frames:
             index = frame["job"]
             run = self._runs[index]
@@ -388,6 +390,14 @@ class Supervisor:
                 self._look_at = 0.0
             elif run.has_ended:
                 self._call_ended(index)
+
+    def _end_what_is_left(self, frames):
+        """End what modules have started that were killed: nobody else looks after it."""
+        snapshot = _processes.Snapshot()
+        for frame in frames:
+            run = self._runs[frame["job"]]
+            if frame.get("status", 0) < 0 and not run.stopping:
+                run.signal(signal.SIGKILL, snapshot)
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
@@ -409,11 +419,13 @@ class Supervisor:
         self._dismiss(key)
         if not template.jobs:
             return
+        self._find_untold(template.jobs)
         snapshot = _processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
             run.read()  # what the next call prints goes there too
             if run.members:
+                self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
                 why = "lost: %s before the job returned a result" % exc
                 if attempt.fate is None:
@@ -423,6 +435,13 @@ class Supervisor:
                 self._note_running(index, now)
                 action = attempt.took(_failure("cannot start it: %s" % exc), now)
             self._follow(index, action)
+
+    def _find_untold(self, indexes):
+        """Find the processes of calls whose template was killed before it could tell of them."""
+        runs = [self._runs[index] for index in indexes if not self._runs[index].members]
+        holders = _processes.holders([run.stdout for run in runs])
+        for run in runs:
+            run.members.update(holders.get(run.stdout, ()))
 
     def _let_go(self, index):
         """Forget the call that a job had under way, and return it."""

@@ -182,8 +182,45 @@ class _Server:
                 self._channel.send({"job": job, "status": _return_code(status)})
 
     def _end_all(self):
+        """End the jobs and all that they have started, in sessions of its own too."""
         for pid in self._jobs:
-            os.killpg(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGSTOP)  # it must neither start more nor act on the end of what it has started
+        told = set(self._jobs)
+        more = _below(self._jobs) - told
+        while more:
+            for pid in more:
+                _signal(pid, signal.SIGKILL)
+            told |= more
+            more = _below(self._jobs) - told
+        for pid in self._jobs:
+            _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _below(ancestors):
+    """Return the pids of what is, or descends from, one of these processes, or shares a session with one that does."""
+    parents, sessions = {}, {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as stream:
+                    text = stream.read()
+            except OSError:  # it has gone
+                continue
+            fields = text[text.rindex(b")") + 2 :].split()
+            parents[int(name)], sessions[int(name)] = int(fields[1]), int(fields[3])
+    found, before, own = set(ancestors), 0, os.getsid(0)
+    while len(found) != before:
+        before = len(found)
+        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is in ours yet
+        found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
+    return found
 
 
 def _return_code(status):

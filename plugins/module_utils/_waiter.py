@@ -18,6 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _core_jobs,
     _files,
     _launcher,
+    _leftovers,
     _processes,
     _records,
     _registry,
@@ -167,6 +168,7 @@ class _Question:
     def cancel(self, grace, number):
         """End the jobs that have not ended, with the signal `number` and after `grace` seconds SIGKILL."""
         by_batch, by_directory = {}, {}
+        self._end_leftovers(grace, number)
         for entry in self._entries:
             if self._is_final(entry):
                 continue
@@ -183,11 +185,28 @@ class _Question:
         for directory, jids in by_directory.items():
             _core_jobs.cancel(directory, jids, grace, number)
 
+    def _leftovers(self, snapshot=None):
+        """Return the processes that lost jobs have left, as {position of the entry: {pid: Process}}."""
+        lost = {
+            position: (entry["batch"], entry["index"])
+            for position, entry in enumerate(self._entries)
+            if entry["batch"] and not entry["error"] and self._state(entry)["state"] == _states.LOST
+        }
+        return _leftovers.find(lost, snapshot or _processes.Snapshot()) if lost else {}
+
+    def _end_leftovers(self, grace, number):
+        """End what is left of lost jobs; no supervisor does that any more."""
+        left = self._leftovers()
+        _processes.end([{pid: process.start for pid, process in tree.items()} for tree in left.values()], grace, number)
+        for position, tree in left.items():
+            self._entries[position]["ended"] = len(tree)
+
     def forget(self):
-        """Remove the records of what is finished; return for each job whether that was done."""
+        """Remove the records of what is finished and has left no process; return for each job whether that was done."""
         done, touched = [], set()
-        for entry in self._entries:
-            if entry["error"] or not self._is_final(entry):
+        left = self._leftovers()
+        for position, entry in enumerate(self._entries):
+            if entry["error"] or not self._is_final(entry) or position in left:
                 done.append(False)
             elif entry["batch"]:
                 done.append(entry["batch"].forget(entry["index"]))
@@ -240,6 +259,8 @@ class _Question:
         answer.update(self._describe(entry, state))
         if entry.get("asked"):
             answer["asked"] = True
+        if entry.get("ended"):
+            answer["ended_processes"] = entry["ended"]
         return answer, state
 
     def _describe(self, entry, state):
@@ -288,11 +309,14 @@ class _Question:
     def list(self):
         """Return what there is to say of each job, without its result."""
         snapshot = _processes.Snapshot()
+        left = self._leftovers(snapshot)
         answers = []
-        for entry in self._entries:
+        for position, entry in enumerate(self._entries):
             answer, state = self._answer(entry)
             answers.append(answer)
-            if answer.get("state") == _states.RUNNING:
+            if position in left:
+                answer.update(_usage(min(left[position]), left[position]))
+            elif answer.get("state") == _states.RUNNING:
                 answer.update(self._usage(entry, state, snapshot))
             elif answer.get("state") == _states.FAILED and not answer["msg"]:
                 answer["msg"] = self._brief(entry, state)
@@ -304,10 +328,7 @@ class _Question:
         else:
             members = _core_jobs.members(entry["jid"])
         tree = snapshot.tree(members)
-        if not tree:
-            return {}
-        cpu, memory = _processes.usage(tree)
-        return {"pid": min(members), "cpu_seconds": cpu, "memory": memory, "processes": len(tree)}
+        return _usage(min(members), tree) if tree else {}
 
     def _brief(self, entry, state):
         text = self._result_text(entry, state)
@@ -316,6 +337,11 @@ class _Question:
         except ValueError:
             result = {}
         return _results.brief(result) if isinstance(result, dict) else None
+
+
+def _usage(pid, tree):
+    cpu, memory = _processes.usage(tree)
+    return {"pid": pid, "cpu_seconds": cpu, "memory": memory, "processes": len(tree)}
 
 
 def _removed(path):

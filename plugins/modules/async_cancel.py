@@ -12,6 +12,7 @@ description:
   - Ends jobs, with all that they have started, also where that has a session of its own, and waits until they have ended.
     A queued job never starts. What stands in the C(always) of a block is still done.
   - Jobs that have ended already are left as they are, so that it can be run again.
+  - A V(lost) job stays lost, but what still runs of it is ended.
   - Jobs of ansible-core's C(async) are ended too; they are known by the command line of their wrapper, and nothing else is signalled.
 version_added: 0.1.0
 author:
@@ -100,7 +101,7 @@ jobs:
       type: str
       returned: where it did not succeed
 changed:
-  description: Whether a job was ended.
+  description: Whether a job was ended, or processes that a lost one had left.
   type: bool
   returned: always
 msg:

@@ -103,19 +103,19 @@ jobs:
     pid:
       description: Its process.
       type: int
-      returned: while it runs
+      returned: while it runs, and for V(lost) jobs of which something still runs
     processes:
       description: How many processes it has, with all that it has started.
       type: int
-      returned: while it runs
+      returned: while it runs, and for V(lost) jobs of which something still runs
     cpu_seconds:
       description: How many seconds of CPU these have used.
       type: float
-      returned: while it runs
+      returned: while it runs, and for V(lost) jobs of which something still runs
     memory:
       description: How many bytes of memory are resident in these. What they share counts for each of them.
       type: int
-      returned: while it runs
+      returned: while it runs, and for V(lost) jobs of which something still runs
     msg:
       description: Why it did not succeed.
       type: str

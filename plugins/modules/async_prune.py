@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: async_prune
 short_description: Remove the records of background jobs that have ended
 description:
-  - Removes the records of jobs that have ended. Those of jobs that are queued or running are never removed.
+  - Removes the records of jobs that have ended. Those of jobs that are queued or running are never removed,
+    nor those of lost ones of which a process still runs.
   - In check mode it tells what it would remove.
 version_added: 0.1.0
 author:

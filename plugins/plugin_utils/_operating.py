@@ -170,7 +170,7 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
     """Remove the records of jobs that have ended."""
     reply = call(selection.request("list"))
     errors = _errors(reply)
-    ended = [job for job in reply["jobs"] if "error" not in job and job["finished"]]
+    ended = [job for job in reply["jobs"] if "error" not in job and job["finished"] and not job.get("processes")]
     jobs = [_listed(job) for job in ended]
     result: Result = {"changed": bool(jobs), "jobs": jobs, "msg": f"{_records(jobs)} would be removed."}
     if errors:
@@ -211,7 +211,7 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     if check_mode:
         reply = world.call(selection.request("list"))
         jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
-        running = [job for job in jobs if not job["finished"]]
+        running = [job for job in jobs if not job["finished"] or job.get("processes")]
         result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
         return _finish(result, reply)
     number = signal_number(options["signal"])
@@ -225,6 +225,12 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     jobs = [_report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
     result = {"changed": bool(ended), "jobs": jobs, "msg": f"{_jobs(ended)} cancelled."}
+    left = sum(job.get("ended_processes", 0) for job in reply["jobs"])
+    if left:
+        result["changed"] = True
+        result["msg"] += (
+            f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
+        )
     if waited.errors or waited.unreachable is not None:
         result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
     return _finish(result, reply)

@@ -1,0 +1,134 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils import _leftovers, _processes, _records
+
+from .conftest import gone, wait_for_supervisor
+
+# It starts a child in a session of its own, says who they are, and stays.
+WITH_A_CHILD = """
+import subprocess, time
+child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+with open(%r, "w") as stream: stream.write("%%d %%d\\n" %% (os.getpid(), child.pid))
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def family(tmp_path, batch):
+    """A batch of one job with a child in a session of its own, and the pids of both."""
+    told = tmp_path / "pids"
+    launched = batch([WITH_A_CHILD % str(told)])
+    deadline = time.monotonic() + 20
+    while not (told.exists() and told.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    while launched.serve("list")[0]["state"] != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    pids = [int(word) for word in told.read_text().split()]
+    yield launched, pids
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def templates(launched):
+    return [process for process in _processes.Snapshot() if process.ppid == launched.reply["pid"]]
+
+
+def kill_supervisor_and_templates(launched):
+    os.kill(launched.reply["pid"], signal.SIGSTOP)
+    for template in templates(launched):
+        os.kill(template.pid, signal.SIGKILL)
+    os.kill(launched.reply["pid"], signal.SIGKILL)
+    wait_for_supervisor(launched)
+
+
+def test_a_template_without_a_supervisor_ends_what_its_jobs_have_started_too(family):
+    launched, pids = family
+    os.kill(launched.reply["pid"], signal.SIGKILL)
+    assert all(gone(pid) for pid in pids)
+    assert launched.wait()[0]["state"] == "lost"
+
+
+def test_what_a_killed_module_has_started_in_its_session_ends_with_it(tmp_path, batch):
+    told = tmp_path / "pids"
+    program = (
+        (WITH_A_CHILD % str(told))
+        .replace(", start_new_session=True", "")
+        .replace("time.sleep(300)", "os.kill(os.getpid(), 9)")
+    )
+    (answer,) = batch([program]).wait()
+    assert answer["state"] == "failed"
+    assert gone(int(told.read_text().split()[1]))
+
+
+def test_a_lost_job_with_processes_is_listed_with_them_and_kept_and_can_be_ended(family):
+    launched, pids = family
+    kill_supervisor_and_templates(launched)
+
+    (listed,) = launched.serve("list")
+    assert (listed["state"], listed["pid"], listed["processes"]) == ("lost", min(pids), 2)
+    (kept,) = launched.serve("forget")
+    assert kept["forgotten"] is False
+
+    (ended,) = launched.serve("cancel", grace=5.0)
+    assert (ended["state"], ended["ended_processes"]) == ("lost", 2)
+    assert all(gone(pid) for pid in pids)
+    assert "processes" not in launched.serve("list")[0]
+    assert launched.serve("forget")[0]["forgotten"] is True
+
+
+def test_the_session_of_a_lost_job_counts_as_long_as_no_other_can_have_its_number(family, monkeypatch):
+    launched, pids = family
+    kill_supervisor_and_templates(launched)
+    reader = _records.BatchReader(launched.async_dir, launched.batch_id)
+    reader.refresh()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    reader.jobs[0].update(pid=dead.pid, start=1)
+    # a process of that session which has nothing of the job open: this one will do
+    left = _processes.look(os.getpid())._replace(session=dead.pid, ppid=1)
+    snapshot = _processes.Snapshot({left.pid: left})
+
+    assert list(_leftovers.find({"it": (reader, 0)}, snapshot)["it"]) == [left.pid]
+    with open("/proc/sys/kernel/pid_max") as stream:
+        forks = reader.header["supervisor"]["forks"] + int(stream.read())
+    monkeypatch.setattr(_processes, "_forks", lambda: forks)
+    assert not _leftovers.find({"it": (reader, 0)}, snapshot)
+    found = _leftovers.find({"it": (reader, 0)}, _processes.Snapshot())
+    assert sorted(found["it"]) == sorted(pids), "whoever holds its files is proven to be its own"
+
+
+def test_nothing_is_believed_to_be_a_lost_jobs_after_a_restart(family):
+    launched, _pids = family
+    kill_supervisor_and_templates(launched)
+    reader = _records.BatchReader(launched.async_dir, launched.batch_id)
+    reader.refresh()
+    reader.header["supervisor"]["init_start"] += 1
+    assert not _leftovers.find({"it": (reader, 0)}, _processes.Snapshot())
+
+
+def test_who_has_a_file_open_is_found_even_when_it_was_removed(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    path, other = str(tmp_path / "link" / "out"), str(tmp_path / "other")
+    with open(path, "w") as stream:
+        process = subprocess.Popen(["sleep", "300"], stdout=stream)
+    try:
+        os.unlink(path)
+        assert _processes.holders([path, other]) == {path: {process.pid: _processes.look(process.pid).start}}
+    finally:
+        process.kill()
+        process.wait()

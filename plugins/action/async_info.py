@@ -26,8 +26,11 @@ class ActionModule(ActionBase):
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             selection = _operating.Selection.of(options, everything=True, core=options["core_jobs"])
+            tail = options["tail"]
+            if tail is not None and tail < 0:
+                raise Refused(f"Option 'tail': it must be a number of lines, 0 or more: got {tail}.")
             return _remote.operate(
-                self, task_vars or {}, "async_info", lambda world: _operating.info(world.call, selection)
+                self, task_vars or {}, "async_info", lambda world: _operating.info(world.call, selection, tail)
             )
         except Refused as exc:
             # Without the cause: core would add its words to a message that has them already.

@@ -37,7 +37,9 @@ class ActionModule(ActionBase):
                 core,
                 entries,
                 _launching.defaults_of(core, options["timeout"]),
-                _launching.Limits(singleton=options["singleton"]),
+                _launching.Limits(
+                    singleton=options["singleton"], keep_output=_options.kept_output(options["keep_output"])
+                ),
                 module="async_run",
             )
         except _launching.LaunchFailed as exc:

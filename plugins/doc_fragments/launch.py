@@ -44,6 +44,16 @@ options:
       - With O(wait=true), whether to remove the records of the jobs that ended, once they are reported.
       - Without it the records of jobs that succeeded are removed, and those of others are kept.
     type: bool
+  keep_output:
+    description:
+      - How many bytes are kept of what a job prints, of each of its two streams, such as V(64K), V(1M) or V(1G). V(0) keeps nothing.
+      - What the module reads from its child processes can be seen while the job runs, with O(background.jobs.async_info#module:tail).
+        Where there is more, the first and the last part are kept.
+      - It is removed when the job ends by itself, for it is in the result then. Where the job timed out, was cancelled, killed or lost, it is
+        kept with the record of the job; the result has it as C(stdout) and C(stderr) where the module returned none.
+      - Nothing is kept of what a job or a task with C(no_log) prints.
+    type: str
+    default: 1M
 notes:
   - Jobs are forked from a process that has read their module in already. With the variable C(background_jobs_fork) set to V(false)
     each of them is executed as Ansible executes a module, which is slower. It is for modules that do not bear a fork.

@@ -34,6 +34,7 @@ COMMON = dict(
     poll=dict(type="float", default=10),
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool"),
+    keep_output=dict(type="str", default="1M"),
     _plan=dict(type="str", no_log=True),
     _singleton=dict(type="str"),
     _async_dir=dict(type="str"),
@@ -107,17 +108,20 @@ def _unfinished(name, directory):
 
 
 def _launch(packed_plan, directory):
-    template = __loader__.get_data(os.path.join(os.path.dirname(__file__), "_template.py"))
-    order = json.dumps({"async_dir": directory, "template": template.decode("utf-8")})
+    order = json.dumps({"async_dir": directory, "template": _text_of("_template"), "capture": _text_of("_capture")})
     answer = _start(order.encode("ascii") + b"\n" + packed_plan.encode("ascii"))
     if "error" in answer:
         raise LaunchError("Nothing was started: %s." % answer["error"])
     return {"async_dir": directory, "user": user_name(), "pid": answer["pid"]}
 
 
+def _text_of(name):
+    return __loader__.get_data(os.path.join(os.path.dirname(__file__), name + ".py")).decode("utf-8")
+
+
 def _carried():
     """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
-    from ansible_collections.background.jobs.plugins.module_utils import _supervisor, _template  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils import _capture, _supervisor, _template  # noqa: F401
 
 
 def _start(order):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils import _processes
+from ansible_collections.background.jobs.plugins.module_utils import _output, _processes
 
 
 def find(lost, snapshot):
@@ -44,5 +44,9 @@ def find(lost, snapshot):
 
 
 def _outputs(reader, index):
-    base = os.path.join(reader.path, "run", str(index))
-    return base + ".stdout", base + ".stderr"
+    folder = os.path.join(reader.path, "run")
+    return [
+        "%s.%s" % (_output.run_base(folder, index, hidden), stream)
+        for hidden in (False, True)
+        for stream in _output.STREAMS
+    ]

@@ -17,6 +17,7 @@ Below async_dir, which core's async uses too:
       tasks/<index>.json                what each task of a job with a block returned
       control                           FIFO: requests to the supervisor, a line of JSON each
       staged/<index>/                   files that the launch brought for a job, until it has ended
+      output/                           what jobs that run, or were ended, have read from their child processes
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -30,7 +31,7 @@ import re
 import shutil
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _results, _staged, _states
+from ansible_collections.background.jobs.plugins.module_utils import _files, _output, _results, _staged, _states
 
 PROTOCOL = 1
 FOLDER = ".background_jobs"
@@ -89,6 +90,7 @@ class BatchWriter:
         made = []
         try:
             os.mkdir(self.run_path, 0o700)
+            os.mkdir(os.path.join(self.path, _output.FOLDER), 0o700)
             os.mkfifo(os.path.join(self.path, "control"), 0o600)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(os.path.join(self.path, "journal"), flags, 0o600)
@@ -195,6 +197,10 @@ class BatchWriter:
         """Remove what only a running batch needs."""
         _files.remove(os.path.join(self.path, "control"))
         shutil.rmtree(self.run_path, ignore_errors=True)
+        try:
+            os.rmdir(os.path.join(self.path, _output.FOLDER))
+        except OSError:
+            pass  # it keeps the output of jobs that were ended
         log = os.path.join(self.path, "supervisor.log")
         if os.path.exists(log) and not os.path.getsize(log):
             os.unlink(log)
@@ -212,6 +218,7 @@ class BatchReader:
         self.jobs = [dict(queued) for dummy in self.header["jobs"]]
         self._offset = 0
         self._rest = b""
+        self._output = None
 
     def refresh(self):
         """Take in what was appended to the journal; return the indexes of the jobs that have ended since."""
@@ -252,13 +259,14 @@ class BatchReader:
         core's async_status and other readers say the same; two readers at a time write the same.
         """
         now, lines = round(time.time(), 6), []
+        output = _output.Output(self.path)
         for index, job in enumerate(self.jobs):
             if job["state"] in _states.TERMINAL:
                 continue
             result = self._final_result(index)
             if result is None:
                 job.update(state=_states.LOST, ended_at=now, msg="lost: %s before the job returned a result" % why)
-                self._write_lost(index, job["msg"])
+                self._write_lost(index, job["msg"], output)
             else:
                 job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
             message = {"msg": job["msg"]} if job.get("msg") else {}
@@ -270,15 +278,20 @@ class BatchReader:
         except OSError:
             pass  # a disk that is full or read-only: whoever reads next finds the same
 
-    def _write_lost(self, index, message):
+    def _write_lost(self, index, message, output):
         path = os.path.join(self.async_dir, jid_of(self.batch_id, index))
         if not os.path.lexists(path):  # it was forgotten
             return
         result = {"failed": True, "changed": False, "msg": message}
-        try:
-            _files.write_atomically(path, json.dumps(result).encode("ascii"))
-        except OSError:
-            pass
+        printed = {}
+        if output.size(index) is not None:
+            printed = _output.told(*(_output.text_of(output.read(index, stream)) for stream in _output.STREAMS))
+        for more in (printed, {}):  # what it printed is the first to go where there is no room
+            try:
+                _files.write_atomically(path, json.dumps(dict(result, **more)).encode("ascii"))
+                return
+            except OSError:
+                continue
 
     def _append(self, data):
         fd = os.open(os.path.join(self.path, "journal"), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -318,6 +331,8 @@ class BatchReader:
         existed = _files.remove(os.path.join(self.async_dir, jid_of(self.batch_id, index)))
         for folder in ("results", "tasks"):
             _files.remove(os.path.join(self.path, folder, "%d.json" % index))
+        self._output = self._output or _output.Output(self.path)  # its jobs have ended: it only shrinks
+        self._output.remove(index)
         return existed
 
     def remove_if_empty(self):

@@ -21,6 +21,8 @@ _BRIEF = 200  # characters
 # Messages of modules that say nothing beside the return code.
 _SAYS_NOTHING = (None, "", "non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
+PRINTED = ("stdout", "stdout_lines", "stderr", "stderr_lines")  # what the command module tells of an output
+
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
 
@@ -134,7 +136,13 @@ def output_without_result(text):
         return None
     output = json.loads(text)
     del output["parsed"]
-    return output if set(output) == {"failed", "changed", "msg", "module_stdout", "module_stderr", "rc"} else None
+    expected = {"failed", "changed", "msg", "module_stdout", "module_stderr", "rc"}
+    return output if set(output).difference(PRINTED) == expected else None
+
+
+def has_no_result(outcome):
+    """Say whether the module returned no result."""
+    return outcome.text.startswith('{"parsed": false, ')
 
 
 def _shown(output):

@@ -48,6 +48,12 @@ class Run:
         self.untold = False  # whether it is still to be told to end
         self.to_kill = False
         self.stopping = None  # the (state, reason) that it was told to end for
+        self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
+
+    @property
+    def was_ended(self):
+        """Whether it did not end by itself."""
+        return self.stopping is not None or (self.status is not None and self.status < 0)
 
     @property
     def has_ended(self):

@@ -23,6 +23,7 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
+    _output,
     _processes,
     _recipes,
     _records,
@@ -59,13 +60,16 @@ _End = collections.namedtuple("_End", "index state outcome at tasks")
 class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
-    def __init__(self, plan, writer, template_source, clock, environment):
+    def __init__(self, plan, writer, sources, clock, environment):
+        """sources: the texts of what template processes run, {"template", "capture"}."""
         self._plan = plan
+        self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
         self._payloads = plan["payloads"]
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
         self._writer = writer
-        self._template_source = template_source
+        self._template_source = sources["template"]
+        self._capture = {"capture": sources["capture"]} if self._keep else {}
         self._clock = clock
         self._environment = environment
         self._scheduler = _scheduler.Scheduler(
@@ -82,6 +86,8 @@ class Supervisor:
         self._demand = {}  # template key: jobs that may still need it
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
+        self._unneeded = set()  # indexes of jobs whose output goes when their result is written
+        self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
         self._starting = set()  # indexes of jobs whose pid is not known yet
@@ -163,7 +169,7 @@ class Supervisor:
         if key not in self._templates:
             label = "%s %s" % (self._writer.batch_id, call["module"])
             template = _templates.Template(
-                self._payloads[call["payload"]],
+                dict(self._payloads[call["payload"]], **self._capture),
                 dict(self._environment, **_templates.start_environment(environment)),
                 self._writer.run_path,
                 label,
@@ -218,9 +224,11 @@ class Supervisor:
         """Have a call made. Return the Outcome where it could not be begun."""
         step, call = action
         now = self._clock.now()
-        run = _runs.Run(os.path.join(self._writer.run_path, str(index)), now)
+        run = self._new_run(index, step, now)
         frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
+        if run.output_begins is not None:
+            frame.update(output=_output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
             if attempt.is_first_call:
                 _staged.prepare(self._writer.path, index, self._jobs[index], step)
@@ -240,6 +248,13 @@ class Supervisor:
         if step.get("timeout") and attempt.is_first_call:
             self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + _scheduler.START_PATIENCE)
         return None
+
+    def _new_run(self, index, step, now):
+        if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
+            return _runs.Run(_output.run_base(self._writer.run_path, index, hidden=True), now)
+        run = _runs.Run(_output.run_base(self._writer.run_path, index), now)
+        run.output_begins = _output.begins(self._writer.path, index)
+        return run
 
     def _params(self, index, call):
         token = self._plan.get("staging_token")
@@ -423,14 +438,15 @@ class Supervisor:
         snapshot = _processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
-            run.read()  # what the next call prints goes there too
+            stdout, stderr = run.read()  # what the next call prints goes there too
             if run.members:
                 self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
                 why = "lost: %s before the job returned a result" % exc
                 if attempt.fate is None:
                     attempt.abort(_states.LOST, why)
-                action = attempt.stopped(_states.LOST, _failure(why), now)
+                outcome = self._with_output(index, run, _failure(why), stdout, stderr)
+                action = attempt.stopped(_states.LOST, outcome, now)
             else:
                 self._note_running(index, now)
                 action = attempt.took(_failure("cannot start it: %s" % exc), now)
@@ -455,7 +471,7 @@ class Supervisor:
         run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
-        outcome = self._understand(run)
+        outcome = self._understand(index, run)
         if run.stopping:
             state, why = run.stopping
             if run.give_up is not None:
@@ -468,13 +484,33 @@ class Supervisor:
             action = attempt.took(outcome, now)
         self._follow(index, action)
 
-    def _understand(self, run):
+    def _understand(self, index, run):
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
         if run.style == "command":
+            if run.output_begins is not None and self._attempts[index].is_block:
+                _output.add(self._writer.path, index, (stdout, stderr), self._keep)
+            if run.was_ended:
+                self._killed.add(index)
             return _results.of(_recipes.command_result(stdout, stderr, run.status))
-        return _results.understand(stdout, stderr, run.status)
+        outcome = _results.understand(stdout, stderr, run.status)
+        if run.was_ended and _results.has_no_result(outcome):
+            return self._with_output(index, run, outcome)
+        return outcome
+
+    def _with_output(self, index, run, outcome, *own):
+        """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.
+
+        own: what its process had printed itself, where the outcome does not tell.
+        """
+        if run.output_begins is None:
+            return outcome
+        self._killed.add(index)
+        kept = _output.Output(self._writer.path)
+        printed = [kept.read(index, stream, run.output_begins[stream]) for stream in _output.STREAMS]
+        printed = [b"".join(both) for both in zip(printed, own)] if own else printed
+        return _results.of(dict(outcome.result, **_output.told(*map(_output.text_of, printed))))
 
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
@@ -482,9 +518,13 @@ class Supervisor:
         for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        if state == _states.SUCCEEDED or (state == _states.FAILED and index not in self._killed):
+            self._unneeded.add(index)
+        self._killed.discard(index)
         if self._scheduler.ended(index, state, now) is None:
             self._end(index, state, outcome, tasks)
             return
+        self._unneeded.discard(index)
         number = self._scheduler.attempts[index]
         brief = _results.brief(_results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result)
         note = {"attempt": number, "was": state, "msg": brief}
@@ -502,6 +542,7 @@ class Supervisor:
         for other, reason in stopped:
             if reason is None:
                 outcome, tasks = self._failed.pop(other)
+                self._unneeded.add(other)
                 self._ends.append(_End(other, _states.FAILED, outcome, now, tasks))
             else:
                 self._ends.append(_End(other, _states.SKIPPED, _skipped(reason), now, None))
@@ -532,6 +573,9 @@ class Supervisor:
                 self._writer.write_tasks(index, tasks, durable)
             if not self._writer.write_result(index, outcome, durable):
                 message = "the disk is full: the result could not be kept"
+            if index in self._unneeded:
+                self._unneeded.discard(index)
+                _output.remove(self._writer.path, index, self._keep)
             entry = {"msg": message} if message else {}
             self._writer.note(durable, job=index, state=state, at=self._clock.wall(ended), **entry)
 
@@ -598,13 +642,13 @@ def _skipped(reason):
 def main():
     """Read an order from standard input, say on standard output that it was taken, and see it done.
 
-    The order: a line of JSON {"async_dir", "template"}, then the packed plan. The answer: a line of JSON, {"pid"} or
-    {"error"}; what comes after an answer with a pid runs whether or not anybody listens.
+    The order: a line of JSON {"async_dir", "template", "capture"} (the texts of the files of these names), then the
+    packed plan. The answer: a line of JSON, {"pid"} or {"error"}; what comes after an answer with a pid runs whether or not anybody listens.
     """
     settings = json.loads(sys.stdin.buffer.readline())
     plan = _blob.unpack(sys.stdin.buffer.read())
     writer = _records.BatchWriter(settings["async_dir"], plan["batch_id"])
-    supervisor = Supervisor(plan, writer, settings["template"], _runs.Clock(), dict(os.environ))
+    supervisor = Supervisor(plan, writer, settings, _runs.Clock(), dict(os.environ))
     try:
         supervisor.record()
     except OSError as exc:

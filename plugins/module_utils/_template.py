@@ -16,7 +16,8 @@ The template never runs a module itself, so nothing of one job is seen by the ne
 (binary, old-style, not recognised) are executed, job by job, as Ansible would.
 
 Frames on the socket: four bytes of length, then JSON.
-  in:  the payload, once; then {"job", "params", "environment", "stdout", "stderr"} a job
+  in:  the payload, once, with "capture", the text of _capture.py, where output is kept; then a job at a time
+       {"job", "params", "environment", "stdout", "stderr"}, and where its output is kept {"output", "keep_output"}
   out: {"job", "pid"} when it was started; {"job", "status"} when it ended; {"job", "error"} when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
 """
@@ -250,6 +251,7 @@ class _Forking:
     def __init__(self, channel, payload):
         self._server = _Server(channel)
         self._payload = payload
+        self._capture = _load_capture(payload)
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
         self._in_job = False
@@ -295,6 +297,8 @@ class _Forking:
         atexit._clear()
         os.environ.update(frame["environment"])
         basic._ANSIBLE_ARGS = frame["params"].encode("utf-8", "surrogateescape")
+        if self._capture and "output" in frame:
+            self._capture["install"](frame["output"], frame["keep_output"])
         try:
             return self._run_module(mod_name, *args, **kwargs)
         finally:
@@ -303,6 +307,15 @@ class _Forking:
 
     def _keep(self, *args, **kwargs):
         shutil.rmtree = self._rmtree
+
+
+def _load_capture(payload):
+    """Return what _capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
+    if not payload.get("capture"):
+        return None
+    names = {"__name__": "background.jobs capture", "__builtins__": __builtins__}
+    exec(compile(payload["capture"], "background.jobs capture", "exec"), names)  # pylint: disable=exec-used
+    return names
 
 
 def _leave(code):
@@ -444,6 +457,8 @@ class _Executing:
                 if self._payload["style"] == "ansiballz":
                     text = self._payload["head"] + repr(frame["params"]) + self._payload["tail"]
                     params = text.encode("utf-8", "surrogateescape")
+                    if "output" in frame:
+                        params = self._with_capture(params, frame)
                 _write(arguments_file, params, 0o600)
                 program = os.open(arguments_file, os.O_RDONLY)
                 os.unlink(arguments_file)
@@ -456,6 +471,11 @@ class _Executing:
             os.write(2, ("cannot execute it: %s\n" % exc).encode("utf-8", "replace"))
         finally:
             os._exit(_CANNOT_EXECUTE)
+
+    def _with_capture(self, program, frame):
+        """Return the text of a program (bytes) that runs `program` and keeps what its child processes print."""
+        settings = (program, self._payload["name"], frame["output"], frame["keep_output"])
+        return ("%s\nrun_program%r\n" % (self._payload["capture"], settings)).encode("utf-8")
 
 
 def _write(path, data, mode):

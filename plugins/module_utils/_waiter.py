@@ -19,6 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _files,
     _launcher,
     _leftovers,
+    _output,
     _processes,
     _records,
     _registry,
@@ -28,6 +29,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
 )
 
 _CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
+_MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
 _CANCELS_A_LINE = 400  # a request to a supervisor has to fit into PIPE_BUF (4096 bytes), or two of them might mix
 
 
@@ -299,18 +301,18 @@ class _Question:
     def _result_text(self, entry, state):
         if not entry["batch"]:
             return state.get("result")
-        if state["state"] == _states.LOST:
-            return None
         try:
-            return entry["batch"].result_text(entry["index"])
+            text = entry["batch"].result_text(entry["index"])
         except (_files.UnsafePath, OSError) as exc:
             return _results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+        # of a lost job there is nothing to tell but what it had printed
+        return text if state["state"] != _states.LOST or "stdout" in _parsed(text) else None
 
-    def list(self):
-        """Return what there is to say of each job, without its result."""
+    def list(self, tail=None):
+        """Return what there is to say of each job, without its result; tail: with so many of the last lines that it printed."""
         snapshot = _processes.Snapshot()
         left = self._leftovers(snapshot)
-        answers = []
+        answers, outputs, room = [], {}, _MOST_PRINTED
         for position, entry in enumerate(self._entries):
             answer, state = self._answer(entry)
             answers.append(answer)
@@ -320,7 +322,36 @@ class _Question:
                 answer.update(self._usage(entry, state, snapshot))
             elif answer.get("state") == _states.FAILED and not answer["msg"]:
                 answer["msg"] = self._brief(entry, state)
+            if "state" in answer and not answer["no_log"]:
+                printed = self._printed(entry, state, outputs, tail if room > 0 else 0)
+                room -= sum(len(printed.get(stream, "")) for stream in _output.STREAMS)
+                answer.update(printed)
+        if room <= 0:
+            self.troubles.append(
+                "the jobs have printed too much to be told at once: ask for fewer jobs, or a shorter tail"
+            )
         return answers
+
+    def _printed(self, entry, state, outputs, tail):
+        """Return what is told of the output of a job: its size, and the last lines."""
+        batch, index = entry["batch"], entry.get("index")
+        kept = None
+        if batch:
+            kept = outputs[batch] = outputs.get(batch) or _output.Output(batch.path)
+        is_over = state["state"] in _states.TERMINAL
+        size = kept.size(index) if kept and (not is_over or kept.is_kept(index)) else None
+        if size is None and (not is_over or tail is None):
+            return _output.told("", "", tail) if tail is not None else {}
+        if size is not None:
+            streams = _output.STREAMS if tail is not None else ()
+            texts = [_output.text_of(kept.read(index, stream, lines=tail)) for stream in streams]
+        else:
+            result = _parsed(self._result_text(entry, state))
+            texts = [result.get(stream) for stream in _output.STREAMS]
+            texts = [text if isinstance(text, str) else "" for text in texts]
+            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        told = _output.told(texts[0], texts[1], tail) if texts else {}
+        return dict(told, output_size=size)
 
     def _usage(self, entry, state, snapshot):
         if entry["batch"]:
@@ -331,12 +362,16 @@ class _Question:
         return _usage(min(members), tree) if tree else {}
 
     def _brief(self, entry, state):
-        text = self._result_text(entry, state)
-        try:
-            result = json.loads(text) if text is not None else {}
-        except ValueError:
-            result = {}
-        return _results.brief(result) if isinstance(result, dict) else None
+        return _results.brief(_parsed(self._result_text(entry, state)))
+
+
+def _parsed(text):
+    """Return a result, which is empty where its text (or None) is none."""
+    try:
+        result = json.loads(text) if text is not None else {}
+    except ValueError:
+        result = {}
+    return result if isinstance(result, dict) else {}
 
 
 def _usage(pid, tree):
@@ -375,7 +410,11 @@ def serve(request, async_dir):
     finally:
         if question.watcher:
             question.watcher.close()
-    answers = question.list() if op == "list" else question.report(0 if op == "forget" else request["max_bytes"])
+    answers = (
+        question.list(request.get("tail"))
+        if op == "list"
+        else question.report(0 if op == "forget" else request["max_bytes"])
+    )
     if op == "forget":
         for answer, forgotten in zip(answers, question.forget()):
             answer["forgotten"] = forgotten

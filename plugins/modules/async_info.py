@@ -23,6 +23,13 @@ options:
       - Whether to list jobs of ansible-core's C(async) too. Their name is their id.
     type: bool
     default: true
+  tail:
+    description:
+      - Return so many of the last lines that each job has printed so far, or had printed when it ended.
+      - That is what the module reads from its child processes, as soon as it reads it, and what the job's own process prints.
+        Of a job that has ended by itself it is the V(stdout) and V(stderr) of its result, of a block those of its last task.
+      - Nothing is told of what a job or a task with C(no_log) prints, and of a job that runs with O(background.jobs.async_run#module:keep_output=0).
+    type: int
 seealso:
   - module: background.jobs.async_wait
   - module: background.jobs.async_cancel
@@ -39,6 +46,12 @@ EXAMPLES = r"""
   background.jobs.async_info:
     state: [failed, timed_out, lost]
     newer_than: 1h
+
+- name: The last lines that the upgrade has printed
+  background.jobs.async_info:
+    name: upgrade
+    tail: 20
+  register: upgrade
 """
 
 RETURN = r"""
@@ -116,6 +129,28 @@ jobs:
       description: How many bytes of memory are resident in these. What they share counts for each of them.
       type: int
       returned: while it runs, and for V(lost) jobs of which something still runs
+    output_size:
+      description: How many bytes it has printed, on both streams together, with what was left out since.
+      type: int
+      returned: while it runs, where its output was kept, and with O(tail) where there is a result
+    stdout:
+      description: The last lines that it has printed.
+      type: str
+      returned: with O(tail), unless C(no_log)
+    stdout_lines:
+      description: The same as a list.
+      type: list
+      elements: str
+      returned: with O(tail), unless C(no_log)
+    stderr:
+      description: The last lines that it has printed on standard error.
+      type: str
+      returned: with O(tail), unless C(no_log)
+    stderr_lines:
+      description: The same as a list.
+      type: list
+      elements: str
+      returned: with O(tail), unless C(no_log)
     msg:
       description: Why it did not succeed.
       type: str
@@ -130,7 +165,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
 
-ARGUMENT_SPEC = dict(core_jobs=dict(type="bool", default=True), **_specs.SELECT, **_specs.REQUEST)
+ARGUMENT_SPEC = dict(
+    core_jobs=dict(type="bool", default=True), tail=dict(type="int"), **_specs.SELECT, **_specs.REQUEST
+)
 
 
 def main():

@@ -27,13 +27,15 @@ Result = dict[str, t.Any]
 class Limits:
     """What holds for a batch as a whole.
 
-    max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already.
+    max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
+    keep_output: bytes of each stream of a job.
     """
 
     concurrency: int = 0
     max_failures: float | None = None
     on_failure: str = "finish"
     singleton: bool = False
+    keep_output: int = 0
 
     @classmethod
     def of(cls, options: dict[str, t.Any]) -> Limits:
@@ -46,13 +48,15 @@ class Limits:
             )
         if options["any_errors_fatal"]:
             percentage = 0.0
-        return cls(options["concurrency"], percentage, options["on_failure"])
+        kept = _options.kept_output(options["keep_output"])
+        return cls(options["concurrency"], percentage, options["on_failure"], keep_output=kept)
 
     def plan(self) -> Result:
         """Return what the plan tells of it."""
-        if self.max_failures is None:
-            return {}
-        return {"max_failures": self.max_failures, "on_failure": self.on_failure}
+        planned: Result = {"keep_output": self.keep_output}
+        if self.max_failures is not None:
+            planned.update(max_failures=self.max_failures, on_failure=self.on_failure)
+        return planned
 
 
 @dataclass(slots=True)

@@ -53,6 +53,11 @@ _LISTED = (
     "processes",
     "cpu_seconds",
     "memory",
+    "output_size",
+    "stdout",
+    "stdout_lines",
+    "stderr",
+    "stderr_lines",
 )
 
 
@@ -123,9 +128,9 @@ def _errors(reply: Result) -> list[str]:
     return [str(job.get("msg") or f"{job['jid']} cannot be read") for job in reply["jobs"] if "error" in job]
 
 
-def info(call: Call, selection: Selection) -> Result:
-    """List jobs."""
-    reply = call(selection.request("list"))
+def info(call: Call, selection: Selection, tail: int | None = None) -> Result:
+    """List jobs; tail: with so many of the last lines that they have printed."""
+    reply = call(selection.request("list", **({} if tail is None else {"tail": tail})))
     errors = _errors(reply)
     jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
     counts = {state: sum(job["state"] == state for job in jobs) for state in _states.ALL}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.background.jobs.plugins.module_utils import _output
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import seconds
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import WaitOptions
@@ -39,6 +40,7 @@ _PERCENTAGES = ("max_fail_percentage",)
 _TASKS = ("tasks", "task")
 _UNTOUCHED = {"type": "raw", "required": True}
 _MAX_COUNT = 1_000_000
+_MOST_KEPT = 1024**3
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -109,6 +111,34 @@ def percentage(value: object) -> float:
         number = -1.0
     if not 0 <= number <= 100:
         raise Refused(f"it must be a number from 0 to 100: got {shorten(value, 40)!r}.")
+    return number
+
+
+_SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?\Z", re.ASCII)
+
+
+def size(text: object, where: str) -> int:
+    """Return a size in bytes, which may be written as 512K, 1M or 2GiB (K is 1024); `where` begins the error."""
+    try:
+        return _bytes(text)
+    except Refused as exc:
+        raise Refused(f"{where}: {exc}") from exc
+
+
+def _bytes(value: object) -> int:
+    found = None if isinstance(value, bool) else _SIZE.match(str(value).strip().lower())
+    if found is None:
+        raise Refused(f"it must be a size such as 512K, 1M or 2G, or bytes: got {shorten(value, 40)!r}.")
+    return int(float(found[1]) * _SIZE_UNITS[found[2]])
+
+
+def kept_output(value: object) -> int:
+    """Return how many bytes of a job's output are kept, 0 for none."""
+    where = "Option 'keep_output'"
+    number = size(value, where)
+    if number and not _output.LEAST <= number <= _MOST_KEPT:
+        raise Refused(f"{where}: it must be 0 (nothing is kept), or from 4K to 1G: got {shorten(value, 40)!r}.")
     return number
 
 

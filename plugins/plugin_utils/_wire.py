@@ -46,4 +46,6 @@ def decode_result(text: str, state: str) -> Decoded:
         return Decoded(registered(text))
     if state != _states.FAILED:  # it was stopped, and the message says so
         return Decoded(registered(json.dumps(output)))
-    return Decoded(registered(output["module_stdout"], output["module_stderr"], output["rc"]), output["msg"])
+    printed = {key: output[key] for key in _results.PRINTED if key in output}
+    decoded = registered(output["module_stdout"], output["module_stderr"], output["rc"])
+    return Decoded({**decoded, **printed}, output["msg"])

@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Lists of tasks can't stand in an argument spec: Ansible would render them.
-UNCHECKED = {"batch_tasks", "fire_and_forget_tasks"}
+UNCHECKED = {"batch_tasks", "fire_and_forget_tasks", "monitor_task"}
 
 
 def blocks(path: Path) -> list:
@@ -38,7 +38,8 @@ def test_a_role_tells_of_its_variables_alike_everywhere(role):
     ]
     defaults = yaml.safe_load((folder / "defaults" / "main.yml").read_text())
     listed = set(re.findall(r"^\| `(\w+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
-    used = set(re.findall(rf"{role}_\w+", (folder / "tasks" / "main.yml").read_text())) - {f"{role}_result"}
+    text = "".join(path.read_text() for path in folder.glob("*/*.yml") if path.parent.name in ("tasks", "vars"))
+    used = set(re.findall(rf"\b{role}_\w+", text)) - {f"{role}_result", f"{role}_output"}
 
     assert listed == used == set(specified) | (UNCHECKED & used)
     assert {name: option["default"] for name, option in specified.items() if "default" in option} == defaults

@@ -22,8 +22,9 @@ from runner import Counts, Failed, Job, Part
 SCENARIOS = ROOT / "extensions" / "molecule"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("default", "differential")
-# What compares jobs with plain tasks takes long: on the cores between the oldest and the newest it is left out.
-NOT_BETWEEN = ("async_batch_staged", "paths")
+# What compares jobs with plain tasks, or runs many playbooks, takes long: on the cores between the oldest and the
+# newest it is left out.
+NOT_BETWEEN = ("async_batch_staged", "operate_playbooks", "paths", "patterns")
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
 ANSIBLE_TEST_PIP = {"2.19": "24.2", "2.20": "25.2", "2.21": "25.2"}
 # The release of the `ansible` package out of which the collections that tests use are taken.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The README shows what the demo runs, and the roles have what their READMEs say."""
+"""The README shows what the demo runs, and roles and playbooks have what their documentation says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Lists of tasks can't stand in an argument spec: Ansible would render them.
-UNCHECKED = {"batch_tasks", "fire_and_forget_tasks"}
+UNCHECKED = {"batch_tasks", "fire_and_forget_tasks", "monitor_task"}
 
 
 def blocks(path: Path) -> list:
@@ -38,8 +38,38 @@ def test_a_role_tells_of_its_variables_alike_everywhere(role):
     ]
     defaults = yaml.safe_load((folder / "defaults" / "main.yml").read_text())
     listed = set(re.findall(r"^\| `(\w+)` \|", (folder / "README.md").read_text(), re.MULTILINE))
-    used = set(re.findall(rf"{role}_\w+", (folder / "tasks" / "main.yml").read_text())) - {f"{role}_result"}
+    text = "".join(path.read_text() for path in folder.glob("*/*.yml") if path.parent.name in ("tasks", "vars"))
+    used = set(re.findall(rf"\b{role}_\w+", text)) - {f"{role}_result", f"{role}_output"}
 
     assert listed == used == set(specified) | (UNCHECKED & used)
     assert {name: option["default"] for name, option in specified.items() if "default" in option} == defaults
     assert all(name.startswith(f"{role}_") for name in listed)
+
+
+OPERATING = ("cancel", "jobs", "prune", "wait")
+
+
+@pytest.mark.parametrize("playbook", OPERATING)
+def test_a_playbook_tells_of_its_variables_alike_everywhere(playbook):
+    comment, _, body = (ROOT / "playbooks" / f"{playbook}.yml").read_text().partition("\n- name:")
+    shared = {"jobs_states": "jobs_state", "jobs_given": "jobs_all", "jobs_none": "jobs_all"}
+    private = {"jobs_table", "jobs_shown"}
+    used = {shared.get(name, name) for name in re.findall(r"\b(?:target|jobs_\w+)\b", body)} - private
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_playbooks.rst").read_text()
+    rows = re.findall(r"^   \* - (.*)\n     - (.*)\n", guide, re.MULTILINE)
+    listed = {
+        name
+        for names, playbooks in rows
+        for name in re.findall(r"``(\w+)``", names)
+        if playbooks == "all of them" or f"``{playbook}``" in playbooks
+    }
+
+    assert used == set(re.findall(r"\b(?:target|jobs_\w+)\b", comment)) == listed
+
+
+def test_the_guide_lists_each_pattern():
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_patterns.rst").read_text()
+    patterns = {path.stem for path in (ROOT / "playbooks" / "patterns").glob("*.yml")}
+
+    assert set(re.findall(r"playbooks/patterns/(\w+)\.yml", guide)) == patterns
+    assert len(patterns) == 12  # as the README says

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Runs each of playbooks/patterns as a user would, in folders of its own, and sees that it leaves nothing behind.
+
+set -eu -o pipefail
+
+here=$(pwd)
+work=$(mktemp -d "${OUTPUT_DIR:-${TMPDIR:-/tmp}}/patterns.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+left_running() {
+  grep -lsz "^BGJ_SANDBOX=$1\$" /proc/[0-9]*/environ | sed 's|/environ|/cmdline|' | xargs -r -n 1 tr '\0' ' ' || true
+}
+
+run() {
+  local name=$1 own="$work/$1" begun=$SECONDS left
+  mkdir -p "$own/tmp" "$own/async"
+  env BGJ_SANDBOX="$own" TMPDIR="$own/tmp" ansible-playbook -i localhost, -c local \
+    -e ansible_async_dir="$own/async" -e ansible_python_interpreter="${ANSIBLE_TEST_PYTHON_INTERPRETER:-python3}" \
+    "background.jobs.patterns.$name" >"$own/log" 2>&1 || { cat "$own/log"; echo "FAILED: $name"; return 1; }
+  # A supervisor ends a moment after its last job.
+  for _ in $(seq 100); do
+    left=$(left_running "$own")
+    [ -n "$left" ] || break
+    sleep 0.1
+  done
+  left+=$(cd "$own" && find async tmp -mindepth 1 ! -path 'async/.background_jobs*' ! -path 'tmp/ansible*')
+  [ -z "$left" ] || { cat "$own/log"; echo "FAILED: $name left behind: $left"; return 1; }
+  echo "$name: passed in $((SECONDS - begun)) s"
+}
+
+if [ $# -gt 1 ] && [ "$1" = --one ]; then
+  work=$2
+  trap - EXIT
+  run "$3"
+  exit
+fi
+
+# They mostly wait.
+find ../../../../playbooks/patterns -maxdepth 1 -name '*.yml' -exec basename {} .yml \; | sort |
+  xargs -P 3 -I NAME "$here/runme.sh" --one "$work" NAME

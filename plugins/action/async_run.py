@@ -38,7 +38,9 @@ class ActionModule(ActionBase):
                 entries,
                 _launching.defaults_of(core, options["timeout"]),
                 _launching.Limits(
-                    singleton=options["singleton"], keep_output=_options.kept_output(options["keep_output"])
+                    singleton=options["singleton"],
+                    batch_id=options["batch_id"],
+                    keep_output=_options.kept_output(options["keep_output"]),
                 ),
                 module="async_run",
             )

@@ -44,6 +44,16 @@ options:
       - With O(wait=true), whether to remove the records of the jobs that ended, once they are reported.
       - Without it the records of jobs that succeeded are removed, and those of others are kept.
     type: bool
+  batch_id:
+    description:
+      - The id of this launch, V(b) and 15 digits. Without it one is drawn.
+      - Where the host has jobs that were launched with this id, nothing is started. The task returns them as they are,
+        with C(changed) V(false), and O(wait=true) waits for them.
+        So a launch of which nobody knows whether it reached the host, because the connection broke or the controller was killed,
+        can be made again, and no job runs twice. It is an error where the host has other jobs under this id.
+      - The host knows the id as long as it has the record of a job of that launch. O(wait=true) removes records of jobs that succeeded,
+        unless O(cleanup=false).
+    type: str
   keep_output:
     description:
       - How many bytes are kept of what a job prints, of each of its two streams, such as V(64K), V(1M) or V(1G). V(0) keeps nothing.
@@ -55,6 +65,9 @@ options:
     type: str
     default: 1M
 notes:
+  - A launch whose answer does not arrive because the connection breaks is sent again for up to a minute, under the same O(batch_id), so that
+    the host starts the jobs once. After that the host is unreachable, and the message tells the id.
+    A host that could not be connected to in the first place is tried once more, a second later.
   - Jobs are forked from a process that has read their module in already. With the variable C(background_jobs_fork) set to V(false)
     each of them is executed as Ansible executes a module, which is slower. It is for modules that do not bear a fork.
 """

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import glob
 import json
 import os
@@ -19,7 +17,7 @@ import pwd
 import subprocess
 import sys
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _records, _states
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _files, _records, _states
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
@@ -34,6 +32,7 @@ COMMON = dict(
     poll=dict(type="float", default=10),
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool"),
+    batch_id=dict(type="str"),
     keep_output=dict(type="str", default="1M"),
     _plan=dict(type="str", no_log=True),
     _singleton=dict(type="str"),
@@ -49,7 +48,7 @@ def serve(module):
         reply = launch(module.params["_plan"], module.params["_async_dir"], module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed="attached" not in reply, **reply)
+    module.exit_json(changed="pid" in reply, **reply)
 
 
 class LaunchError(Exception):
@@ -59,37 +58,70 @@ class LaunchError(Exception):
 def launch(packed_plan, async_dir, singleton=None):
     """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
 
-    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process; where
-    there is such a job, `attached`, what is told of it, in place of the pid.
+    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process. Where
+    nothing had to be started, in place of the pid: `states`, where this batch was launched before, those of its jobs;
+    `attached`, where there is such a job, what is told of it.
     """
     try:
         directory = _files.job_directory(async_dir)
+        if singleton is None:
+            with _records.lock(directory, alone=False) as lock:
+                answer = _start(packed_plan, directory, lock)
+            if not answer.get("exists"):
+                return _reply(answer, directory)
+        with _records.lock(directory, alone=True) as lock:
+            reply = _find(_blob.unpack(packed_plan), directory, singleton)
+            if reply:
+                return dict(reply, async_dir=directory, user=user_name())
+            return _reply(_start(packed_plan, directory, lock), directory)
     except (_files.UnsafePath, OSError) as exc:
-        raise LaunchError("The jobs can't be recorded: %s." % exc) from exc
-    if singleton is None:
-        return _launch(packed_plan, directory)
-    with _lock(directory):
-        running = _unfinished(singleton, directory)
-        if running:
-            return {"async_dir": directory, "user": user_name(), "attached": running[-1]}
-        return _launch(packed_plan, directory)
+        raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
 
 
-@contextlib.contextmanager
-def _lock(directory):
-    """Keep others from launching what may run once: by a lock that the kernel takes back when this process ends."""
-    folder = os.path.join(directory, _records.FOLDER)
+def _reply(answer, directory):
+    if "error" in answer:
+        raise LaunchError("Nothing was started: %s." % answer["error"])
+    return dict(answer, async_dir=directory, user=user_name())
+
+
+def _find(plan, directory, singleton):
+    """Return what is there of a plan already, None where it is to be launched; nobody else records meanwhile."""
+    batch_id = plan["batch_id"]
+    if _records.is_begun(directory, batch_id):
+        _records.clear(directory, batch_id)  # its supervisor was killed before it had taken the order
+    states = _states_of(plan, directory)
+    if states is not None:
+        return {"states": states}
+    running = _unfinished(singleton, directory) if singleton is not None else None
+    return {"attached": running[-1]} if running else None
+
+
+def _states_of(plan, directory):
+    """Return the states of the jobs of a plan, None where no batch of its id was launched here."""
+    from ansible_collections.background.jobs.plugins.module_utils import _waiter  # which imports this file
+
+    batch_id = plan["batch_id"]
     try:
-        _files.private_directory(folder)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(os.path.join(folder, "lock"), flags, 0o600)
-    except (_files.UnsafePath, OSError) as exc:
-        raise LaunchError("Nothing was started: %s." % exc) from exc
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+        reader = _waiter.look_up(directory, batch_id)
+        recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise LaunchError(
+            "The record of batch %s, which is there already, can't be read: %s. Nothing was started." % (batch_id, exc)
+        ) from exc
+    if reader is None:
+        return None
+    planned = [job["name"] for job in plan["jobs"]]
+    if recorded != planned:
+        raise LaunchError(
+            "Batch %s is there already with other jobs (%s) than those of this task (%s). Nothing was started. "
+            "Give another batch_id, or none." % (batch_id, _brief(recorded), _brief(planned))
+        )
+    return [job["state"] for job in reader.jobs]
+
+
+def _brief(names):
+    shown = ", ".join(name if len(name) <= 40 else name[:39] + "..." for name in names[:3])
+    return "%d: %s%s" % (len(names), shown, ", ..." if len(names) > 3 else "")
 
 
 def _unfinished(name, directory):
@@ -107,14 +139,6 @@ def _unfinished(name, directory):
     return _waiter.serve({"op": "list", "select": selection}, directory)["jobs"]
 
 
-def _launch(packed_plan, directory):
-    order = json.dumps({"async_dir": directory, "template": _text_of("_template"), "capture": _text_of("_capture")})
-    answer = _start(order.encode("ascii") + b"\n" + packed_plan.encode("ascii"))
-    if "error" in answer:
-        raise LaunchError("Nothing was started: %s." % answer["error"])
-    return {"async_dir": directory, "user": user_name(), "pid": answer["pid"]}
-
-
 def _text_of(name):
     return __loader__.get_data(os.path.join(os.path.dirname(__file__), name + ".py")).decode("utf-8")
 
@@ -124,18 +148,12 @@ def _carried():
     from ansible_collections.background.jobs.plugins.module_utils import _capture, _supervisor, _template  # noqa: F401
 
 
-def _start(order):
-    root = os.path.dirname(os.path.abspath(__file__))
-    for dummy in _PACKAGE.split(".")[1:]:
-        root = os.path.dirname(root)
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=_environment(),
-        start_new_session=True,
-    )
+def _start(packed_plan, directory, lock):
+    """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
+    settings = {"async_dir": directory, "lock": lock}
+    settings.update(template=_text_of("_template"), capture=_text_of("_capture"))
+    order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
+    process = _boot(lock)
     try:
         process.stdin.write(order)
         process.stdin.close()
@@ -147,6 +165,21 @@ def _start(order):
     except ValueError:
         said = (output + process.stdout.read()).decode("utf-8", "replace").strip()
         return {"error": "the supervisor did not come up: %s" % (said or "it said nothing")}
+
+
+def _boot(lock):
+    root = os.path.dirname(os.path.abspath(__file__))
+    for dummy in _PACKAGE.split(".")[1:]:
+        root = os.path.dirname(root)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
+        start_new_session=True,
+        pass_fds=[lock],
+    )
 
 
 def _environment():

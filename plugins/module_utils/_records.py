@@ -9,6 +9,8 @@
 Below async_dir, which core's async uses too:
 
   <jid>                                 results file of core's protocol, one a job
+  .background_jobs/lock                 held, shared, while a batch is recorded; alone, to look whether one is there
+                                        already, and to remove a batch's folder
   .background_jobs/<batch_id>/
       batch.json                        the jobs and the identity of the supervisor; written once
       journal                           a line of JSON a change of state; only the supervisor appends,
@@ -24,7 +26,9 @@ Below async_dir, which core's async uses too:
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -64,6 +68,42 @@ def is_batch_id(text):
     return bool(_BATCH_ID.match(text))
 
 
+class BatchExists(Exception):
+    """A batch of this id has a folder already."""
+
+
+@contextlib.contextmanager
+def lock(async_dir, alone):
+    """Keep others from recording a batch, and from looking for one (`alone`), or only from looking (`not alone`).
+
+    Yields a file descriptor: a process that inherits it keeps the lock until it closes it, whatever becomes of this
+    one. The kernel takes the lock back when the last of them is gone. UnsafePath or OSError where there can be none.
+    """
+    folder = os.path.join(async_dir, FOLDER)
+    _files.private_directory(folder)
+    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def is_begun(async_dir, batch_id):
+    """Say whether a batch has a folder but not all of its records. Held alone, the lock makes sure that nobody writes them."""
+    path = os.path.join(async_dir, FOLDER, batch_id)
+    return os.path.lexists(path) and not os.path.lexists(os.path.join(path, "batch.json"))
+
+
+def clear(async_dir, batch_id):
+    """Remove all that there is of a batch of which nothing has started."""
+    for name in os.listdir(async_dir):
+        parsed = parse_jid(name)
+        if parsed and parsed[0] == batch_id:
+            _files.remove(os.path.join(async_dir, name))
+    shutil.rmtree(os.path.join(async_dir, FOLDER, batch_id))
+
+
 def _line(entry):
     return json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -76,6 +116,7 @@ class BatchWriter:
         self.batch_id = batch_id
         self.path = os.path.join(async_dir, FOLDER, batch_id)
         self.run_path = os.path.join(self.path, "run")
+        self.control = None  # the file descriptor that requests arrive at
         self._journal = None
         self._pending = []
         self._must_sync = False
@@ -83,15 +124,19 @@ class BatchWriter:
     def create(self, header, jids, write_more=lambda: None):
         """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
 
+        BatchExists where there is a batch of this id: it is left as it is.
         header: the value of batch.json; jids: those of the jobs, in order; write_more: writes more into the folder.
         """
         _files.private_directory(os.path.dirname(self.path))
-        os.mkdir(self.path, 0o700)
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError as exc:
+            raise BatchExists("there is a batch %s already" % self.batch_id) from exc
         made = []
         try:
             os.mkdir(self.run_path, 0o700)
             os.mkdir(os.path.join(self.path, _output.FOLDER), 0o700)
-            os.mkfifo(os.path.join(self.path, "control"), 0o600)
+            self._open_control()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(os.path.join(self.path, "journal"), flags, 0o600)
             for jid in jids:
@@ -112,10 +157,12 @@ class BatchWriter:
         finally:
             os.close(fd)
 
-    def open_control(self):
-        """Return the file descriptor that requests arrive at."""
+    def _open_control(self):
+        # Before anybody can know of the batch: what is asked of a batch that was launched just now is not lost.
+        path = os.path.join(self.path, "control")
+        os.mkfifo(path, 0o600)
         # opened for writing too, so that it is never at its end when a writer goes
-        return os.open(os.path.join(self.path, "control"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.control = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open_log(self):
         """Return a file descriptor for tracebacks."""
@@ -195,6 +242,7 @@ class BatchWriter:
 
     def close(self):
         """Remove what only a running batch needs."""
+        os.close(self.control)
         _files.remove(os.path.join(self.path, "control"))
         shutil.rmtree(self.run_path, ignore_errors=True)
         try:
@@ -216,15 +264,26 @@ class BatchReader:
         self.header = json.loads(_files.read_own(os.path.join(self.path, "batch.json"), _RECORD_LIMIT))
         queued = {"state": _states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in self.header["jobs"]]
+        self.is_gone = False  # the records were removed while this one looked
         self._offset = 0
         self._rest = b""
         self._output = None
 
     def refresh(self):
-        """Take in what was appended to the journal; return the indexes of the jobs that have ended since."""
-        with open(os.path.join(self.path, "journal"), "rb") as stream:
-            stream.seek(self._offset)
-            data = stream.read()
+        """Take in what was appended to the journal; return the indexes of the jobs that have ended since.
+
+        Where the records are gone by now, the state of a job that was not known to have ended is None.
+        """
+        try:
+            with open(os.path.join(self.path, "journal"), "rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read()
+        except FileNotFoundError:
+            self.is_gone = True
+            for job in self.jobs:
+                if job["state"] not in _states.TERMINAL:
+                    job["state"] = None
+            return []
         self._offset += len(data)
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()  # a line that is still being written
@@ -337,10 +396,15 @@ class BatchReader:
 
     def remove_if_empty(self):
         """Remove the batch's own folder when none of its jobs has a results file any more."""
-        for index in range(len(self.jobs)):
-            if os.path.lexists(os.path.join(self.async_dir, jid_of(self.batch_id, index))):
-                return False
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            # alone, or it might be a folder that was made just now by another launch with this id
+            with lock(self.async_dir, alone=True):
+                for index in range(len(self.jobs)):
+                    if os.path.lexists(os.path.join(self.async_dir, jid_of(self.batch_id, index))):
+                        return False
+                shutil.rmtree(self.path, ignore_errors=True)
+        except (_files.UnsafePath, OSError):
+            return False  # a disk that is read-only: it stays
         return True
 
     def ask(self, request):

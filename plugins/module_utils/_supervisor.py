@@ -126,8 +126,7 @@ class Supervisor:
 
     def run(self):
         """Return when every job is in a terminal state, and that is written."""
-        control = self._writer.open_control()
-        self._selector.register(control, selectors.EVENT_READ, self._read_control)
+        self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
         try:
             while True:
                 self._watch_times()
@@ -140,7 +139,6 @@ class Supervisor:
                 for key, dummy in self._selector.select(self._patience(flushed)):
                     key.data(key.fileobj)
         finally:
-            os.close(control)
             for template in self._templates.values():
                 template.close()
                 self._leaving.append(template)
@@ -642,8 +640,10 @@ def _skipped(reason):
 def main():
     """Read an order from standard input, say on standard output that it was taken, and see it done.
 
-    The order: a line of JSON {"async_dir", "template", "capture"} (the texts of the files of these names), then the
-    packed plan. The answer: a line of JSON, {"pid"} or {"error"}; what comes after an answer with a pid runs whether or not anybody listens.
+    The order: a line of JSON {"async_dir", "template", "capture", "lock"}, then the packed plan; template and capture:
+    the texts of the files of these names; lock: the file descriptor of a lock that was handed over, to be kept until all
+    is recorded. The answer: a line of JSON, {"pid"}, {"error"}, or where there is a batch of this id {"error", "exists"}.
+    An order that was taken is seen to whether or not anybody listens.
     """
     settings = json.loads(sys.stdin.buffer.readline())
     plan = _blob.unpack(sys.stdin.buffer.read())
@@ -651,9 +651,13 @@ def main():
     supervisor = Supervisor(plan, writer, settings, _runs.Clock(), dict(os.environ))
     try:
         supervisor.record()
+    except _records.BatchExists as exc:
+        print(json.dumps({"error": str(exc), "exists": True}))
+        return
     except OSError as exc:
         print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))
         return
+    os.close(settings["lock"])
     _detach(writer)
     supervisor.run()
 
@@ -667,5 +671,8 @@ def _detach(writer):
         os.dup2(log, fd)
     for fd in (null, log):
         os.close(fd)
-    os.write(answer, json.dumps({"pid": os.getpid()}).encode("ascii") + b"\n")
+    try:
+        os.write(answer, json.dumps({"pid": os.getpid()}).encode("ascii") + b"\n")
+    except BrokenPipeError:
+        pass  # whoever asked was killed: what it asked for is recorded, and can be found by the id of the batch
     os.close(answer)

@@ -49,6 +49,8 @@ class _Batches:
                 if self._watcher:
                     self._watcher.add(os.path.join(reader.path, "journal"))
                 reader.refresh()
+                if reader.is_gone:
+                    reader = None
             except FileNotFoundError:
                 reader = None
             self._readers[key] = reader
@@ -59,10 +61,13 @@ class _Batches:
             if reader is None:
                 continue
             reader.refresh()
-            if look_for_processes and any(job["state"] not in _states.TERMINAL for job in reader.jobs):
+            if reader.is_gone or not look_for_processes:
+                continue
+            if any(job["state"] not in _states.TERMINAL for job in reader.jobs):
                 why = _processes.why_gone(reader.header["supervisor"])
                 if why:
                     reader.refresh()  # it may have written its last lines just before it went
+                if why and not reader.is_gone:
                     reader.declare_lost(why.replace("it was", "its supervisor was"))
 
 
@@ -220,12 +225,24 @@ class _Question:
         return done
 
     def tidy(self, async_dir):
-        """Remove the folders of batches of which no job has a record any more."""
+        """Remove the folders of batches of which no job has a record any more, and what was never wholly recorded."""
         directory = os.path.abspath(os.path.expanduser(async_dir))
+        self._remove_begun(directory)
         for batch_id in _registry.batch_ids(directory):
             reader = self._reader(directory, batch_id)
             if reader and all(job["state"] in _states.TERMINAL for job in reader.jobs):
                 reader.remove_if_empty()
+
+    def _remove_begun(self, directory):
+        if not any(_records.is_begun(directory, batch_id) for batch_id in _registry.batch_ids(directory)):
+            return
+        try:
+            with _records.lock(directory, alone=True):
+                for batch_id in _registry.batch_ids(directory):
+                    if _records.is_begun(directory, batch_id):
+                        _records.clear(directory, batch_id)
+        except (_files.UnsafePath, OSError) as exc:
+            self.troubles.append("could not remove what was left of a launch: %s" % exc)
 
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
@@ -427,6 +444,14 @@ def serve(request, async_dir):
         "jobs": answers,
         "troubles": question.troubles,
     }
+
+
+def look_up(directory, batch_id):
+    """Return the reader of a batch as it is now, None where there is no record of it; what BatchReader raises."""
+    batches = _Batches(None)
+    reader = batches.get(directory, batch_id)
+    batches.refresh(look_for_processes=True)
+    return reader
 
 
 def be(module):

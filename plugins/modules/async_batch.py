@@ -136,6 +136,12 @@ EXAMPLES = r"""
         depends_on: build
         run_when: always
 
+- name: Launch once for each release, however often this play runs
+  background.jobs.async_batch:
+    batch_id: "{{ 'b%015d' | format((10 ** 15) | random(seed=inventory_hostname ~ release)) }}"
+    tasks:
+      - ansible.builtin.command: /opt/app/migrate {{ release }}
+
 - name: Something else meanwhile
   ansible.builtin.debug:
     msg: still at it
@@ -161,6 +167,10 @@ batch_id:
   type: str
   returned: success
   sample: b482910475620183
+msg:
+  description: That nothing was started, because the jobs of this O(batch_id) were there already.
+  type: str
+  returned: where they were, and with O(wait=true)
 jobs:
   description:
     - The jobs, in the order written, a loop's items in its order.
@@ -184,7 +194,7 @@ jobs:
       returned: always
       sample: /root/.ansible_async/j482910475620183.0
     state:
-      description: V(queued), or V(skipped) where its condition was false.
+      description: V(queued), or V(skipped) where its condition was false. Of jobs that were there already, their state.
       type: str
       returned: always
     item:

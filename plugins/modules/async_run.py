@@ -89,6 +89,10 @@ results_file:
   type: str
   returned: success
   sample: /root/.ansible_async/j482910475620183.0
+msg:
+  description: That nothing was started, because there was a job of this O(batch_id), or with O(singleton=true) of this O(name), already.
+  type: str
+  returned: where there was one, and with O(wait=true)
 jobs:
   description:
     - A list of this one job.
@@ -110,7 +114,7 @@ jobs:
       type: str
       returned: always
     state:
-      description: V(queued), or V(skipped) where its condition was false.
+      description: V(queued), or V(skipped) where its condition was false. Of a job that was there already, its state.
       type: str
       returned: always
 """

@@ -8,15 +8,17 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
-from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote
+from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote, _sending
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
 
@@ -28,6 +30,7 @@ class Limits:
     """What holds for a batch as a whole.
 
     max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
+    batch_id: its id, None for a new one; where the host has it, nothing is started;
     keep_output: bytes of each stream of a job.
     """
 
@@ -35,6 +38,7 @@ class Limits:
     max_failures: float | None = None
     on_failure: str = "finish"
     singleton: bool = False
+    batch_id: str | None = None
     keep_output: int = 0
 
     @classmethod
@@ -49,7 +53,13 @@ class Limits:
         if options["any_errors_fatal"]:
             percentage = 0.0
         kept = _options.kept_output(options["keep_output"])
-        return cls(options["concurrency"], percentage, options["on_failure"], keep_output=kept)
+        return cls(
+            options["concurrency"],
+            percentage,
+            options["on_failure"],
+            batch_id=options["batch_id"],
+            keep_output=kept,
+        )
 
     def plan(self) -> Result:
         """Return what the plan tells of it."""
@@ -68,8 +78,8 @@ class Launch:
     targets: list[Target]
     changed: bool
     warnings: list[str]
-    attached: bool = False
-    """Whether a job of its name was running already, so that nothing was started."""
+    attached: str | None = None
+    """Why nothing was started: what there is already. None where the jobs were."""
 
 
 class LaunchFailed(Exception):
@@ -87,28 +97,38 @@ def defaults_of(core: Core, timeout: float) -> Defaults:
 
 
 def launch(
-    core: Core, entries: object, defaults: Defaults, limits: Limits | None = None, module: str = "async_batch"
+    core: Core,
+    entries: object,
+    defaults: Defaults,
+    limits: Limits | None = None,
+    module: str = "async_batch",
 ) -> Launch:
     """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
     jobs, warnings = _entries.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
-    batch_id = _plan.new_batch_id()
     limits = limits or Limits()
+    batch_id = limits.batch_id or _plan.new_batch_id()
     planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
-    reply = _send(core, {**plan, **core.send_files()}, module, name)
+    reply, was_asked_once = _send(core, {**plan, **core.send_files()}, module, name)
     if "attached" in reply:
         return _attached(reply["attached"], warnings)
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
-    return Launch(
+    states = reply.get("states") or [_states.SKIPPED if job.skip else _states.QUEUED for job in jobs]
+    started = Launch(
         batch_id=batch_id,
-        jobs=[_listed(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
+        jobs=[_listed(*one, reply["async_dir"]) for one in zip(jobs, jids, states, strict=True)],
         targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
     )
+    # Where the host had to be asked again, it is this task that launched what is there.
+    if "states" in reply and was_asked_once:
+        started.changed = False
+        started.attached = f"Batch {batch_id} is there already: nothing was started."
+    return started
 
 
 def _attached(job: Result, warnings: list[str]) -> Launch:
@@ -119,32 +139,46 @@ def _attached(job: Result, warnings: list[str]) -> Launch:
         "state": job["state"],
     }
     target = Target(where=job["name"], jid=job["jid"], directory=job["dir"], name=job["name"])
-    return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=True)
+    why = f"{job['name']} is {job['state']} already as {job['jid']}: attached to it."
+    return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=why)
 
 
-def _send(core: Core, plan: Result, module: str, singleton: str | None) -> Result:
-    action = core.action
-    arguments = {**_options.SMALLEST[module], "_plan": _blob.pack(plan), "_async_dir": _options.async_dir(action)}
-    if singleton is not None:
-        arguments["_singleton"] = singleton
+def _send(core: Core, plan: Result, module: str, singleton: str | None) -> tuple[Result, bool]:
+    """Return what the host says of a plan, and whether it was asked once."""
+    remote = _remote.Remote(core.action, core.task_vars, module)
+    arguments = {"_plan": _blob.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
+    progress = Progress(str(core.task_vars.get("inventory_hostname") or "localhost"), 0.0)
+    line = _sending.Line(
+        call=lambda: remote.execute(**arguments),
+        reset=remote.reset,
+        clock=time.monotonic,
+        sleep=time.sleep,
+        say=lambda why, pause: remote.say(progress.lost(why, pause), []),
+        retries=remote.retries(),
+    )
     try:
-        reply: Result = action._execute_module(f"background.jobs.{module}", arguments, task_vars=core.task_vars)
-    except AnsibleConnectionFailure as exc:
-        first = _plan.jid(plan["batch_id"], 0)
+        reply, was_asked_once = _sending.send(line)
+    except _sending.Unreached as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    except _sending.Unanswered as exc:
+        count, batch_id = len(plan["jobs"]), plan["batch_id"]
+        what = "1 job" if count == 1 else f"{count} jobs"
         raise AnsibleConnectionFailure(
-            f"The connection broke while {len(plan['jobs'])} jobs were being launched. They may be running: wait for {first} and those after it to see."
+            f"The connection broke while {what} were being launched, and did not come back: {exc} "
+            f"They may be running. Launch again with 'batch_id: {batch_id}', which starts them where they were not "
+            f"started, or wait by this batch_id. The id of the first job is {_plan.jid(batch_id, 0)}."
         ) from exc
-    if reply.get("failed") or reply.get("unreachable") or "async_dir" not in reply:
+    if reply.get("failed") or "async_dir" not in reply:
         raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))
-    return reply
+    return reply, was_asked_once
 
 
-def _listed(job: Job, jid: str, async_dir: str) -> Result:
+def _listed(job: Job, jid: str, state: str, async_dir: str) -> Result:
     listed: Result = {
         "name": job.name,
         "ansible_job_id": jid,
         "results_file": f"{async_dir}/{jid}",
-        "state": _states.SKIPPED if job.skip else _states.QUEUED,
+        "state": state,
     }
     if job.item is not ABSENT:
         listed["item"] = job.item
@@ -178,8 +212,7 @@ def finish(core: Core, started: Launch, options: dict[str, t.Any]) -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
     if started.attached:
-        job = started.jobs[0]
-        result["msg"] = f"{job['name']} is {job['state']} already as {job['ansible_job_id']}: attached to it."
+        result["msg"] = started.attached
     if options["wait"]:
         waited = _remote.wait(core.action, core.task_vars, started.targets, _options.of_waiter(options, "wait_timeout"))
         result.update(waited)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.background.jobs.plugins.module_utils import _output
+from ansible_collections.background.jobs.plugins.module_utils import _output, _records
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import seconds
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import WaitOptions
@@ -55,14 +55,10 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
             continue
         if rules.get("type") == "list" and name not in _TASKS and isinstance(given[name], str):
             given[name] = [given[name]]  # one text, which may have commas in it
-        if name in _SECONDS:
-            given[name] = _named(name, seconds, given[name])
-        elif name in _COUNTS:
-            given[name] = _named(name, count, given[name])
-        elif name in _AGES:
-            given[name] = _named(name, age, given[name])
-        elif name in _PERCENTAGES:
-            given[name] = _named(name, percentage, given[name])
+        if name in _CONVERTERS:
+            given[name] = _named(name, _CONVERTERS[name], given[name])
+        if name == "batch_id" and rules.get("type") == "str":
+            given[name] = _named(name, batch_id, given[name])
     result = ArgumentSpecValidator(public).validate(given)
     if result.error_messages:
         raise Refused("; ".join(_sentence(text) for text in result.error_messages))
@@ -114,6 +110,13 @@ def percentage(value: object) -> float:
     return number
 
 
+def batch_id(value: object) -> str:
+    """Return the id of a batch."""
+    if not _records.is_batch_id(str(value)):
+        raise Refused(f"it must be 'b' and 15 digits, such as b482910475620183: got {shorten(value, 40)!r}.")
+    return str(value)
+
+
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?\Z", re.ASCII)
 
@@ -140,6 +143,14 @@ def kept_output(value: object) -> int:
     if number and not _output.LEAST <= number <= _MOST_KEPT:
         raise Refused(f"{where}: it must be 0 (nothing is kept), or from 4K to 1G: got {shorten(value, 40)!r}.")
     return number
+
+
+_CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {
+    **dict.fromkeys(_SECONDS, seconds),
+    **dict.fromkeys(_COUNTS, count),
+    **dict.fromkeys(_AGES, age),
+    **dict.fromkeys(_PERCENTAGES, percentage),
+}
 
 
 def of_waiter(options: Mapping[str, t.Any], timeout: str = "timeout") -> WaitOptions:

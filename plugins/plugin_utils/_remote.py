@@ -72,18 +72,30 @@ class Remote:
         self._events = _core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
-        arguments = {**_options.SMALLEST[self._module], "_request": _blob.pack(request), "_async_dir": self._async_dir}
+        result = self.execute(_request=_blob.pack(request))
+        if result.get("failed") or "reply" not in result:
+            raise WaitFailed(failure(result, "the host gave no answer"))
+        return t.cast("dict[str, t.Any]", _blob.unpack(str(result["reply"])))
+
+    def execute(self, **arguments: object) -> Result:
+        """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
+        arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
         try:
-            result = self._action._execute_module(
+            result: Result = self._action._execute_module(
                 f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
             )
         except AnsibleAuthenticationFailure:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
             raise ConnectionLost(str(exc)) from exc
-        if result.get("failed") or "reply" not in result:
-            raise WaitFailed(failure(result, "the host gave no answer"))
-        return t.cast("dict[str, t.Any]", _blob.unpack(str(result["reply"])))
+        if result.get("unreachable"):
+            raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+        return result
+
+    def retries(self) -> int:
+        """Return how often the connection plugin itself tries again."""
+        options = self._action._connection.get_options()
+        return int(options.get("reconnection_retries") or 0)
 
     def reset(self) -> None:
         reset = getattr(self._action._connection, "reset", None)

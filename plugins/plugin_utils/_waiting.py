@@ -22,7 +22,7 @@ PROTOCOL = 1
 MAX_BLOCK = 15.0
 MAX_BYTES = 8 * 1024 * 1024
 GRACE = 10.0
-_BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
+BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A host that never answered is given up after this time, even where the wait itself has no limit.
 _FIRST_CONTACT = 300.0
 # Between two calls that came back at once and brought nothing.
@@ -185,7 +185,7 @@ class Waiter:
     def _back_off(self, attempt: int, exc: ConnectionLost) -> None:
         now = self.world.clock()
         limit = self.deadline if self.contact else min(self.deadline, self.start + _FIRST_CONTACT)
-        pause = min(_BACK_OFF[min(attempt, len(_BACK_OFF) - 1)], limit - now)
+        pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], limit - now)
         if pause <= 0:
             raise _Unreachable(str(exc)) from exc
         self.world.say(self.progress.lost(str(exc), pause), self.views)

@@ -185,12 +185,9 @@ def test_a_batch_is_removed_with_the_record_of_its_last_job(writer):
     assert not os.path.exists(writer.path)
 
 
-def test_nobody_is_asked_where_no_supervisor_listens(writer):
+def test_what_is_asked_of_a_batch_as_soon_as_it_can_be_found_is_heard_and_after_it_nobody_is(writer):
     reader = create(writer)
+    assert reader.ask({"cancel": [0], "grace": 1}) is True
+    assert os.read(writer.control, 100) == b'{"cancel":[0],"grace":1}\n'
+    os.close(writer.control)
     assert reader.ask({"cancel": [0], "grace": 1}) is False
-    control = writer.open_control()
-    try:
-        assert reader.ask({"cancel": [0], "grace": 1}) is True
-        assert os.read(control, 100) == b'{"cancel":[0],"grace":1}\n'
-    finally:
-        os.close(control)

@@ -232,4 +232,4 @@ def test_a_launch_whose_files_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(_launcher.LaunchError, match="damaged"):
         batch.launch()
     assert os.listdir(batch.async_dir) == [".background_jobs"]
-    assert os.listdir(os.path.join(batch.async_dir, ".background_jobs")) == []
+    assert os.listdir(os.path.join(batch.async_dir, ".background_jobs")) == ["lock"]

@@ -317,13 +317,3 @@ def test_an_unusable_async_dir_starts_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(_launcher.LaunchError, match="not a directory"):
         Batch(tmp_path / "file", ["pass"]).launch()
-
-
-def test_a_batch_id_that_is_taken_starts_nothing_and_harms_nothing(batch):
-    first = batch(["result['n'] = 1"])
-    first.wait()
-    again = Batch(first.async_dir, ["result['n'] = 2"])
-    again.batch_id = again.plan["batch_id"] = first.batch_id
-    with pytest.raises(_launcher.LaunchError, match="Nothing was started"):
-        again.launch()
-    assert first.results() == [{"changed": False, "n": 1}]

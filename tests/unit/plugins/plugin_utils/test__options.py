@@ -43,6 +43,9 @@ def test_tasks_are_left_as_they_are() -> None:
         ({"poll": "often"}, ["'poll'", "'often'"]),
         ({"mode": "some"}, ["mode", "all, any"]),
         ({"wait": "perhaps"}, ["wait"]),
+        ({"batch_id": "b12"}, ["'batch_id'", "15 digits", "'b12'"]),
+        ({"batch_id": "b000000000000001/../x"}, ["'batch_id'", "15 digits"]),
+        ({"batch_id": 123456789012345}, ["'batch_id'", "15 digits"]),
         ({"frob": 1}, ["'frob'", "Options are: ", "concurrency"]),
         ({"_plan": "x"}, ["'_plan'"]),
     ],
@@ -51,6 +54,11 @@ def test_wrong_options(options: dict[str, t.Any], words: list[str]) -> None:
     with pytest.raises(Refused) as caught:
         _options.read({"tasks": [], **options}, BATCH)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_launch_has_one_batch_id_and_a_wait_any_number() -> None:
+    assert _options.read({"tasks": [], "batch_id": "b000000000000001"}, BATCH)["batch_id"] == "b000000000000001"
+    assert _options.read({"batch_id": "b000000000000001"}, WAIT)["batch_id"] == ["b000000000000001"]
 
 
 def test_tasks_are_required() -> None:

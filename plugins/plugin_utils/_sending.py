@@ -1,0 +1,70 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Sending a launch until the host answers. It is the same batch each time, and the host launches a batch once."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import BACK_OFF, ConnectionLost
+
+PATIENCE = 60.0
+
+Reply = dict[str, t.Any]
+
+# What ssh says where nothing can have been sent to the host: it is as unreachable for this task as for any other.
+_NEVER_REACHED = re.compile(
+    "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed"
+)
+
+
+class Unreached(Exception):
+    """The host could not be connected to, nothing was sent."""
+
+
+class Unanswered(Exception):
+    """The connection broke, and did not come back: nobody knows what the host has done."""
+
+
+@dataclass(slots=True)
+class Line:
+    """All that sending needs of what is around it; retries: those that the connection makes of its own."""
+
+    call: Callable[[], Reply]
+    reset: Callable[[], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    say: Callable[[str, float], None]
+    retries: int = 0
+
+
+def send(line: Line) -> tuple[Reply, bool]:
+    """Return what the host says, and whether it was asked once; raise Unreached or Unanswered.
+
+    A host that cannot be connected to is tried once more; one that was lost is tried for PATIENCE seconds.
+    """
+    attempt, give_up, was_reached = 0, 0.0, False
+    while True:
+        try:
+            return line.call(), attempt == 0
+        except ConnectionLost as exc:
+            # A retry that the connection made of its own may have had more luck before it had none.
+            was_reached = was_reached or line.retries > 0 or not _NEVER_REACHED.search(str(exc))
+            now = line.clock()
+            give_up = give_up or now + PATIENCE
+            pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], give_up - now)
+            if attempt and not was_reached:
+                raise Unreached(str(exc)) from exc
+            if pause <= 0:
+                raise Unanswered(str(exc)) from exc
+            line.say(str(exc), pause)
+        line.sleep(pause)
+        line.reset()
+        attempt += 1

@@ -1,0 +1,315 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Controllers that are killed, and controllers that do the same at the same time."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .relay import Relay
+
+SIZE = 4
+LOG = "/root/log"
+ALONE = {"ANSIBLE_SSH_ARGS": "-o UserKnownHostsFile=/dev/null -o ControlMaster=no -o ControlPath=none"}
+
+# What a job does: it tells of its start, of each signal, and of its end, and takes a while.
+JOB = (
+    f'say() {{ echo "$1" {{{{ item_of }}}} $$ $(date +%s.%N) >> {LOG}; }}; '
+    "trap 'say signal; sleep 0.3; exit 1' TERM INT HUP; "
+    "say start; for i in {{ tenths }}; do sleep 0.1; done; say end"
+)
+
+# Everything that runs on a host but its own services and this program.
+IDLE = """
+import json, os
+left = []
+for name in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        with open("/proc/%s/cmdline" % name, "rb") as stream:
+            words = stream.read().replace(b"\\0", b" ").decode().strip()
+    except OSError:
+        continue
+    known = ("host-init", "sleep 86400", "sshd")
+    if words and int(name) not in (1, os.getpid()) and not any(word in words for word in known):
+        left.append(words[:200])
+print(json.dumps({"left": left}))
+"""
+
+RECORDS = """
+import json, os, sys
+top, batch_id = os.path.expanduser("~/.ansible_async"), sys.argv[1]
+folder = os.path.join(top, ".background_jobs", batch_id)
+jids = [name for name in (os.listdir(top) if os.path.isdir(top) else []) if name.startswith("j" + batch_id[1:])]
+print(json.dumps({"folder": os.path.isdir(folder), "whole": os.path.exists(folder + "/batch.json"), "jids": jids}))
+"""
+
+# Keeps each journal open from soon after it is made, so that it can be read when it is removed.
+KEEPER = """
+import json, os, sys, time
+top, kept = os.path.expanduser("~/.ansible_async/.background_jobs"), {}
+while not os.path.exists("/root/enough"):
+    for name in os.listdir(top) if os.path.isdir(top) else []:
+        if name.startswith("b") and name not in kept:
+            try:
+                kept[name] = open(os.path.join(top, name, "journal"))
+            except OSError:
+                pass
+    time.sleep(0.01)
+print(json.dumps({name: stream.read().splitlines() for name, stream in kept.items()}))
+"""
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that descends from it: the workers of Ansible have process groups of their own."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def kill(running: Any) -> None:
+    """SIGKILL a playbook with all of its processes."""
+    os.kill(running.process.pid, signal.SIGSTOP)  # so that it starts no more of them
+    for pid in descendants(running.process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # it has ended by itself
+    running.process.wait()
+
+
+def idle(web: Any, until: Any) -> None:
+    left: list[str] = []
+
+    def looked() -> bool:
+        left[:] = web.python(IDLE)["left"]
+        return not left
+
+    try:
+        until(looked, "the host is idle")
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}: {left}") from exc
+
+
+def job(item_of: str, tenths: int) -> str:
+    return JOB.replace("{{ item_of }}", item_of).replace("{{ tenths }}", " ".join(map(str, range(tenths))))
+
+
+def batch(name: str, batch_id: str, lengths: list[int]) -> dict[str, Any]:
+    tasks = [
+        {"name": f"job {number}", "ansible.builtin.shell": job(f"{batch_id}.{number}", tenths)}
+        for number, tenths in enumerate(lengths)
+    ]
+    return {"name": name, "background.jobs.async_batch": {"batch_id": batch_id, "tasks": tasks, "concurrency": 3}}
+
+
+def log_of(web: Any) -> list[tuple[str, str, int, float]]:
+    """What the jobs have told: (start, signal or end, which job, pid, when)."""
+    lines = [line.split() for line in web.run("sh", "-c", f"cat {LOG} 2>/dev/null || true").splitlines()]
+    return [(what, which, int(pid), float(at)) for what, which, pid, at in lines]
+
+
+@pytest.fixture
+def far(host) -> Iterator[tuple[Any, Relay]]:
+    """A host behind a relay, and the relay."""
+    web = host(connection="ssh")
+    with Relay(web.port) as relay:
+        behind = copy.copy(web)
+        behind.port = relay.port
+        yield behind, relay
+
+
+@pytest.fixture
+def killed_launch(far, play, until) -> Callable[[str, float, bool], None]:
+    """killed_launch(batch_id, share, in_time): launch, and kill the controller after a share of the time that a launch
+    takes, or else after a share of the bytes, of which the host then gets no more than these."""
+    behind, relay = far
+    begun = time.monotonic()
+    play(behind, [batch("launch", "b999999999999999", [0] * SIZE)], env=ALONE)
+    most, takes = relay.bytes["up"], time.monotonic() - begun
+
+    def launch(batch_id: str, share: float, in_time: bool) -> None:
+        resets = relay.resets
+        if not in_time:
+            relay.reset_after(max(1, int(share * most)), "up", for_good=True)
+        running = play.start(behind, [batch("launch", batch_id, [0] * SIZE)], env=ALONE)
+        if in_time:
+            time.sleep(share * takes)
+        else:
+            until(lambda: relay.resets > resets, "the bytes went by")
+        kill(running)
+        relay.mend()
+        idle(behind, until)
+
+    return launch
+
+
+def test_a_controller_is_killed_in_a_launch(killed_launch, far, rng, rounds, report) -> None:
+    behind, _ = far
+    came = Counter[str]()
+    for number in range(1, rounds(6, 100) + 1):
+        batch_id, share, in_time = f"b{number:015d}", rng.random(), number % 2 == 0
+        print(f"round {number}: killed after {share:.3f} of the {'time' if in_time else 'bytes'}")
+        killed_launch(batch_id, share, in_time)
+        records = behind.python(RECORDS, batch_id)
+        ran = Counter(which for what, which, _, _ in log_of(behind) if what == "end" and which.startswith(batch_id))
+        if records["whole"]:
+            came["all"] += 1
+            assert ran == {f"{batch_id}.{index}": 1 for index in range(SIZE)}
+        else:
+            came["none"] += 1
+            assert not ran
+            assert records == {"folder": False, "whole": False, "jids": []}
+    report(
+        f"controllers killed in a launch: {came.total()}; all jobs ran {came['all']} times, none {came['none']} times"
+    )
+
+
+def barrier(name: str, me: str, other: str) -> dict[str, Any]:
+    """A task that ends when the other controller has come to it too."""
+    command = f"touch /root/{name}.{me}; until [ -e /root/{name}.{other} ]; do sleep 0.02; done"
+    argv = ["timeout", "120", "sh", "-c", command]
+    return {"name": name, "ansible.builtin.command": {"argv": argv}, "ignore_errors": False}
+
+
+def verbs(number: int, batch_id: str, rng: Any) -> list[dict[str, Any]]:
+    """Some things to do with the jobs of a round, in some order."""
+    choice = {
+        "wait": {"background.jobs.async_wait": {"batch_id": batch_id, "timeout": 60, "poll": 0}},
+        "wait for one": {"background.jobs.async_wait": {"name": "only", "timeout": 60, "poll": 0, "missing_ok": True}},
+        "cancel one": {"background.jobs.async_cancel": {"name": f"job {rng.randrange(SIZE)}", "poll": 0}},
+        "cancel": {"background.jobs.async_cancel": {"batch_id": batch_id, "poll": 0}},
+        "prune": {"background.jobs.async_prune": {"all": True}},
+        "prune some": {"background.jobs.async_prune": {"state": ["succeeded", "cancelled"]}},
+        "info": {"background.jobs.async_info": {}},
+    }
+    return [{"name": f"{name} {number}", **choice[name]} for name in rng.sample(sorted(choice), 4)]
+
+
+def controller(me: str, other: str, lengths: list[list[int]], rng: Any) -> list[dict[str, Any]]:
+    """The tasks of one of two controllers, for as many rounds as there are lengths of jobs."""
+    tasks = []
+    for number, times in enumerate(lengths):
+        batch_id = f"b{number:015d}"
+        only = {"ansible.builtin.shell": job("only", times[0])}
+        tasks += [
+            barrier(f"begin-{number}", me, other),
+            {"name": f"only {number}", "background.jobs.async_run": {"name": "only", "singleton": True, "task": only}},
+            batch(f"batch {number}", batch_id, times),
+            barrier(f"launched-{number}", me, other),
+            *verbs(number, batch_id, rng),
+        ]
+    return tasks
+
+
+# What may be said where another controller was faster.
+TOLD = re.compile(
+    r"There are no jobs with|is not in .* of user|\d+ of \d+ jobs? (failed|did not)|could not find job|cancelled"
+)
+CRASH = re.compile(r"Traceback|MODULE FAILURE|deserialization|Errno|KeyError")
+
+
+def test_two_controllers_do_the_same_at_once(host, play, rng, rounds, report) -> None:
+    web = host(connection="ssh")
+    lengths = [[rng.randrange(0, 15) for _ in range(SIZE)] for _ in range(rounds(4, 50))]
+    keeper = web.begin(KEEPER)
+    pair = [play.start(web, controller(*names, lengths, rng), ignore_errors=True) for names in ("ab", "ba")]
+    both = [running.wait(1800) for running in pair]
+    after = play(web, [{"name": "info", "background.jobs.async_info": {}}]).result("info")["jobs"]
+    web.run("touch", "/root/enough")
+    journals = json.loads(keeper.communicate(timeout=60)[0])
+    log = log_of(web)
+
+    told = check_what_was_said(both)
+    launched, pruned = check_records(both, len(lengths), {one["ansible_job_id"] for one in after})
+    signalled = check_ends(journals, log)
+    check_only(log)
+    report(
+        f"two controllers at once: {len(lengths)} rounds, {launched} jobs, {signalled} cancelled while they ran, "
+        f"{pruned} removed by one of them, {told} times one was told that the other was faster"
+    )
+
+
+def check_what_was_said(both: list[Any]) -> int:
+    """Nothing crashed; return how often a task failed."""
+    for played in both:
+        text = played.output + played.errors
+        assert not CRASH.search(text), [
+            text[max(0, at.start() - 600) : at.end() + 1200] for at in CRASH.finditer(text)
+        ][:2]
+    failed = [result["msg"] for played in both for _, _, result in played._results if result["failed"]]
+    assert not [msg for msg in failed if not TOLD.search(msg)]
+    return len(failed)
+
+
+def check_records(both: list[Any], count: int, listed: set[str]) -> tuple[int, int]:
+    """Every job that was launched is listed, or was removed by one of the two, once; return how many there are."""
+    launched: set[str] = set()
+    for number in range(count):
+        ids = [[one["ansible_job_id"] for one in played.result(f"batch {number}")["jobs"]] for played in both]
+        assert ids[0] == ids[1]
+        assert sorted(played.result(f"batch {number}")["changed"] for played in both) == [False, True]
+        launched.update(ids[0], (played.result(f"only {number}")["ansible_job_id"] for played in both))
+    pruned = Counter(
+        one["ansible_job_id"]
+        for played in both
+        for _, task, result in played._results
+        if task.startswith("prune")
+        for one in result.get("jobs", ())
+    )
+    assert launched == listed | set(pruned)
+    assert not listed & set(pruned)
+    assert set(pruned.values()) <= {1}
+    return len(launched), len(pruned)
+
+
+def check_ends(journals: dict[str, list[str]], log: list[tuple[str, str, int, float]]) -> int:
+    """Each job ran once, ended once, and got one signal at most, and only if it was cancelled; return how many did."""
+    ends = [
+        (f"{batch_id}.{entry['job']}", entry["state"], entry["at"])
+        for batch_id, lines in journals.items()
+        for entry in map(json.loads, lines)
+        if entry["state"] not in ("queued", "running")
+    ]
+    states = {which: (state, at) for which, state, at in ends}
+    assert len(ends) == len(states) > 0
+    starts = Counter(which for what, which, _, _ in log if what == "start" and which != "only")
+    assert set(starts.values()) == {1}
+    signals = Counter(pid for what, _, pid, _ in log if what == "signal")
+    assert set(signals.values()) <= {1}
+    late = [
+        (which, at, states[which])
+        for what, which, _, at in log
+        if what == "signal" and which in states and (states[which][0] != "cancelled" or at > states[which][1])
+    ]
+    assert not late
+    return len(signals)
+
+
+def check_only(log: list[tuple[str, str, int, float]]) -> None:
+    """Of what may run once there are never two."""
+    running: set[int] = set()
+    for what, which, pid, _ in sorted(log, key=lambda entry: entry[3]):
+        if which == "only":
+            running = running | {pid} if what == "start" else running - {pid}
+            assert len(running) <= 1

@@ -1,0 +1,97 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _sending
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost
+
+BROKEN = "Failed to connect to the host via ssh: Shared connection to 127.0.0.1 closed."
+REFUSED = "Failed to connect to the host via ssh: ssh: connect to host web1 port 22: Connection refused"
+
+
+class FakeHost:
+    """Answers with what it is given, texts as failures of the connection; the last of them again and again."""
+
+    def __init__(self, *answers: t.Any, retries: int = 0, takes: float = 0.0) -> None:
+        self.answers = list(answers)
+        self.takes = takes
+        self.now = 0.0
+        self.pauses: list[float] = []
+        self.calls = 0
+        self.resets = 0
+        self.said: list[str] = []
+        self.line = _sending.Line(
+            self._call, self._reset, lambda: self.now, self._sleep, lambda why, pause: self.said.append(why), retries
+        )
+
+    def _call(self) -> dict[str, t.Any]:
+        self.calls += 1
+        self.now += self.takes
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, str):
+            raise ConnectionLost(answer)
+        return t.cast("dict[str, t.Any]", answer)
+
+    def _reset(self) -> None:
+        self.resets += 1
+
+    def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def test_an_answer_is_an_answer() -> None:
+    host = FakeHost({"pid": 1})
+    assert _sending.send(host.line) == ({"pid": 1}, True)
+    assert (host.calls, host.pauses, host.said) == (1, [], [])
+
+
+def test_a_connection_that_broke_is_made_anew_and_the_host_asked_again() -> None:
+    host = FakeHost(BROKEN, REFUSED, REFUSED, {"states": []})
+    assert _sending.send(host.line) == ({"states": []}, False)
+    assert host.pauses == [1.0, 2.0, 4.0]
+    assert host.resets == 3
+    assert host.said == [BROKEN, REFUSED, REFUSED]
+
+
+@pytest.mark.parametrize("takes", [0.0, 7.0])
+def test_a_host_that_was_lost_is_given_up_after_a_minute(takes: float) -> None:
+    host = FakeHost(BROKEN, REFUSED, takes=takes)
+    with pytest.raises(_sending.Unanswered, match="Connection refused"):
+        _sending.send(host.line)
+    assert _sending.PATIENCE <= host.now <= _sending.PATIENCE + 3 * takes
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        REFUSED,
+        "ssh: Could not resolve hostname web1: Name or service not known",
+        "root@web1: Permission denied (publickey).",
+        "Host key verification failed.",
+    ],
+)
+def test_a_host_that_was_never_reached_is_tried_once_more(why: str) -> None:
+    host = FakeHost(why)
+    with pytest.raises(_sending.Unreached) as caught:
+        _sending.send(host.line)
+    assert str(caught.value) == why
+    assert (host.calls, host.pauses) == (2, [1.0])
+    assert _sending.send(FakeHost(REFUSED, {"pid": 1}).line) == ({"pid": 1}, False)
+
+
+def test_a_host_that_the_connection_itself_tried_more_often_may_have_been_reached() -> None:
+    host = FakeHost(REFUSED, retries=2)
+    with pytest.raises(_sending.Unanswered):
+        _sending.send(host.line)
+
+
+def test_a_host_may_be_lost_after_it_could_not_be_reached_at_first() -> None:
+    host = FakeHost(REFUSED, BROKEN, REFUSED, {"pid": 1})
+    assert _sending.send(host.line) == ({"pid": 1}, False)

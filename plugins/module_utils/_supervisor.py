@@ -23,6 +23,7 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
+    _files,
     _output,
     _processes,
     _recipes,
@@ -94,6 +95,7 @@ class Supervisor:
         self._stopping = set()  # indexes of jobs whose call was told to end
         self._ends = []
         self._look_at = 0.0
+        self._control = None
         for job in self._jobs:
             for key, *needed in _calls(job["body"]):
                 if key not in self._positions:
@@ -123,10 +125,11 @@ class Supervisor:
                 self._end(index, _states.SKIPPED, _skipped(job["skip"]))
         self._write_ends()
         self._writer.flush()
+        self._control = self._writer.open_control()  # from the answer on, requests may come
 
     def run(self):
         """Return when every job is in a terminal state, and that is written."""
-        control = self._writer.open_control()
+        control = self._control
         self._selector.register(control, selectors.EVENT_READ, self._read_control)
         try:
             while True:
@@ -569,10 +572,14 @@ class Supervisor:
             if self._jobs[index]["no_log"]:
                 outcome = _results.censor(outcome)
             durable = state != _states.SKIPPED  # nothing ran: nothing to lose
-            if tasks is not None:
-                self._writer.write_tasks(index, tasks, durable)
-            if not self._writer.write_result(index, outcome, durable):
-                message = "the disk is full: the result could not be kept"
+            try:
+                if tasks is not None:
+                    self._writer.write_tasks(index, tasks, durable)
+                if not self._writer.write_result(index, outcome, durable):
+                    message = "the disk is full: the result could not be kept"
+            except (OSError, _files.UnsafePath) as exc:
+                # somebody has put something else in its place, say: that is no reason to lose the other jobs
+                message = "the result could not be kept: %s" % exc
             if index in self._unneeded:
                 self._unneeded.discard(index)
                 _output.remove(self._writer.path, index, self._keep)

@@ -128,9 +128,17 @@ def _wrappers():
     return found
 
 
-def members(jid):
-    """Return the processes of a core job's wrapper, as {pid: start}."""
-    return {process.pid: process.start for stem, process in _wrappers() if stem == _stem(jid)}
+class Members:
+    """The processes of the wrappers of core's jobs, in one look at the host's processes."""
+
+    def __init__(self):
+        self._by_stem = {}
+        for stem, process in _wrappers():
+            self._by_stem.setdefault(stem, {})[process.pid] = process.start
+
+    def of(self, jid):
+        """Return those of a job, as {pid: start}."""
+        return self._by_stem.get(_stem(jid), {})
 
 
 def cancel(directory, jids, grace, number=signal.SIGTERM):
@@ -152,5 +160,8 @@ def cancel(directory, jids, grace, number=signal.SIGTERM):
                 "msg": "cancelled while it ran",
                 "background_jobs_cancelled": True,
             }
-            _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
+            try:
+                _files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
+            except OSError:
+                pass  # it will be seen to be lost
     return sorted(families)

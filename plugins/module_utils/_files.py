@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 
 
@@ -101,29 +102,91 @@ def write_all(fd, data):
         view = view[written:]
 
 
-def read_own(path, limit):
-    """Return the bytes of a regular file of ours or root's, at most `limit` long.
+def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY):
+    """Return a file descriptor of a file of ours or root's, which is a regular one unless `kind` says else.
 
-    FileNotFoundError where there is none, UnsafePath where it is anything else.
+    FileNotFoundError where there is none, UnsafePath where it is anything else: a link, a FIFO, a file of another user.
+    It never waits, and what can wait (a FIFO) is left non-blocking.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise UnsafePath("%s is a symbolic link" % path) from exc
+        if exc.errno == errno.EISDIR:
+            raise UnsafePath("%s is a directory" % path) from exc
         raise
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafePath("%s is not a regular file" % path)
+        if stat.S_IFMT(found.st_mode) != kind:
+            raise UnsafePath("%s is not a %s" % (path, "regular file" if kind == stat.S_IFREG else "FIFO"))
         if found.st_uid not in (0, os.geteuid()):
             raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
-        if found.st_size > limit:
-            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (path, found.st_size, limit))
-        with os.fdopen(fd, "rb", closefd=False) as stream:
-            return stream.read(limit)
+    except UnsafePath:
+        os.close(fd)
+        raise
+    return fd
+
+
+def read_own(path, limit, offset=0):
+    """Return the bytes of a regular file of ours or root's from `offset` on, at most `limit` of them.
+
+    FileNotFoundError where there is none, UnsafePath where it is anything else, or where there is more to be read.
+    """
+    fd = open_own(path)
+    try:
+        left = os.fstat(fd).st_size - offset
+        if left > limit:
+            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (path, left, limit))
+        pieces = []
+        while left > 0:
+            pieces.append(os.pread(fd, left, offset))
+            if not pieces[-1]:
+                break
+            left -= len(pieces[-1])
+            offset += len(pieces[-1])
+        return b"".join(pieces)
     finally:
         os.close(fd)
+
+
+def check_own_directory(path):
+    """UnsafePath where `path` is not a directory of ours or root's that nobody else can change.
+
+    FileNotFoundError where there is nothing.
+    """
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafePath("%s is a symbolic link" % path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafePath("%s is not a directory" % path)
+    if found.st_uid not in (0, os.geteuid()):
+        raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
+    if found.st_mode & stat.S_IWOTH:
+        raise UnsafePath("%s can be written by every user of the host" % path)
+
+
+def remove_tree(path):
+    """Remove a directory with all that is in it, or what stands in its place; an OSError where something stays."""
+    try:
+        # rmtree would wait for ever where it is a FIFO
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def try_to_remove_tree(path):
+    """Remove as much of a directory as can be removed."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
+    except OSError:
+        pass
 
 
 def remove(path):

@@ -104,7 +104,7 @@ def _states_of(plan, directory):
     try:
         reader = _waiter.look_up(directory, batch_id)
         recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
-    except (ValueError, KeyError, TypeError) as exc:
+    except _files.UnsafePath as exc:
         raise LaunchError(
             "The record of batch %s, which is there already, can't be read: %s. Nothing was started." % (batch_id, exc)
         ) from exc

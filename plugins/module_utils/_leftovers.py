@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils import _output, _processes
+from ansible_collections.background.jobs.plugins.module_utils import _output, _processes, _records, _states
 
 
 def find(lost, snapshot):
@@ -19,23 +19,23 @@ def find(lost, snapshot):
     lost: {key: (BatchReader, index)}. Only what is proven to be the job's counts: who has the files open that it prints
     into; its recorded process; the session of that, as long as no other can have got its number; and what descends from these.
     """
-    lost = {
-        key: (reader, index)
-        for key, (reader, index) in lost.items()
-        if not _processes.has_restarted(reader.header["supervisor"])
+    if not lost:
+        return {}
+    boot, numbers = _processes.Boot(), _processes.Numbers()
+    lost = {key: (reader, index) for key, (reader, index) in lost.items() if boot.is_of(reader.header["supervisor"])}
+    real = {
+        directory: os.path.realpath(directory) for directory in {reader.async_dir for reader, dummy in lost.values()}
     }
-    paths = {key: _outputs(reader, index) for key, (reader, index) in lost.items()}
+    paths = {key: _outputs(real[reader.async_dir], reader, index) for key, (reader, index) in lost.items()}
     holders = _processes.holders([path for pair in paths.values() for path in pair])
-    reusable = {}
     found = {}
     for key, (reader, index) in lost.items():
-        if reader not in reusable:
-            reusable[reader] = _processes.may_be_reused(reader.header["supervisor"])
         members = {}
         for path in paths[key]:
             members.update(holders.get(path, ()))
         job = reader.jobs[index]
-        if job.get("pid") and job.get("start") and (job["pid"] in snapshot or not reusable[reader]):
+        known = job.get("pid") and job.get("start")
+        if known and (job["pid"] in snapshot or not numbers.may_be_reused(reader.header["supervisor"])):
             members[job["pid"]] = job["start"]
         tree = snapshot.tree(members)
         if tree:
@@ -43,8 +43,19 @@ def find(lost, snapshot):
     return found
 
 
-def _outputs(reader, index):
-    folder = os.path.join(reader.path, "run")
+def of_batches(readers):
+    """Return the readers, out of those given, of batches of which a lost job has left a process."""
+    lost = {
+        (reader, index): (reader, index)
+        for reader in readers
+        for index, job in enumerate(reader.jobs)
+        if job["state"] == _states.LOST
+    }
+    return {reader for reader, dummy in find(lost, _processes.Snapshot())} if lost else set()
+
+
+def _outputs(directory, reader, index):
+    folder = os.path.join(directory, _records.FOLDER, reader.batch_id, "run")
     return [
         "%s.%s" % (_output.run_base(folder, index, hidden), stream)
         for hidden in (False, True)

@@ -26,6 +26,7 @@ STREAMS = ("stdout", "stderr")
 LEAST = 4096  # bytes of a stream that can be kept, but for none at all
 _MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
 _MOST_OF_TAIL = 1024 * 1024
+_OWN = re.compile(r"[0-9]+\.(stdout|stderr)\Z")
 _PART = re.compile(r"([0-9]+)\.(stdout|stderr)\.([0-9]+)\Z")
 
 
@@ -45,10 +46,9 @@ class Output:
     def __init__(self, batch_path):
         self._path = batch_path
         self._parts = {}  # (index, stream): [offsets]
-        try:
-            names = os.listdir(os.path.join(batch_path, FOLDER))
-        except (FileNotFoundError, NotADirectoryError):
-            names = []
+        folder = os.path.join(batch_path, FOLDER)
+        names = os.listdir(folder) if _is_folder(folder) else []
+        self._has_run = _is_folder(os.path.join(batch_path, "run"))
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
 
@@ -69,7 +69,7 @@ class Output:
 
     def size(self, index):
         """Return how many bytes a job has printed, None where that is not known."""
-        own = [_size(self._run(index, stream)) for stream in STREAMS]
+        own = [_size(self._run(index, stream)) if self._has_run else None for stream in STREAMS]
         if own == [None, None] and not self.is_kept(index):
             return None
         return sum(size or 0 for size in own) + sum(self.end(index, stream) for stream in STREAMS)
@@ -79,7 +79,9 @@ class Output:
 
         lines: so many of the last lines are all that is wanted.
         """
-        own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL)[0]
+        own = b""
+        if self._has_run:
+            own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL)[0]
         if stream == "stdout":
             own = _without_result(own)
         return self._of_children(index, stream, begin, lines) + own
@@ -108,6 +110,8 @@ class Output:
         for stream in STREAMS:
             for offset in self._parts.get((index, stream), ()):
                 _files.remove(self._part(index, stream, offset))
+            if self._has_run:
+                _files.remove(self._run(index, stream))
 
 
 def remove(batch_path, index, keep):
@@ -139,6 +143,19 @@ def add(batch_path, index, printed, keep):
     for stream, data in zip(STREAMS, printed):
         if data:
             _capture.Stream("%s.%s" % (base_of(batch_path, index), stream), keep).write(data)
+
+
+def is_kept_in_run(name):
+    """Say whether a file in run/ is one that a lost job has printed into, and that is told of it."""
+    return bool(_OWN.match(name))
+
+
+def _is_folder(path):
+    """Say whether there is a directory; a link to one is none."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _mark(count):
@@ -184,7 +201,7 @@ def _without_result(printed):
         return printed
     try:
         json.loads(last)
-    except ValueError:
+    except (ValueError, RecursionError):
         return printed
     return before + b"\n" if before else b""
 

@@ -82,26 +82,39 @@ def _forks():
     return int(line.split()[1]) if line else None
 
 
-def may_be_reused(recorded):
-    """Say whether a number that was a pid after an `identity` was taken may name another process, or session, by now.
+class Numbers:
+    """How far the kernel has come in handing out pids, looked up once."""
 
-    The kernel hands out pids in a circle: no number comes twice until as many have been given as there are.
+    def __init__(self):
+        self._forks, self._limit = _forks(), _read("/proc/sys/kernel/pid_max")
+
+    def may_be_reused(self, recorded):
+        """Say whether a number that was a pid after an `identity` was taken may name another process, or session, by now.
+
+        The kernel hands out pids in a circle: no number comes twice until as many have been given as there are.
+        """
+        if recorded.get("forks") is None or self._forks is None or not self._limit:
+            return True
+        return self._forks - recorded["forks"] >= int(self._limit) - _LOW_PIDS
+
+
+class Boot:
+    """What this boot of the host is known by, looked up once."""
+
+    def __init__(self):
+        self._parts = _boot()
+
+    def is_of(self, recorded):
+        """Say whether an `identity` was recorded since the host, or the container, started."""
+        return all(recorded[key] == value for key, value in self._parts.items())
+
+
+def why_gone(recorded, boot=None):
+    """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted".
+
+    boot: the Boot, where it is at hand.
     """
-    forks, limit = _forks(), _read("/proc/sys/kernel/pid_max")
-    if recorded.get("forks") is None or forks is None or not limit:
-        return True
-    return forks - recorded["forks"] >= int(limit) - _LOW_PIDS
-
-
-def has_restarted(recorded):
-    """Say whether the host has restarted since an `identity` was taken."""
-    boot = _boot()
-    return recorded["boot_id"] != boot["boot_id"] or recorded["init_start"] != boot["init_start"]
-
-
-def why_gone(recorded):
-    """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted"."""
-    if has_restarted(recorded):
+    if not (boot or Boot()).is_of(recorded):
         return "the host restarted"
     if recorded["start"] is None:
         return None if _exists(recorded["pid"]) else "it was gone"
@@ -164,8 +177,11 @@ class Snapshot:
 
 
 def holders(paths):
-    """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look."""
-    wanted, found = {os.path.realpath(path): path for path in paths}, {}
+    """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
+
+    paths: without symbolic links, as /proc has them.
+    """
+    wanted, found = set(paths), {}
     for name in os.listdir("/proc") if wanted else ():
         if not name.isdigit():
             continue
@@ -175,8 +191,8 @@ def holders(paths):
         except OSError:  # it went away, or is not ours
             continue
         for target in targets:
-            path = wanted.get(target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target)
-            process = look(int(name)) if path else None
+            path = target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target
+            process = look(int(name)) if path in wanted else None
             if process:
                 found.setdefault(path, {})[process.pid] = process.start
     return found

@@ -32,7 +32,9 @@ import fcntl
 import json
 import os
 import re
-import shutil
+import select
+import stat
+import threading
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils import _files, _output, _results, _staged, _states
@@ -41,6 +43,9 @@ PROTOCOL = 1
 FOLDER = ".background_jobs"
 RESULT_LIMIT = 2 * _results.LIMIT  # a result takes more room where it is written again
 _RECORD_LIMIT = 256 * 1024 * 1024
+_JOURNAL_LIMIT = 256 * 1024 * 1024
+_LOST_LOCK_TRIES, _LOST_LOCK_PAUSE = 50, 0.02
+_ASK_PATIENCE = 5.0  # seconds that a supervisor may take to read what it was asked before
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BATCH_ID = re.compile(r"b([0-9]{15})\Z")
 _JID = re.compile(r"j([0-9]{15})\.(0|[1-9][0-9]{0,6})\Z")
@@ -72,27 +77,46 @@ class BatchExists(Exception):
     """A batch of this id has a folder already."""
 
 
+_held = set()  # (thread, folder) of those who have a lock alone
+
+
 @contextlib.contextmanager
-def lock(async_dir, alone):
+def lock(async_dir, alone, wait=True):
     """Keep others from recording a batch, and from looking for one (`alone`), or only from looking (`not alone`).
 
     Yields a file descriptor: a process that inherits it keeps the lock until it closes it, whatever becomes of this
-    one. The kernel takes the lock back when the last of them is gone. UnsafePath or OSError where there can be none.
+    one. The kernel takes the lock back when the last of them is gone. Who has it alone may take it again, and gets None.
+    BlockingIOError where others have it, unless it may `wait`; UnsafePath or OSError where there can be none.
     """
     folder = os.path.join(async_dir, FOLDER)
+    me = threading.get_ident(), folder
+    if me in _held:
+        yield None
+        return
     _files.private_directory(folder)
-    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(os.path.join(folder, "lock"), flags, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        if alone:
+            _held.add(me)
         yield fd
     finally:
+        _held.discard(me)
         os.close(fd)
 
 
 def is_begun(async_dir, batch_id):
-    """Say whether a batch has a folder but not all of its records. Held alone, the lock makes sure that nobody writes them."""
+    """Say whether a batch has a folder of ours, but not all of its records.
+
+    Held alone, the lock makes sure that nobody writes them.
+    """
     path = os.path.join(async_dir, FOLDER, batch_id)
-    return os.path.lexists(path) and not os.path.lexists(os.path.join(path, "batch.json"))
+    try:
+        _files.check_own_directory(path)
+    except (_files.UnsafePath, OSError):
+        return False
+    return not os.path.lexists(os.path.join(path, "batch.json"))
 
 
 def clear(async_dir, batch_id):
@@ -101,11 +125,15 @@ def clear(async_dir, batch_id):
         parsed = parse_jid(name)
         if parsed and parsed[0] == batch_id:
             _files.remove(os.path.join(async_dir, name))
-    shutil.rmtree(os.path.join(async_dir, FOLDER, batch_id))
+    _files.remove_tree(os.path.join(async_dir, FOLDER, batch_id))
 
 
 def _line(entry):
     return json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+class DamagedRecord(_files.UnsafePath):
+    """A record is not what a supervisor writes: cut off, or changed by others."""
 
 
 class BatchWriter:
@@ -147,7 +175,7 @@ class BatchWriter:
         except OSError:
             for jid in made:
                 _files.remove(os.path.join(self.async_dir, jid))
-            shutil.rmtree(self.path, ignore_errors=True)
+            _files.try_to_remove_tree(self.path)
             raise
 
     def _write_started(self, jid):
@@ -244,7 +272,7 @@ class BatchWriter:
         """Remove what only a running batch needs."""
         os.close(self.control)
         _files.remove(os.path.join(self.path, "control"))
-        shutil.rmtree(self.run_path, ignore_errors=True)
+        _files.try_to_remove_tree(self.run_path)
         try:
             os.rmdir(os.path.join(self.path, _output.FOLDER))
         except OSError:
@@ -261,62 +289,96 @@ class BatchReader:
         self.async_dir = async_dir
         self.batch_id = batch_id
         self.path = os.path.join(async_dir, FOLDER, batch_id)
-        self.header = json.loads(_files.read_own(os.path.join(self.path, "batch.json"), _RECORD_LIMIT))
+        for folder in (os.path.dirname(self.path), self.path):
+            _files.check_own_directory(folder)
+        self.header = self._read_header()
         queued = {"state": _states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in self.header["jobs"]]
-        self.is_gone = False  # the records were removed while this one looked
+        self.unfinished = len(self.jobs)
         self._offset = 0
         self._rest = b""
         self._output = None
+        self._folders = {}
+
+    def _read_header(self):
+        path = os.path.join(self.path, "batch.json")
+        try:
+            header = json.loads(_files.read_own(path, _RECORD_LIMIT))
+        except (ValueError, RecursionError) as exc:
+            raise DamagedRecord("%s is damaged: %s" % (path, exc)) from exc
+        if not _is_header(header):
+            raise DamagedRecord("%s is damaged: it is not the record of a batch" % path)
+        return header
 
     def refresh(self):
-        """Take in what was appended to the journal; return the indexes of the jobs that have ended since.
-
-        Where the records are gone by now, the state of a job that was not known to have ended is None.
-        """
-        try:
-            with open(os.path.join(self.path, "journal"), "rb") as stream:
-                stream.seek(self._offset)
-                data = stream.read()
-        except FileNotFoundError:
-            self.is_gone = True
-            for job in self.jobs:
-                if job["state"] not in _states.TERMINAL:
-                    job["state"] = None
-            return []
+        """Take in what was appended to the journal; return the indexes of the jobs that have ended since."""
+        data = _files.read_own(os.path.join(self.path, "journal"), _JOURNAL_LIMIT, self._offset)
         self._offset += len(data)
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()  # a line that is still being written
+        return self._take_in(lines)
+
+    def _take_in(self, lines):
         ended = []
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:  # what a writer that was killed had begun
+            except (ValueError, RecursionError):  # what a writer that was killed had begun
                 continue
-            job = self.jobs[entry["job"]]
-            job["state"] = entry["state"]
-            if entry["state"] == _states.RUNNING:
-                job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
-                job["started_at"] = job["started_at"] or entry["at"]
-            elif entry["state"] == _states.QUEUED:
-                attempt = {
-                    "attempt": entry["attempt"],
-                    "state": entry["was"],
-                    "ended_at": entry["at"],
-                    "msg": entry["msg"],
-                }
-                job.setdefault("failed_attempts", []).append(attempt)
-            elif entry["state"] in _states.TERMINAL:
-                job.update(ended_at=entry["at"], msg=entry.get("msg"))
-                ended.append(entry["job"])
+            if _is_entry(entry, len(self.jobs)) and self.jobs[entry["job"]]["state"] not in _states.TERMINAL:
+                self._apply(entry)
+                if entry["state"] in _states.TERMINAL:
+                    self.unfinished -= 1
+                    ended.append(entry["job"])
         return ended
+
+    def _apply(self, entry):
+        job = self.jobs[entry["job"]]
+        job["state"] = entry["state"]
+        if entry["state"] == _states.RUNNING:
+            job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
+            job["started_at"] = job["started_at"] or entry["at"]
+        elif entry["state"] == _states.QUEUED:
+            attempt = {
+                "attempt": entry["attempt"],
+                "state": entry["was"],
+                "ended_at": entry["at"],
+                "msg": entry["msg"],
+            }
+            job.setdefault("failed_attempts", []).append(attempt)
+        else:
+            job.update(ended_at=entry["at"], msg=entry.get("msg"))
 
     def declare_lost(self, why):
         """Take every job that is not finished for lost, unless its result tells how it ended.
 
         To be called when the supervisor is gone: then nobody else will ever say it. It is written down too, so that
-        core's async_status and other readers say the same; two readers at a time write the same.
+        core's async_status and other readers say the same. Of several readers one writes; where another is at it and
+        does not come to an end, nothing is concluded, and the next look tells.
         """
+        journal = self._open_journal()
+        try:
+            if journal is not None:
+                if not _locked(journal):
+                    return
+                self.refresh()  # it may have been done meanwhile, or the supervisor's last lines have come
+            self._conclude(why, journal)
+        finally:
+            if journal is not None:
+                os.close(journal)
+
+    def _open_journal(self):
+        """Return a file descriptor to append to the journal with, None where that is not possible (a read-only disk)."""
+        try:
+            return _files.open_own(os.path.join(self.path, "journal"), flags=os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return None
+
+    def _conclude(self, why, journal):
+        rest, self._rest = self._rest, b""
+        self._take_in([rest])  # all of a line but its end may have come
         now, lines = round(time.time(), 6), []
         output = _output.Output(self.path)
         for index, job in enumerate(self.jobs):
@@ -330,12 +392,30 @@ class BatchReader:
                 job.update(state=_states.FAILED if _results.has_failed(result) else _states.SUCCEEDED, ended_at=now)
             message = {"msg": job["msg"]} if job.get("msg") else {}
             lines.append(_line(dict(message, job=index, state=job["state"], at=now)))
+        self.unfinished = 0
+        if not lines and not rest:
+            return
         _staged.remove_all(self.path)
+        self._tidy_run()
+        if journal is not None:
+            try:
+                # the first of them ends what a writer that was killed had begun
+                _files.write_all(journal, b"\n" + b"".join(lines))
+            except OSError:
+                pass  # a disk that is full: whoever reads next finds the same
+
+    def _tidy_run(self):
+        """Remove what running jobs had there, arguments among it, but for what they have printed, which goes with their record."""
+        folder = os.path.join(self.path, "run")
+        if not self._has("run"):
+            return
+        for name in os.listdir(folder):
+            if not _output.is_kept_in_run(name):
+                _files.try_to_remove_tree(os.path.join(folder, name))
         try:
-            # the first of them ends what a writer that was killed had begun
-            self._append(b"\n" + b"".join(lines))
+            os.rmdir(folder)
         except OSError:
-            pass  # a disk that is full or read-only: whoever reads next finds the same
+            pass  # something was printed
 
     def _write_lost(self, index, message, output):
         path = os.path.join(self.async_dir, jid_of(self.batch_id, index))
@@ -352,44 +432,54 @@ class BatchReader:
             except OSError:
                 continue
 
-    def _append(self, data):
-        fd = os.open(os.path.join(self.path, "journal"), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _files.write_all(fd, data)
-        finally:
-            os.close(fd)
-
     def _final_result(self, index):
-        text = self.result_text(index)
+        """Return the result of a job that has ended, as a dict, None where its files tell of none."""
         try:
+            text = self.result_text(index)
             result = json.loads(text) if text is not None else None
-        except ValueError:
+        except (ValueError, RecursionError, _files.UnsafePath, OSError):
             return None
-        return None if result is None or result.get("finished") is False else result
+        return result if isinstance(result, dict) and result.get("finished") is not False else None
 
-    def result_text(self, index):
+    def result_text(self, index, limit=RESULT_LIMIT):
         """Return the JSON text of a finished job's result, or None where there is none (any more)."""
-        jid = jid_of(self.batch_id, index)
-        for path in (os.path.join(self.path, "results", "%d.json" % index), os.path.join(self.async_dir, jid)):
-            try:
-                return _files.read_own(path, RESULT_LIMIT).decode("utf-8", "surrogateescape")
-            except FileNotFoundError:
-                continue
-        return None
+        text = self._text_of("results", index, limit)
+        if text is not None:
+            return text
+        try:
+            path = os.path.join(self.async_dir, jid_of(self.batch_id, index))
+            return _files.read_own(path, limit).decode("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return None
 
     def tasks_text(self, index):
         """Return the JSON text that tells of each task of a finished job, None where it is one task."""
+        return self._text_of("tasks", index, RESULT_LIMIT)
+
+    def _text_of(self, folder, index, limit):
+        if not self._has(folder):
+            return None
         try:
-            path = os.path.join(self.path, "tasks", "%d.json" % index)
-            return _files.read_own(path, RESULT_LIMIT).decode("utf-8", "surrogateescape")
+            path = os.path.join(self.path, folder, "%d.json" % index)
+            return _files.read_own(path, limit).decode("utf-8", "surrogateescape")
         except FileNotFoundError:
             return None
+
+    def _has(self, name):
+        """Say whether there is a folder of this name; anything else in its place is not looked into."""
+        if not self._folders.get(name):  # it may come yet
+            try:
+                self._folders[name] = stat.S_ISDIR(os.lstat(os.path.join(self.path, name)).st_mode)
+            except OSError:
+                self._folders[name] = False
+        return self._folders[name]
 
     def forget(self, index):
         """Remove the record of a finished job, and the batch's when none is left; say whether there was one."""
         existed = _files.remove(os.path.join(self.async_dir, jid_of(self.batch_id, index)))
         for folder in ("results", "tasks"):
-            _files.remove(os.path.join(self.path, folder, "%d.json" % index))
+            if self._has(folder):
+                _files.remove(os.path.join(self.path, folder, "%d.json" % index))
         self._output = self._output or _output.Output(self.path)  # its jobs have ended: it only shrinks
         self._output.remove(index)
         return existed
@@ -402,24 +492,83 @@ class BatchReader:
                 for index in range(len(self.jobs)):
                     if os.path.lexists(os.path.join(self.async_dir, jid_of(self.batch_id, index))):
                         return False
-                shutil.rmtree(self.path, ignore_errors=True)
+                self._remove_folder()
         except (_files.UnsafePath, OSError):
             return False  # a disk that is read-only: it stays
         return True
 
+    def _remove_folder(self):
+        try:
+            for name in ("batch.json", "journal"):  # most often that is all
+                _files.remove(os.path.join(self.path, name))
+            os.rmdir(self.path)
+        except OSError:
+            _files.try_to_remove_tree(self.path)
+
     def ask(self, request):
         """Hand the supervisor a request, a dict; False where no supervisor listens any more."""
         try:
-            fd = os.open(os.path.join(self.path, "control"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
+            fd = _files.open_own(os.path.join(self.path, "control"), stat.S_IFIFO, os.O_WRONLY)
+        except (_files.UnsafePath, FileNotFoundError, NotADirectoryError):
             return False
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # nobody has it open for reading
                 return False
             raise
         try:
-            os.set_blocking(fd, True)
-            _files.write_all(fd, _line(request))
+            # a line goes into the FIFO as a whole or not at all
+            while select.select([], [fd], [], _ASK_PATIENCE)[1]:
+                try:
+                    os.write(fd, _line(request))
+                    return True
+                except BlockingIOError:
+                    time.sleep(_LOST_LOCK_PAUSE)  # there is room, but not enough
+            return False
+        except BrokenPipeError:
+            return False
         finally:
             os.close(fd)
-        return True
+
+
+def _locked(fd):
+    """Take the lock of a file; False where somebody else holds it for more than a second."""
+    for dummy in range(_LOST_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_LOST_LOCK_PAUSE)
+        except OSError:  # a file system without locks: two readers write the same
+            return True
+    return False
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_header(header):
+    """Say whether this can have been written as a batch.json."""
+    if not isinstance(header, dict) or not _is_number(header.get("launched_at")):
+        return False
+    jobs, supervisor = header.get("jobs"), header.get("supervisor")
+    return (
+        isinstance(jobs, list)
+        and all(isinstance(job, dict) and isinstance(job.get("name"), str) for job in jobs)
+        and isinstance(supervisor, dict)
+        and {"pid", "start", "boot_id", "init_start"}.issubset(supervisor)
+        and isinstance(supervisor["pid"], int)
+    )
+
+
+def _is_entry(entry, size):
+    """Say whether this can have been written as a line of the journal of a batch of `size` jobs."""
+    if not isinstance(entry, dict) or not _is_number(entry.get("at")):
+        return False
+    job, state = entry.get("job"), entry.get("state")
+    if type(job) is not int or not 0 <= job < size or state not in _states.ALL:
+        return False
+    if state == _states.RUNNING:
+        process = (entry.get("pid"), entry.get("start"))
+        return _is_number(entry.get("attempt")) and all(value is None or type(value) is int for value in process)
+    return state != _states.QUEUED or {"attempt", "was", "msg"}.issubset(entry)

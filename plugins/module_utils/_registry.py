@@ -21,15 +21,20 @@ from ansible_collections.background.jobs.plugins.module_utils import _files, _re
 _CORE_JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z")
 
 
-def find(selection, directory, get_reader):
+def find(selection, directory, get_reader, tell):
     """Return [jid] of the jobs in `directory` that fit by name and batch, those of a batch together, the oldest first.
 
-    get_reader: returns the BatchReader of a batch id, or None. FileNotFoundError, UnsafePath or OSError where the
-    directory can't be looked at.
+    get_reader: returns the BatchReader of a batch id, or None; tell: takes what could not be looked at, in words.
+    FileNotFoundError, UnsafePath or OSError where the directory can't be looked at.
     """
     _files.check_job_directory(directory)
     present = set(os.listdir(directory))
-    batches = [get_reader(batch_id) for batch_id in batch_ids(directory) if _fits(batch_id, selection["batch_ids"])]
+    try:
+        known = set(batch_ids(directory))
+    except _files.UnsafePath as exc:
+        tell("the records of batches can't be read: %s" % exc)
+        known = set()
+    batches = [get_reader(batch_id) for batch_id in known if _fits(batch_id, selection["batch_ids"])]
     batches = sorted((reader for reader in batches if reader), key=lambda reader: reader.header["launched_at"])
     found = []
     for reader in batches:
@@ -38,7 +43,6 @@ def find(selection, directory, get_reader):
             if jid in present and _is_named(job["name"], selection["names"]):
                 found.append(jid)
     if selection["core"] and selection["batch_ids"] is None:
-        known = set(batch_ids(directory))
         found += sorted(jid for jid in present if _is_core(jid, known) and _is_named(jid, selection["names"]))
     return found
 
@@ -52,15 +56,22 @@ def is_of_age(selection, at, now):
 
 
 def batch_ids(directory):
-    """Return the ids of all batches that have a folder."""
+    """Return the ids of all batches that have a folder; UnsafePath where their place is not a directory of ours."""
+    folder = os.path.join(directory, _records.FOLDER)
     try:
-        return [name for name in os.listdir(os.path.join(directory, _records.FOLDER)) if _records.is_batch_id(name)]
+        _files.check_own_directory(folder)
+        return [name for name in os.listdir(folder) if _records.is_batch_id(name)]
     except FileNotFoundError:
         return []
 
 
+def is_core_jid(name):
+    """Say whether this is an id as core's async makes them; ours are of that form too."""
+    return bool(_CORE_JID.match(name))
+
+
 def _is_core(name, batch_ids):
-    if not _CORE_JID.match(name):
+    if not is_core_jid(name):
         return False
     parsed = _records.parse_jid(name)
     return parsed is None or parsed[0] not in batch_ids

@@ -23,7 +23,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 
 from ansible_collections.background.jobs.plugins.module_utils import _files
@@ -192,12 +191,12 @@ def _copy(source, target):
 
 def remove_all(batch_path):
     """Remove what is left of all jobs, whose supervisor is gone."""
-    shutil.rmtree(os.path.join(batch_path, FOLDER), ignore_errors=True)
+    _files.try_to_remove_tree(os.path.join(batch_path, FOLDER))
 
 
 def remove(batch_path, index):
     """Remove the staging folder of a job that has ended, and that of the batch with the last of them."""
-    shutil.rmtree(folder_of(batch_path, index), ignore_errors=True)
+    _files.try_to_remove_tree(folder_of(batch_path, index))
     try:
         os.rmdir(os.path.join(batch_path, FOLDER))
     except OSError:

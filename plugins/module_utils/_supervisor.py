@@ -23,6 +23,7 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
+    _files,
     _output,
     _processes,
     _recipes,
@@ -567,10 +568,14 @@ class Supervisor:
             if self._jobs[index]["no_log"]:
                 outcome = _results.censor(outcome)
             durable = state != _states.SKIPPED  # nothing ran: nothing to lose
-            if tasks is not None:
-                self._writer.write_tasks(index, tasks, durable)
-            if not self._writer.write_result(index, outcome, durable):
-                message = "the disk is full: the result could not be kept"
+            try:
+                if tasks is not None:
+                    self._writer.write_tasks(index, tasks, durable)
+                if not self._writer.write_result(index, outcome, durable):
+                    message = "the disk is full: the result could not be kept"
+            except (OSError, _files.UnsafePath) as exc:
+                # somebody has put something else in its place, say: that is no reason to lose the other jobs
+                message = "the result could not be kept: %s" % exc
             if index in self._unneeded:
                 self._unneeded.discard(index)
                 _output.remove(self._writer.path, index, self._keep)

@@ -23,6 +23,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _processes,
     _records,
     _registry,
+    _remnants,
     _results,
     _states,
     _watcher,
@@ -49,26 +50,30 @@ class _Batches:
                 if self._watcher:
                     self._watcher.add(os.path.join(reader.path, "journal"))
                 reader.refresh()
-                if reader.is_gone:
-                    reader = None
-            except FileNotFoundError:
+            except FileNotFoundError as exc:
+                if exc.filename and os.path.lexists(os.path.join(os.path.dirname(exc.filename), "batch.json")):
+                    raise  # it has lost its journal
                 reader = None
             self._readers[key] = reader
         return self._readers[key]
 
     def refresh(self, look_for_processes):
-        for reader in self._readers.values():
-            if reader is None:
+        """Read on. Return {reader: why} of the batches whose record can't be read any more, which are given up."""
+        boot, lost = None, {}
+        for key, reader in self._readers.items():
+            if reader is None or not reader.unfinished:  # what has ended stays so
                 continue
-            reader.refresh()
-            if reader.is_gone or not look_for_processes:
-                continue
-            if any(job["state"] not in _states.TERMINAL for job in reader.jobs):
-                why = _processes.why_gone(reader.header["supervisor"])
-                if why:
-                    reader.refresh()  # it may have written its last lines just before it went
-                if why and not reader.is_gone:
-                    reader.declare_lost(why.replace("it was", "its supervisor was"))
+            try:
+                reader.refresh()
+                if look_for_processes and reader.unfinished:
+                    boot = boot or _processes.Boot()
+                    why = _processes.why_gone(reader.header["supervisor"], boot)
+                    if why:
+                        reader.declare_lost(why.replace("it was", "its supervisor was"))
+            except (_files.UnsafePath, OSError) as exc:
+                lost[reader] = exc
+                self._readers[key] = None
+        return lost
 
 
 class _Question:
@@ -79,6 +84,7 @@ class _Question:
         self._batches = _Batches(self.watcher)
         self.troubles = []  # what could not be looked at, in words
         self._entries = []
+        self._checked = set()  # directories
         core = []
         for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
@@ -87,7 +93,10 @@ class _Question:
             entry["error"] = self._find(entry)
             if not entry["error"] and not entry["batch"]:
                 core.append((directory, entry["jid"]))
+        if request.get("leftovers"):
+            self._open_all(async_dir)
         self._pending = list(self._entries)
+        self._members = None
         self._core = _core_jobs.CoreJobs(core)
         if self.watcher:
             for directory in {directory for directory, dummy in core}:
@@ -97,7 +106,9 @@ class _Question:
         """Return the jobs that fit by name and batch; see keep()."""
         directory = os.path.abspath(os.path.expanduser(async_dir))
         try:
-            found = _registry.find(selection, directory, lambda batch_id: self._reader(directory, batch_id))
+            found = _registry.find(
+                selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append
+            )
         except FileNotFoundError:
             return []
         except (_files.UnsafePath, OSError) as exc:
@@ -105,12 +116,23 @@ class _Question:
             return []
         return [{"jid": jid, "dir": directory} for jid in found]
 
+    def _open_all(self, async_dir):
+        """Have all batches looked at, whether or not a job of them is asked for."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        try:
+            for batch_id in _registry.batch_ids(directory):
+                self._reader(directory, batch_id)
+        except (_files.UnsafePath, OSError):
+            pass  # told where leftovers are looked for
+
     def _reader(self, directory, batch_id):
         """Return the reader of a batch; where its record is not to be trusted, that is told, and the others are not affected."""
         try:
             return self._batches.get(directory, batch_id)
-        except (_files.UnsafePath, OSError, ValueError, KeyError, TypeError) as exc:
-            self.troubles.append("the record of batch %s can't be read: %s" % (batch_id, exc))
+        except (_files.UnsafePath, OSError) as exc:
+            trouble = "the record of batch %s can't be read: %s" % (batch_id, exc)
+            if trouble not in self.troubles:
+                self.troubles.append(trouble)
             return None
 
     def keep(self, selection, now):
@@ -135,7 +157,9 @@ class _Question:
         if not _records.is_jid(jid):
             return {"error": "invalid", "msg": "%r can't be a job id" % jid}
         try:
-            _files.check_job_directory(directory)
+            if directory not in self._checked:
+                _files.check_job_directory(directory)
+                self._checked.add(directory)
             present = os.path.lexists(os.path.join(directory, jid))
             parsed = _records.parse_jid(jid)
             reader = self._batches.get(directory, parsed[0]) if parsed else None
@@ -150,7 +174,11 @@ class _Question:
         return None
 
     def refresh(self, look_for_processes):
-        self._batches.refresh(look_for_processes)
+        lost = self._batches.refresh(look_for_processes)
+        if lost:
+            for entry in self._entries:
+                if entry["batch"] in lost:
+                    entry["error"] = _unreadable(entry, lost[entry["batch"]])
         self._core.refresh(look_for_processes)
 
     def _state(self, entry):
@@ -213,36 +241,47 @@ class _Question:
         done, touched = [], set()
         left = self._leftovers()
         for position, entry in enumerate(self._entries):
-            if entry["error"] or not self._is_final(entry) or position in left:
+            if entry["error"] or not self._is_final(entry):
                 done.append(False)
-            elif entry["batch"]:
-                done.append(entry["batch"].forget(entry["index"]))
-                touched.add(entry["batch"])
-            else:
-                done.append(_removed(os.path.join(entry["dir"], entry["jid"])))
+                continue
+            if position in left:
+                done.append(False)
+                self.troubles.append("the record of job %s is kept: processes of it still run" % entry["jid"])
+                continue
+            try:
+                if entry["batch"]:
+                    touched.add(entry["batch"])
+                    done.append(entry["batch"].forget(entry["index"]))
+                else:
+                    done.append(_files.remove(os.path.join(entry["dir"], entry["jid"])))
+            except OSError as exc:  # a directory, say, or a read-only disk
+                done.append(False)
+                self.troubles.append("the record of job %s can't be removed: %s" % (entry["jid"], exc))
         for reader in touched:
             reader.remove_if_empty()
         return done
 
-    def tidy(self, async_dir):
-        """Remove the folders of batches of which no job has a record any more, and what was never wholly recorded."""
+    def leftovers(self, selection, async_dir, now):
+        """Return a context of the leftovers (_remnants.py)."""
         directory = os.path.abspath(os.path.expanduser(async_dir))
-        self._remove_begun(directory)
-        for batch_id in _registry.batch_ids(directory):
-            reader = self._reader(directory, batch_id)
-            if reader and all(job["state"] in _states.TERMINAL for job in reader.jobs):
-                reader.remove_if_empty()
+        return _remnants.looking(
+            selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append, now
+        )
 
-    def _remove_begun(self, directory):
-        if not any(_records.is_begun(directory, batch_id) for batch_id in _registry.batch_ids(directory)):
-            return
+    def tidy(self, async_dir):
+        """Remove the folders of batches of which no job has a record any more."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
         try:
-            with _records.lock(directory, alone=True):
-                for batch_id in _registry.batch_ids(directory):
-                    if _records.is_begun(directory, batch_id):
-                        _records.clear(directory, batch_id)
-        except (_files.UnsafePath, OSError) as exc:
-            self.troubles.append("could not remove what was left of a launch: %s" % exc)
+            batch_ids = _registry.batch_ids(directory)
+        except (_files.UnsafePath, OSError):
+            return  # told already
+        ended = []
+        for batch_id in batch_ids:
+            reader = self._reader(directory, batch_id)
+            if reader and not reader.unfinished:
+                ended.append(reader)
+        for reader in set(ended) - _leftovers.of_batches(ended):
+            reader.remove_if_empty()
 
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
@@ -374,7 +413,8 @@ class _Question:
         if entry["batch"]:
             members = {state["pid"]: state["start"]} if state.get("pid") and state.get("start") else {}
         else:
-            members = _core_jobs.members(entry["jid"])
+            self._members = self._members or _core_jobs.Members()
+            members = self._members.of(entry["jid"])
         tree = snapshot.tree(members)
         return _usage(min(members), tree) if tree else {}
 
@@ -386,21 +426,21 @@ def _parsed(text):
     """Return a result, which is empty where its text (or None) is none."""
     try:
         result = json.loads(text) if text is not None else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         result = {}
     return result if isinstance(result, dict) else {}
+
+
+def _unreadable(entry, exc):
+    """Return the error of a job whose batch's record went away, or was changed, while it was looked at."""
+    if isinstance(exc, FileNotFoundError):
+        return {"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])}
+    return {"error": "not_found", "msg": "could not look for job %s: %s" % (entry["jid"], exc)}
 
 
 def _usage(pid, tree):
     cpu, memory = _processes.usage(tree)
     return {"pid": pid, "cpu_seconds": cpu, "memory": memory, "processes": len(tree)}
-
-
-def _removed(path):
-    try:
-        return _files.remove(path)
-    except OSError:  # it is a directory, say: what is no record of a job is not ours to remove
-        return False
 
 
 def _not_found(jid, directory):
@@ -432,13 +472,18 @@ def serve(request, async_dir):
         if op == "list"
         else question.report(0 if op == "forget" else request["max_bytes"])
     )
-    if op == "forget":
-        for answer, forgotten in zip(answers, question.forget()):
-            answer["forgotten"] = forgotten
-        if request.get("tidy"):
-            question.tidy(async_dir)
+    leftovers = []
+    if request.get("leftovers"):
+        with question.leftovers(request["leftovers"], async_dir, time.time()) as found:
+            _forget(question, request, async_dir, answers)
+            for leftover in found:
+                if op == "list" or _remnants.remove(leftover, question.troubles.append):
+                    leftovers.append(leftover.path)
+    else:
+        _forget(question, request, async_dir, answers)
     return {
         "now": time.time(),
+        "leftovers": leftovers,
         "user": _launcher.user_name(),
         "async_dir": os.path.abspath(os.path.expanduser(async_dir)),
         "jobs": answers,
@@ -449,9 +494,19 @@ def serve(request, async_dir):
 def look_up(directory, batch_id):
     """Return the reader of a batch as it is now, None where there is no record of it; what BatchReader raises."""
     batches = _Batches(None)
-    reader = batches.get(directory, batch_id)
+    batches.get(directory, batch_id)
     batches.refresh(look_for_processes=True)
-    return reader
+    return batches.get(directory, batch_id)
+
+
+def _forget(question, request, async_dir, answers):
+    """Remove what a request says is to be forgotten, and tell so in the answers."""
+    if request["op"] != "forget":
+        return
+    for answer, forgotten in zip(answers, question.forget()):
+        answer["forgotten"] = forgotten
+    if request.get("tidy"):
+        question.tidy(async_dir)
 
 
 def be(module):

@@ -10,7 +10,11 @@ module: async_prune
 short_description: Remove the records of background jobs that have ended
 description:
   - Removes the records of jobs that have ended. Those of jobs that are queued or running are never removed,
-    nor those of lost ones of which a process still runs.
+    nor, which a warning tells, those of lost ones of which a process still runs. M(background.jobs.async_cancel) ends these.
+  - Removes too what is left of jobs without a record, where O(all), O(older_than), O(newer_than) or O(batch_id) selects and neither O(name),
+    nor O(state) without V(lost) does. That is the folders of launches that were killed before they had started anything, folders of batches
+    none of whose jobs has a record, files that only a running batch needs (those of template processes, arguments, staged files)
+    where its supervisor was killed, and files whose writer was killed before they were complete. Their age is that of their last change.
   - In check mode it tells what it would remove.
 version_added: 0.1.0
 author:
@@ -26,7 +30,8 @@ options:
     default: false
   core_jobs:
     description:
-      - Whether O(name), O(state), O(older_than), O(newer_than) and O(all) select jobs of ansible-core's C(async) too. Their name is their id.
+      - Whether O(name), O(state), O(older_than), O(newer_than) and O(all) select jobs of ansible-core's C(async) too, and the temporary
+        files that its jobs have left. Their name is their id.
     type: bool
     default: false
 seealso:
@@ -68,12 +73,17 @@ jobs:
       description: Why it did not succeed.
       type: str
       returned: where there is something to say
+leftovers:
+  description:
+    - How many other files and folders were removed, see the description.
+  type: int
+  returned: always
 changed:
-  description: Whether a record was removed.
+  description: Whether a record or a leftover was removed.
   type: bool
   returned: always
 msg:
-  description: How many records were removed.
+  description: How many records and leftovers were removed.
   type: str
   returned: always
 """

@@ -172,30 +172,40 @@ def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
 
 
 def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
-    """Remove the records of jobs that have ended."""
-    reply = call(selection.request("list"))
+    """Remove the records of jobs that have ended, and what is left of launches and batches that are no more."""
+    leftovers = {} if selection.fitting is None else {"leftovers": selection.fitting}
+    reply = call(selection.request("list", **leftovers))
     errors = _errors(reply)
-    ended = [job for job in reply["jobs"] if "error" not in job and job["finished"] and not job.get("processes")]
+    finished = [job for job in reply["jobs"] if "error" not in job and job["finished"]]
+    ended = [job for job in finished if not job.get("processes")]
+    reply["troubles"] = [
+        *(reply.get("troubles") or ()),
+        *(
+            f"The record of {_listed(job)['name']} is kept: it is lost, but it still runs."
+            for job in finished
+            if job not in ended
+        ),
+    ]
     jobs = [_listed(job) for job in ended]
-    result: Result = {"changed": bool(jobs), "jobs": jobs, "msg": f"{_records(jobs)} would be removed."}
-    if errors:
-        result.update(failed=True, msg="; ".join(errors))
     if check_mode or errors:
-        result["changed"] = bool(jobs) and not errors
+        number = len(reply.get("leftovers") or ())
+        result: Result = {"changed": bool(jobs or number) and not errors, "jobs": jobs, "leftovers": number}
+        result["msg"] = f"{_records(jobs, number)} would be removed."
+        if errors:
+            result.update(failed=True, msg="; ".join(errors))
         return _finish(result, reply)
     targets = [Target(where=job["jid"], jid=job["jid"], directory=job["dir"]) for job in ended]
-    done = call(Selection(targets, None).request("forget", tidy=True))
+    done = call(Selection(targets, None).request("forget", tidy=True, **leftovers))
     removed = [job for job, answer in zip(jobs, done["jobs"], strict=True) if answer.get("forgotten")]
-    result.update(
-        changed=bool(removed),
-        jobs=removed,
-        msg=f"{_records(removed)} {'was' if len(removed) == 1 else 'were'} removed.",
-    )
-    return _finish(result, reply)
+    number = len(done.get("leftovers") or ())
+    told = f"{_records(removed, number)} {'was' if len(removed) == 1 and not number else 'were'} removed."
+    reply["troubles"] = list(dict.fromkeys([*reply["troubles"], *(done.get("troubles") or ())]))
+    return _finish({"changed": bool(removed or number), "jobs": removed, "leftovers": number, "msg": told}, reply)
 
 
-def _records(jobs: list[Result]) -> str:
-    return "The record of 1 job" if len(jobs) == 1 else f"The records of {len(jobs)} jobs"
+def _records(jobs: list[Result], leftovers: int) -> str:
+    records = "The record of 1 job" if len(jobs) == 1 else f"The records of {len(jobs)} jobs"
+    return records if not leftovers else f"{records} and {leftovers} leftover{'' if leftovers == 1 else 's'}"
 
 
 def signal_number(value: object) -> int:

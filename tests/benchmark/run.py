@@ -219,12 +219,20 @@ def memory(host: Host, figures: dict[str, object]) -> None:
     print(f"memory (PSS) of a running `command: sleep`, width {size}: {figures['memory']}", flush=True)
 
 
+def records(host: Host, figures: dict[str, object]) -> None:
+    """The host's half of async_info and async_prune, on this machine, without what brings it there."""
+    output = subprocess.run([sys.executable, HERE / "records.py"], check=True, capture_output=True, text=True).stdout
+    figures["records"] = json.loads(output)
+    for what, (listed, forgotten) in figures["records"].items():
+        print(f"{what}: listed in {listed} s, forgotten in {forgotten} s", flush=True)
+
+
 def main() -> None:
     figures: dict[str, object] = {}
     folder = Path(tempfile.mkdtemp(prefix="bgj-benchmark-"))
     host = Host(folder)
     try:
-        for measure in (remote_calls, latency, against_parallel, memory, side_by_side):
+        for measure in (remote_calls, latency, against_parallel, memory, records, side_by_side):
             measure(host, figures)
     finally:
         host.close()

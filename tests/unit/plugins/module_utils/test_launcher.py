@@ -179,7 +179,7 @@ def test_a_batch_that_is_being_recorded_is_waited_for(counted):
         thread.start()
         assert until(lambda: is_awaited(os.path.join(counted.batch.async_dir, _records.FOLDER, "lock")))
         assert os.path.exists(counted.batch.path("journal"))
-        header = {"supervisor": {"pid": 1 << 22, "start": 1, "boot_id": "", "init_start": 0}}
+        header = {"launched_at": 1.0, "supervisor": {"pid": 1 << 22, "start": 1, "boot_id": "", "init_start": 0}}
         header["jobs"] = [{"name": job["name"]} for job in counted.batch.plan["jobs"]]
         with open(counted.batch.path("batch.json"), "w", encoding="ascii") as stream:
             json.dump(header, stream)
@@ -226,28 +226,17 @@ def test_nobody_holds_the_lock_while_jobs_run(batch):
     assert not is_held(os.path.join(first.async_dir, _records.FOLDER, "lock"))
 
 
-def test_pruning_removes_what_was_never_wholly_recorded_but_not_what_is_being_recorded(counted):
-    leave_begun(counted.batch)
-    request = {"op": "forget", "jobs": [], "max_bytes": 0, "tidy": True}
-    with _records.lock(counted.batch.async_dir, alone=False):
-        thread = threading.Thread(target=_waiter.serve, args=(request, counted.batch.async_dir))
-        thread.start()
-        assert until(lambda: is_awaited(os.path.join(counted.batch.async_dir, _records.FOLDER, "lock")))
-        assert os.path.exists(counted.batch.path("journal"))
-    thread.join()
-    assert os.listdir(counted.batch.async_dir) == [_records.FOLDER]
-    assert os.listdir(os.path.join(counted.batch.async_dir, _records.FOLDER)) == ["lock"]
-
-
 def test_records_that_are_removed_while_somebody_waits_are_told_to_be_gone(counted):
     pid = counted.launch()["pid"]
     counted.batch.wait()
     assert gone(pid)
     batches = _waiter._Batches(None)
     reader = batches.get(counted.batch.async_dir, counted.batch.batch_id)
-    reader.jobs[1]["state"] = "running"  # as it may have been when it was read
+    reader.jobs[1]["state"], reader.unfinished = "running", 1  # as it may have been when it was read
     for index in range(3):
         reader.forget(index)
     reader.remove_if_empty()
-    batches.refresh(look_for_processes=True)
-    assert [job["state"] for job in reader.jobs] == ["succeeded", None, "succeeded"]
+    lost = batches.refresh(look_for_processes=True)
+    assert [type(why) for why in lost.values()] == [FileNotFoundError]
+    assert list(lost) == [reader]
+    assert batches.get(counted.batch.async_dir, counted.batch.batch_id) is None

@@ -21,9 +21,9 @@ def writer(tmp_path):
 
 
 def create(writer, size=2):
-    writer.create(
-        {"supervisor": {}, "jobs": [{"name": "job"}] * size}, [_records.jid_of(BATCH, index) for index in range(size)]
-    )
+    supervisor = {"pid": 1, "start": 1, "boot_id": "b", "init_start": 1}
+    header = {"launched_at": 1.0, "supervisor": supervisor, "jobs": [{"name": "job"}] * size}
+    writer.create(header, [_records.jid_of(BATCH, index) for index in range(size)])
     return _records.BatchReader(writer.async_dir, BATCH)
 
 

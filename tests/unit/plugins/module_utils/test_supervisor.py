@@ -255,12 +255,13 @@ def test_nobody_else_can_read_any_record_whatever_the_umask(batch):
 
 
 def test_no_argument_stands_in_a_command_line(batch):
-    done = batch(["'s3cret'; import time; time.sleep(300)"], payloads={"p": payload(fork=False)})
+    secret = "secret-%d-%d" % (os.getpid(), time.monotonic_ns())  # other tests may run on this machine
+    done = batch(["%r; import time; time.sleep(300)" % secret], payloads={"p": payload(fork=False)})
     done.wait(block=0.5)
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/cmdline" % pid, "rb") as stream:
-                assert b"s3cret" not in stream.read()
+                assert secret.encode() not in stream.read()
         except (FileNotFoundError, ProcessLookupError):
             continue
 

@@ -147,6 +147,29 @@ def test_in_check_mode_nothing_is_removed() -> None:
     )
 
 
+def test_leftovers_are_removed_and_counted_where_no_job_is_named() -> None:
+    host = Host([], [], leftovers=["/d/x", "/d/y"], troubles=["one is left alone"])
+    result = _operating.prune(host.call, select(everything=True, older_than="9"), False)
+    assert (result["changed"], result["leftovers"]) == (True, 2)
+    assert result["msg"] == "The records of 0 jobs and 2 leftovers were removed."
+    assert result["warnings"] == ["one is left alone"]
+    assert [request["leftovers"]["older_than"] for request in host.requests] == [9.0, 9.0]
+    checked = _operating.prune(Host([], leftovers=["/d/x"]).call, select(everything=True), True)
+    assert (checked["changed"], checked["leftovers"]) == (True, 1)
+    assert checked["msg"] == "The records of 0 jobs and 1 leftover would be removed."
+    host = Host([job(0, "failed")], [job(0, "failed", forgotten=True)])
+    assert _operating.prune(host.call, select(jobs=JID), False)["leftovers"] == 0
+    assert "leftovers" not in host.requests[0] and "leftovers" not in host.requests[1]
+
+
+def test_the_record_of_a_lost_job_that_still_runs_is_kept_and_told_of() -> None:
+    host = Host([job(0, "lost", processes=1), job(1, "lost")], [job(1, "lost", forgotten=True)])
+    result = _operating.prune(host.call, select(everything=True), False)
+    assert [one["name"] for one in result["jobs"]] == ["job 1"]
+    assert result["warnings"] == ["The record of job 0 is kept: it is lost, but it still runs."]
+    assert len(host.requests[1]["jobs"]) == 1
+
+
 CANCEL = {"signal": "TERM", "grace": 3.0, "poll": 0.0}
 
 

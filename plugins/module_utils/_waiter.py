@@ -401,6 +401,7 @@ class _Question:
         if size is not None:
             streams = _output.STREAMS if tail is not None else ()
             texts = [_output.text_of(kept.read(index, stream, lines=tail)) for stream in streams]
+            size = max(size, kept.size(index) or 0)  # it may have grown
         else:
             result = _parsed(self._result_text(entry, state))
             texts = [result.get(stream) for stream in _output.STREAMS]

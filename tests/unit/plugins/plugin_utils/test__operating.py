@@ -95,6 +95,14 @@ def test_jobs_are_listed_with_what_is_for_the_playbook() -> None:
     assert result["warnings"] == ["a batch"]
 
 
+def test_the_last_lines_are_asked_for_and_told() -> None:
+    printed = {"stdout": "a", "stdout_lines": ["a"], "stderr": "", "stderr_lines": [], "output_size": 2}
+    host = Host([job(**printed)], [job()])
+    assert printed.items() <= _operating.info(host.call, select(everything=True), tail=1)["jobs"][0].items()
+    assert "stdout" not in _operating.info(host.call, select(everything=True))["jobs"][0]
+    assert [request.get("tail") for request in host.requests] == [1, None]
+
+
 def test_what_cannot_be_found_fails() -> None:
     host = Host([job(error="not_found", msg="could not find it")])
     assert _operating.info(host.call, select(jobs=JID))["msg"] == "could not find it"

@@ -104,3 +104,26 @@ def test_percentages(value: object, number: float) -> None:
 def test_what_is_no_percentage_is_refused(value: object) -> None:
     with pytest.raises(Refused, match="from 0 to 100"):
         _options.percentage(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (0, 0),
+        ("0", 0),
+        ("4K", 4096),
+        ("1M", 1048576),
+        ("1.5 MiB", 1572864),
+        ("64kb", 65536),
+        (8192, 8192),
+        ("1g", 1 << 30),
+    ],
+)
+def test_how_much_output_is_kept(value: object, number: int) -> None:
+    assert _options.kept_output(value) == number
+
+
+@pytest.mark.parametrize("value", ["", "much", -1, 1, "4095", "2G", True, "1 KM"])
+def test_what_cannot_be_kept_of_output_is_refused(value: object) -> None:
+    with pytest.raises(Refused, match="Option 'keep_output': "):
+        _options.kept_output(value)

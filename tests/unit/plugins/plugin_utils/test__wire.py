@@ -67,6 +67,14 @@ def test_output_without_a_result_is_described_by_core_and_explained_by_the_host(
     assert "signal 9" in str(_wire.decode_result(text, "failed").why)
 
 
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_what_a_killed_job_had_printed_is_beside_it(state: str) -> None:
+    printed = {"stdout": "a\nb", "stdout_lines": ["a", "b"], "stderr": "", "stderr_lines": []}
+    result = seen(_results.of(dict(_results.understand(b"x", b"y", -9).result, **printed)).text, state)
+    assert printed.items() <= result.items()
+    assert (result["failed"], result["module_stdout"], "parsed" in result) == (True, "x", False)
+
+
 def test_a_job_that_was_stopped_says_why() -> None:
     output = _results.understand(b"so far", b"", -15).result
     text = _results.of(dict(output, failed=True, msg="timed out")).text

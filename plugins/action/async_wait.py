@@ -30,7 +30,9 @@ class ActionModule(ActionBase):
         try:
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            targets, warnings = _operating.targets_of(options, _remote.Remote(self, task_vars or {}).call)
+            targets, warnings = _operating.targets_of(
+                options, _remote.Remote(self, task_vars or {}).call_until_answered
+            )
         except WaitFailed as exc:
             return exc.result
         except ConnectionLost as exc:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from dataclasses import dataclass
 
@@ -18,7 +17,6 @@ from ansible_collections.background.jobs.plugins.module_utils import _blob, _sta
 from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote, _sending
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
 
@@ -147,17 +145,8 @@ def _send(core: Core, plan: Result, module: str, singleton: str | None) -> tuple
     """Return what the host says of a plan, and whether it was asked once."""
     remote = _remote.Remote(core.action, core.task_vars, module)
     arguments = {"_plan": _blob.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
-    progress = Progress(str(core.task_vars.get("inventory_hostname") or "localhost"), 0.0)
-    line = _sending.Line(
-        call=lambda: remote.execute(**arguments),
-        reset=remote.reset,
-        clock=time.monotonic,
-        sleep=time.sleep,
-        say=lambda why, pause: remote.say(progress.lost(why, pause), []),
-        retries=remote.retries(),
-    )
     try:
-        reply, was_asked_once = _sending.send(line)
+        reply, was_asked_once = remote.send(lambda: remote.execute(**arguments))
     except _sending.Unreached as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
     except _sending.Unanswered as exc:

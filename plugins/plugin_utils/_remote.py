@@ -15,7 +15,8 @@ from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailur
 from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob
-from ansible_collections.background.jobs.plugins.plugin_utils import _core, _options, _report
+from ansible_collections.background.jobs.plugins.plugin_utils import _core, _options, _report, _sending
+from ansible_collections.background.jobs.plugins.plugin_utils._progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target, View
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
     ConnectionLost,
@@ -77,6 +78,27 @@ class Remote:
             raise WaitFailed(failure(result, "the host gave no answer"))
         return t.cast("dict[str, t.Any]", _blob.unpack(str(result["reply"])))
 
+    def call_until_answered(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        """`call`, again for a while where the connection breaks: for what may be asked twice."""
+        try:
+            return self.send(lambda: self.call(request))[0]
+        except (_sending.Unreached, _sending.Unanswered) as exc:
+            raise ConnectionLost(str(exc)) from exc
+
+    def send(self, call: t.Callable[[], Result]) -> tuple[Result, bool]:
+        """See _sending.send."""
+        progress = Progress(str(self._task_vars.get("inventory_hostname") or "localhost"), 0.0)
+        options = self._action._connection.get_options()
+        line = _sending.Line(
+            call=call,
+            reset=self.reset,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            say=lambda why, pause: self.say(progress.lost(why, pause), []),
+            retries=int(options.get("reconnection_retries") or 0),
+        )
+        return _sending.send(line)
+
     def execute(self, **arguments: object) -> Result:
         """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
         arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
@@ -91,11 +113,6 @@ class Remote:
         if result.get("unreachable"):
             raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
         return result
-
-    def retries(self) -> int:
-        """Return how often the connection plugin itself tries again."""
-        options = self._action._connection.get_options()
-        return int(options.get("reconnection_retries") or 0)
 
     def reset(self) -> None:
         reset = getattr(self._action._connection, "reset", None)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Sending a launch until the host answers. It is the same batch each time, and the host launches a batch once."""
+"""Asking a host until it answers: what may be asked twice, such as a launch, for the host launches a batch once."""
 
 from __future__ import annotations
 

@@ -140,23 +140,29 @@ def far(host) -> Iterator[tuple[Any, Relay]]:
 
 
 @pytest.fixture
-def killed_launch(far, play, until) -> Callable[[str, float, bool], None]:
-    """killed_launch(batch_id, share, in_time): launch, and kill the controller after a share of the time that a launch
-    takes, or else after a share of the bytes, of which the host then gets no more than these."""
+def killed_launch(far, play, until) -> Callable[[str, str, float], None]:
+    """killed_launch(batch_id, way, share): launch, and kill the controller.
+
+    After a share of the "time" that a launch takes; when the host has got a share of the "bytes", of which it gets no
+    more; or "late": after a share of half a second since it has got them all.
+    """
     behind, relay = far
     begun = time.monotonic()
     play(behind, [batch("launch", "b999999999999999", [0] * SIZE)], env=ALONE)
     most, takes = relay.bytes["up"], time.monotonic() - begun
 
-    def launch(batch_id: str, share: float, in_time: bool) -> None:
-        resets = relay.resets
-        if not in_time:
+    def launch(batch_id: str, way: str, share: float) -> None:
+        resets, before = relay.resets, relay.bytes["up"]
+        if way == "bytes":
             relay.reset_after(max(1, int(share * most)), "up", for_good=True)
         running = play.start(behind, [batch("launch", batch_id, [0] * SIZE)], env=ALONE)
-        if in_time:
+        if way == "time":
             time.sleep(share * takes)
-        else:
+        elif way == "bytes":
             until(lambda: relay.resets > resets, "the bytes went by")
+        else:
+            until(lambda: relay.bytes["up"] - before >= 0.95 * most, "the bytes went by")
+            time.sleep(share / 2)
         kill(running)
         relay.mend()
         idle(behind, until)
@@ -168,9 +174,9 @@ def test_a_controller_is_killed_in_a_launch(killed_launch, far, rng, rounds, rep
     behind, _ = far
     came = Counter[str]()
     for number in range(1, rounds(6, 100) + 1):
-        batch_id, share, in_time = f"b{number:015d}", rng.random(), number % 2 == 0
-        print(f"round {number}: killed after {share:.3f} of the {'time' if in_time else 'bytes'}")
-        killed_launch(batch_id, share, in_time)
+        batch_id, way, share = f"b{number:015d}", ("late", "bytes", "time")[number % 3], rng.random()
+        print(f"round {number}: killed after {share:.3f}, {way}")
+        killed_launch(batch_id, way, share)
         records = behind.python(RECORDS, batch_id)
         ran = Counter(which for what, which, _, _ in log_of(behind) if what == "end" and which.startswith(batch_id))
         if records["whole"]:
@@ -259,6 +265,7 @@ def check_what_was_said(both: list[Any]) -> int:
         ][:2]
     failed = [result["msg"] for played in both for _, _, result in played._results if result["failed"]]
     assert not [msg for msg in failed if not TOLD.search(msg)]
+    print("\n".join(failed))
     return len(failed)
 
 

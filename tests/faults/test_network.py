@@ -116,7 +116,7 @@ def test_200_ms_each_way(far, play, rng, report) -> None:
 
 def test_a_network_stands_still_in_a_wait(far, play, until, rounds) -> None:
     behind, relay = far
-    seconds = rounds(8, 30)
+    seconds = rounds(5, 30)
     jid = held(play, behind)
     running = play.start(behind, waiting(jobs=jid, poll=1), env=ALONE)
     until(lambda: is_awaited(running), "the job is waited for")
@@ -128,7 +128,7 @@ def test_a_network_stands_still_in_a_wait(far, play, until, rounds) -> None:
 
 def test_a_network_stands_still_in_a_launch(far, play, until, rng, rounds) -> None:
     behind, relay = far
-    seconds, batch_id = rounds(8, 30), next(batch_ids(rng))
+    seconds, batch_id = rounds(5, 30), next(batch_ids(rng))
     running = play.start(behind, launching(batch_id), env=ALONE)
     until(lambda: relay.bytes["up"] > 20_000, "the launch is on its way")
     relay.stall(seconds)
@@ -139,7 +139,7 @@ def test_a_network_stands_still_in_a_launch(far, play, until, rng, rounds) -> No
 
 def test_connections_are_reset_in_a_wait(far, play, until, rounds, rng) -> None:
     behind, relay = far
-    count = rounds(3, 40)
+    count = rounds(2, 40)
     task = {"name": "{{ item }}", "ansible.builtin.shell": f"until [ -e {GATE}.{{{{ item }}}} ]; do sleep 0.1; done"}
     play(behind, [{"name": "launch", "background.jobs.async_batch": {"tasks": [{**task, "loop": list(range(count))}]}}])
     for number in range(count):
@@ -165,7 +165,7 @@ def test_connections_are_reset_in_a_launch(far, play, rng, rounds, report) -> No
     ids, seen = batch_ids(rng), Counter[str]()
     play(behind, launching(next(ids)), env=ALONE)
     most = dict(relay.bytes)
-    short = [BLIP, GONE, BLIP, GONE]
+    short = [BLIP, GONE, BLIP]
     full = [BLIP] * 65 + [GONE] * 30 + [UNREACHABLE] * 5
     told = {}
     for number, kind in enumerate(rng.sample(full, len(full)) if rounds(0, 1) else short):

@@ -51,6 +51,8 @@ def serve(module):
         reply = launch(module.params["_plan"], module.params["_async_dir"], module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
+    for warning in reply.pop("warnings", ()):
+        module.warn(warning)
     module.exit_json(changed="pid" in reply, **reply)
 
 

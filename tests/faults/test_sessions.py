@@ -1,0 +1,102 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A login session that ends where logind is set to end all of its processes with it (KillUserProcesses=yes)."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+SUITE = "sessions"
+# The hosts of other tests have no logind, which costs each login some time. Root is no exception here.
+DOCKERFILE = """
+FROM background-jobs-host:bookworm
+RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \\
+      libpam-systemd dbus-user-session && rm -rf /var/lib/apt/lists/*
+RUN rm -f /etc/systemd/system/systemd-logind.service && mkdir -p /etc/systemd/logind.conf.d && \\
+    printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=\\n' >/etc/systemd/logind.conf.d/kill.conf
+"""
+# Connections that are kept open keep their session.
+ENV = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o UserKnownHostsFile=/dev/null"}
+KEYWORDS = {
+    "deploy": {"vars": {"ansible_user": "deploy"}},
+    "deploy, become root": {"vars": {"ansible_user": "deploy"}, "become": True},
+    "root": {},
+}
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """The suite of a host with logind."""
+    subprocess.run(
+        ["docker", "build", "--quiet", "--tag", f"background-jobs-host:{SUITE}", "-"],
+        input=DOCKERFILE,
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return SUITE
+
+
+def launch(play, host, who, name):
+    """Launch a job that waits for a file; return what the launch returned."""
+    task = {"ansible.builtin.shell": f"until [ -e /tmp/go-{name} ]; do sleep 0.1; done; echo survived"}
+    tasks = [{"name": "launch", "background.jobs.async_run": {"name": name, "task": task}}]
+    return play(host, tasks, env=ENV, **KEYWORDS[who]).result("launch")
+
+
+def logged_out(host):
+    """Whether the host has no session any more."""
+    return not host.run("loginctl", "list-sessions", "--no-legend").strip()
+
+
+def end(play, host, who, name):
+    """Let a job come to its end, and return what is told of it."""
+    host.run("touch", f"/tmp/go-{name}")
+    tasks = [{"name": "wait", "background.jobs.async_wait": {"name": name, "timeout": 60}}]
+    (job,) = play(host, tasks, env=ENV, check=False, **KEYWORDS[who]).result("wait")["jobs"]
+    return job
+
+
+def test_jobs_outlive_their_session_or_the_launch_warns(host, play, until, suite, report):
+    machine = host(suite=suite, connection="ssh", systemd=True)
+    until(lambda: "running" in machine.run("systemctl", "is-system-running", check=False), "the host is up")
+
+    warned = launch(play, machine, "deploy", "warned")
+    (warning,) = warned["warnings"]
+    for words in ("login session of deploy", "KillUserProcesses=yes", "loginctl enable-linger deploy", "become: true"):
+        assert words in warning, warning
+    until(lambda: logged_out(machine), "the session ended")
+    lost = end(play, machine, "deploy", "warned")
+    assert lost["state"] == "lost", lost
+
+    machine.run("loginctl", "enable-linger", "deploy")
+    for number, who in enumerate(KEYWORDS):
+        launched = launch(play, machine, who, f"kept{number}")
+        assert "warnings" not in launched, launched
+    until(lambda: logged_out(machine), "the sessions ended")
+    for number, who in enumerate(KEYWORDS):
+        job = end(play, machine, who, f"kept{number}")
+        assert (job["state"], job["result"]["stdout"]) == ("succeeded", "survived"), (who, job)
+    report(
+        f"sessions that ended with all of their processes: jobs of {len(KEYWORDS)} kinds of users outlived them, 1 warned"
+    )
+
+
+def test_a_session_that_leaves_its_processes_costs_no_look_at_systemd(host, play, until, suite):
+    machine = host(suite=suite, connection="ssh", systemd=True)
+    until(lambda: "running" in machine.run("systemctl", "is-system-running", check=False), "the host is up")
+    machine.run("rm", "/etc/systemd/logind.conf.d/kill.conf")
+    machine.run("systemctl", "restart", "systemd-logind")
+    machine.run(
+        "sh", "-c", "printf '#!/bin/sh\\ntouch /tmp/asked\\n' >/usr/local/bin/busctl; chmod 755 /usr/local/bin/busctl"
+    )
+    launched = launch(play, machine, "deploy", "plain")
+    assert "warnings" not in launched, launched
+    until(lambda: logged_out(machine), "the session ended")
+    job = end(play, machine, "deploy", "plain")
+    assert job["state"] == "succeeded", job
+    assert machine.run("ls", "/tmp/asked", check=False) == ""

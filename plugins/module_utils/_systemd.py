@@ -61,18 +61,18 @@ class Host:
     def _kills(self, user):
         """Whether logind ends what a user leaves running (logind.conf(5))."""
         settings = self._logind_settings()
-        kills = settings.get("KillUserProcesses") or self._kills_by_default()
+        kills = (settings.get("KillUserProcesses") or [self._kills_by_default()])[-1]
         if kills.lower() not in ("yes", "true", "on", "1", "y", "t"):
             return False
-        if user in settings.get("KillExcludeUsers", "root").split():
+        if user in (settings.get("KillExcludeUsers") or ["root"]):
             return False
-        only = settings.get("KillOnlyUsers", "").split()
+        only = settings.get("KillOnlyUsers")
         return not only or user in only
 
     def _logind_settings(self):
-        """Return {name: value} of logind's settings, of the defaults that its file tells in comments too."""
+        """Return {name: words} of logind's settings, of the default that its file tells in a comment too."""
         main = next(filter(None, (self.text(folder, "systemd/logind.conf") for folder in _FOLDERS)), "")
-        settings = dict(re.findall(r"^#(KillUserProcesses)=(\S+)", main, re.MULTILINE))
+        settings = {name: [value] for name, value in re.findall(r"^#(KillUserProcesses)=(\S+)", main, re.MULTILINE)}
         names = {}
         for folder in reversed(_FOLDERS):
             directory = self.path(folder, "systemd/logind.conf.d")
@@ -80,7 +80,9 @@ class Host:
                 names.update((name, folder) for name in os.listdir(directory) if name.endswith(".conf"))
         drop_ins = [self.text(names[name], "systemd/logind.conf.d", name) for name in sorted(names)]
         for text in [main, *drop_ins]:
-            settings.update(re.findall(r"^[ \t]*(Kill\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.MULTILINE))
+            for name, value in re.findall(r"^[ \t]*(Kill\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.MULTILINE):
+                # each line adds to a list, an empty one begins it anew
+                settings[name] = settings.get(name, []) + value.split() if value else []
         return settings
 
     def _kills_by_default(self):

@@ -83,10 +83,20 @@ def test_a_session_ends_its_processes_where_logind_is_set_to(root, settings, end
     assert not root.calls.exists()  # files have told it
 
 
-def test_root_is_spared_by_default(root):
-    root.write("etc/systemd/logind.conf", KILLS)
+@pytest.mark.parametrize(
+    ("settings", "is_spared"),
+    [
+        (KILLS, True),
+        (KILLS + "KillExcludeUsers=\n", True),
+        (KILLS + "KillExcludeUsers=nobody\n", False),
+        (KILLS + "KillExcludeUsers=nobody\nKillExcludeUsers=root bob\n", True),
+        (KILLS + "KillExcludeUsers=root\nKillExcludeUsers=\nKillExcludeUsers=bob\n", False),
+    ],
+)
+def test_root_is_spared_unless_others_are(root, settings, is_spared):
+    root.write("etc/systemd/logind.conf", settings)
     root.in_session(0)
-    assert root.host.ending_session() is None
+    assert (root.host.ending_session() is None) is is_spared
 
 
 @pytest.mark.parametrize(("answer", "ends"), [("echo b true", True), ("echo b false", False), ("exit 1", False)])

@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
             started = _launching.launch(
                 core,
                 options["tasks"],
-                _launching.defaults_of(core, options["timeout"]),
+                _launching.defaults_of(core, options),
                 _launching.Limits.of(options),
             )
         except _launching.LaunchFailed as exc:

@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
             started = _launching.launch(
                 core,
                 entries,
-                _launching.defaults_of(core, options["timeout"]),
+                _launching.defaults_of(core, options),
                 _launching.Limits(
                     singleton=options["singleton"],
                     batch_id=options["batch_id"],

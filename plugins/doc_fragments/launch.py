@@ -16,6 +16,27 @@ options:
       - A job that runs longer is ended, with all that it started, and is C(timed_out).
     type: float
     default: 0
+  nice:
+    description:
+      - The niceness of all processes of a job, from V(-20), served first, to V(19), served last, unless it has a C(nice) of its own.
+      - Less than what the launch itself runs at is for root, or for users whose limit allows it.
+        Where it does not, nothing is started.
+    type: int
+  memory_max:
+    description:
+      - How much memory a job may use, with all that it starts, unless it has a C(memory_max) of its own.
+        Such as V(512M), V(2G), or a number of bytes; K is 1024 bytes.
+      - When it needs more, the kernel kills a process of it. The job has then C(failed), and says why.
+      - Where the host cannot hold a job to it, nothing is started.
+        See R(the guide to limits, ansible_collections.background.jobs.docsite.guide_limits) for what it takes.
+    type: str
+  cpu_quota:
+    description:
+      - How much processor time a job may use, with all that it starts, in percent of one processor, unless it has a C(cpu_quota) of its own.
+        Such as V(50), or V(150%) for one and a half processors.
+      - Where the host cannot hold a job to it, nothing is started.
+        See R(the guide to limits, ansible_collections.background.jobs.docsite.guide_limits) for what it takes.
+    type: str
   wait:
     description:
       - Whether to wait for the jobs, and return what M(background.jobs.async_wait) returns.

@@ -27,6 +27,9 @@ _BOOT = "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor i
 # The options that all modules have which launch.
 COMMON = dict(
     timeout=dict(type="float", default=0),
+    nice=dict(type="int"),
+    memory_max=dict(type="str"),
+    cpu_quota=dict(type="str"),
     wait=dict(type="bool", default=False),
     wait_timeout=dict(type="float", default=0),
     poll=dict(type="float", default=10),
@@ -48,6 +51,8 @@ def serve(module):
         reply = launch(module.params["_plan"], module.params["_async_dir"], module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
+    for warning in reply.pop("warnings", ()):
+        module.warn(warning)
     module.exit_json(changed="pid" in reply, **reply)
 
 
@@ -58,9 +63,9 @@ class LaunchError(Exception):
 def launch(packed_plan, async_dir, singleton=None):
     """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
 
-    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process. Where
-    nothing had to be started, in place of the pid: `states`, where this batch was launched before, those of its jobs;
-    `attached`, where there is such a job, what is told of it.
+    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
+    `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
+    launched before, those of its jobs; `attached`, where there is such a job, what is told of it.
     """
     try:
         directory = _files.job_directory(async_dir)

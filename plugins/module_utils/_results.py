@@ -18,6 +18,7 @@ Outcome = namedtuple("Outcome", "text result failed changed")
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
 _BRIEF = 200  # characters
+_LIKELY = "likely because memory ran out"
 # Messages of modules that say nothing beside the return code.
 _SAYS_NOTHING = (None, "", "non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
@@ -74,8 +75,20 @@ def describe_status(status):
     return "was killed by signal %d (%s)" % (-status, name)
 
 
-def understand(stdout, stderr, status):
-    """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`."""
+def shown_size(size):
+    """Return a number of bytes as a person writes it."""
+    for unit in ("", "K", "M", "G"):
+        if size < 1024 or size % 1024:
+            return "%d%s" % (size, unit)
+        size //= 1024
+    return "%dT" % size
+
+
+def understand(stdout, stderr, status, why=None):
+    """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`.
+
+    why: why the kernel killed it, where that is known.
+    """
     if len(stdout) > LIMIT:
         return _not_understood(
             stdout, stderr, status, "The module printed more than the %d bytes that are kept of a result." % LIMIT
@@ -89,7 +102,7 @@ def understand(stdout, stderr, status):
         if isinstance(result, dict) and any(line.strip() for line in after):
             text = _with_warning(result, "Module invocation had junk after the JSON data: %s" % "\n".join(after))
     if not isinstance(result, dict):
-        return _not_understood(stdout, stderr, status, _why_no_result(status), parsed=False)
+        return _not_understood(stdout, stderr, status, _why_no_result(status, why), parsed=False)
     return Outcome(text, result, has_failed(result), has_changed(result))
 
 
@@ -101,16 +114,16 @@ def _with_warning(result, message):
     return json.dumps(result)
 
 
-def _why_no_result(status):
+def _why_no_result(status, why):
     if status >= 0:
         return (
             "The module returned no result that could be read; it %s. See module_stdout and module_stderr."
             % describe_status(status)
         )
-    message = "The module %s before it returned a result." % describe_status(status)
+    message = "The module %s before it returned a result" % describe_status(status)
     if status == -signal.SIGKILL:
-        message += " The kernel does that when memory runs out."
-    return message
+        message += ", %s" % (why or _LIKELY)
+    return message + "."
 
 
 def _not_understood(stdout, stderr, status, message, **more):
@@ -165,8 +178,15 @@ def brief(result):
     said = "" if result.get("msg") in _SAYS_NOTHING else str(result["msg"])
     if rc not in (None, 0):
         said = _last_line(result.get("stderr")) or said or _last_line(result.get("stdout"))
-        said = "rc %s: %s" % (rc, said) if said else "rc %s" % rc
+        said = "%s: %s" % (describe_rc(rc), said) if said else describe_rc(rc)
     return _last_line(said)[:_BRIEF] or "failed"
+
+
+def describe_rc(rc):
+    """Say a return code in words; of signal 9, as Python or a shell tells it, what has likely happened."""
+    if rc in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "rc %d (killed by signal 9, %s)" % (rc, _LIKELY)
+    return "rc %s" % rc
 
 
 def _last_line(text):

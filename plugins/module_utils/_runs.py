@@ -41,6 +41,7 @@ class Run:
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
         self.error = None
+        self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
         self.give_up = None
         self.pid = None
         self.insist_at = None

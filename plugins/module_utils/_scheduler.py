@@ -26,6 +26,12 @@ Job = namedtuple(
     defaults=((), False, SUCCESS, 0, 5.0, 1.0, False),
 )
 
+# What holds further starts: seconds between two of them, bytes that must be free, a load that must not be reached; 0 for
+# what does not.
+Holds = namedtuple("Holds", "start_delay min_free_memory max_load", defaults=(0.0, 0, 0.0))
+
+NO_HOLDS = Holds()
+LOOK_AGAIN = 1.0  # seconds between looks at memory and load, while they hold a start
 START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
 DELAY = 5.0  # seconds, where a job does not say otherwise
 MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
@@ -42,13 +48,19 @@ def pause(delay, backoff, attempt):
 class Scheduler:
     """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run.
 
-    max_failures: percent of the jobs that may fail before no more are started; None for any number.
+    max_failures: percent of the jobs that may fail before no more are started; None for any number. look: called where
+    `holds` asks for it, returns (bytes of memory that are free, load average).
     """
 
-    def __init__(self, jobs, concurrency=0, max_failures=None):
+    def __init__(self, jobs, concurrency=0, max_failures=None, holds=NO_HOLDS, look=None):
         self._jobs = list(jobs)
         self._concurrency = concurrency
         self._max_failures = max_failures
+        self._holds = holds
+        self._look = look
+        self._next_start = None  # before which start_delay lets no job start
+        self._beginning = None  # the last job that start_delay let start, until it has a process
+        self._held_until = None  # when there is a point in trying again to start what is held
         self.states = [_states.SKIPPED if job.skip else _states.QUEUED for job in self._jobs]
         self.attempts = [0] * len(self._jobs)
         self._waits_for = [set(job.depends_on) for job in self._jobs]
@@ -87,20 +99,48 @@ class Scheduler:
     def start(self, now):
         """Return the index of a job to start, which counts as running from now on, or None."""
         if self._full:
+            self._held_until = None
             return None
         self._ready.extend(iter(lambda: self._again.pop(now), None))
-        while self._ready:
-            index = self._ready.popleft()
-            if self.states[index] == _states.QUEUED:  # it may have been cancelled while it stood in the queue
-                self._take(index, _states.RUNNING)
-                self._running.add(index)
-                self.attempts[index] += 1
-                self._limit(index, now + START_PATIENCE)
-                return index
-        return None
+        while self._ready and self.states[self._ready[0]] != _states.QUEUED:
+            self._ready.popleft()  # it was cancelled while it stood in the queue
+        if not self._ready:
+            self._held_until = None
+            return None
+        if self._is_held(now):
+            return None
+        index = self._ready.popleft()
+        self._take(index, _states.RUNNING)
+        self._running.add(index)
+        self.attempts[index] += 1
+        self._limit(index, now + START_PATIENCE)
+        if self._holds.start_delay:
+            self._beginning, self._next_start = index, now + self._holds.start_delay
+        return index
+
+    def _is_held(self, now):
+        """Whether the next job must not start yet; `_held_until` tells when to look again."""
+        holds, held_until = self._holds, self._held_until
+        self._held_until = None
+        if self._beginning is not None:
+            return True
+        if self._next_start is not None and now < self._next_start:
+            self._held_until = self._next_start
+        elif holds.min_free_memory or holds.max_load:
+            if held_until is not None and now < held_until:
+                self._held_until = held_until  # what other events there are is no reason to look more often
+            elif self._is_short():
+                self._held_until = now + LOOK_AGAIN
+        return self._held_until is not None
+
+    def _is_short(self):
+        free, load = self._look()
+        return free < self._holds.min_free_memory or bool(self._holds.max_load and load >= self._holds.max_load)
 
     def began(self, index, now):
-        """Take note that the first process of a job is there: its time counts from now on."""
+        """Take note that the first process of a job is there: its time counts from now on, and so does start_delay."""
+        if index == self._beginning:
+            self._beginning, self._next_start = None, now + self._holds.start_delay
         if index in self._running:
             self._limit(index, now)
 
@@ -123,6 +163,8 @@ class Scheduler:
         """Take note that a running job has ended in `state`. Return when it is tried again, None where it is not."""
         self._running.discard(index)
         self._limits.clear(index)
+        if index == self._beginning:
+            self._beginning = None
         job = self._jobs[index]
         if state in (_states.FAILED, _states.TIMED_OUT) and self.attempts[index] <= job.retries and not self.halted:
             self._take(index, _states.QUEUED)
@@ -202,6 +244,8 @@ class Scheduler:
 
     def next_due(self, now):
         """Return in how many seconds something is due, or None where only events can change anything."""
-        times = [self._limits.next(), None if self._full else self._again.next()]
+        times = [self._limits.next()]
+        if not self._full:
+            times += [self._again.next(), self._held_until]
         times = [time for time in times if time is not None]
         return max(0.0, min(times) - now) if times else None

@@ -23,7 +23,9 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
+    _cgroups,
     _files,
+    _limits,
     _output,
     _processes,
     _recipes,
@@ -54,15 +56,16 @@ _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 # What the timers of a job are about.
 _STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
 
-# The end of a job that is to be written; tasks: the JSON text that tells of each of them, or None.
-_End = collections.namedtuple("_End", "index state outcome at tasks")
+# The end of a job that is to be written; tasks: the JSON text that tells of each of them, or None; why: what the result
+# does not say.
+_End = collections.namedtuple("_End", "index state outcome at tasks why", defaults=(None, None))
 
 
 class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
-    def __init__(self, plan, writer, sources, clock, environment):
-        """sources: the texts of what template processes run, {"template", "capture"}."""
+    def __init__(self, plan, writer, sources, clock, environment, *, groups=None):
+        """sources: the texts of what template processes run, {"template", "capture"}; groups: the control groups of jobs."""
         self._plan = plan
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
@@ -74,8 +77,13 @@ class Supervisor:
         self._clock = clock
         self._environment = environment
         self._scheduler = _scheduler.Scheduler(
-            [_scheduled(job) for job in self._jobs], plan["concurrency"], plan.get("max_failures")
+            [_scheduled(job) for job in self._jobs],
+            plan["concurrency"],
+            plan.get("max_failures"),
+            _scheduler.Holds(*(plan.get(name, 0) for name in _scheduler.Holds._fields)),
+            _limits.look,
         )
+        self._groups = groups
         self._timers = _timers.Timers()
         self._selector = selectors.DefaultSelector()
         self._templates = {}
@@ -93,6 +101,7 @@ class Supervisor:
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._stopping = set()  # indexes of jobs whose call was told to end
+        self._short_of_memory = {}  # index: why the kernel killed something of it, of jobs that run
         self._ends = []
         self._look_at = 0.0
         for job in self._jobs:
@@ -145,6 +154,8 @@ class Supervisor:
                 self._leaving.append(template)
             for template in self._leaving:
                 template.reap(_TEMPLATE_PATIENCE)
+            if self._groups is not None:
+                self._groups.close()
             self._writer.close()
 
     def _patience(self, flushed):
@@ -231,6 +242,7 @@ class Supervisor:
         try:
             if attempt.is_first_call:
                 _staged.prepare(self._writer.path, index, self._jobs[index], step)
+            frame.update(self._limits_of(index, run))
             template = self._template(step["environment"], call)
             template.send(frame)
         except (OSError, _templates.TemplateGone) as exc:
@@ -254,6 +266,16 @@ class Supervisor:
         run = _runs.Run(_output.run_base(self._writer.run_path, index), now)
         run.output_begins = _output.begins(self._writer.path, index)
         return run
+
+    def _limits_of(self, index, run):
+        """Return what the frame of a call says of the limits of its job."""
+        job, said = self._jobs[index], {}
+        if "nice" in job:
+            said["nice"] = job["nice"]
+        if self._groups is not None and any(key in job for key in _cgroups.CONTROLLERS):
+            said["groups"] = self._groups.enter(index, job)
+            run.kills = self._groups.kills(index)
+        return said
 
     def _params(self, index, call):
         token = self._plan.get("staging_token")
@@ -487,13 +509,17 @@ class Supervisor:
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
+        why = None
+        if run.kills is not None and self._groups.kills(index) > run.kills:
+            limit = _results.shown_size(self._jobs[index]["memory_max"])
+            why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
         if run.style == "command":
             if run.output_begins is not None and self._attempts[index].is_block:
                 _output.add(self._writer.path, index, (stdout, stderr), self._keep)
             if run.was_ended:
                 self._killed.add(index)
             return _results.of(_recipes.command_result(stdout, stderr, run.status))
-        outcome = _results.understand(stdout, stderr, run.status)
+        outcome = _results.understand(stdout, stderr, run.status, why)
         if run.was_ended and _results.has_no_result(outcome):
             return self._with_output(index, run, outcome)
         return outcome
@@ -520,20 +546,26 @@ class Supervisor:
         if state == _states.SUCCEEDED or (state == _states.FAILED and index not in self._killed):
             self._unneeded.add(index)
         self._killed.discard(index)
+        if self._groups is not None:
+            self._groups.leave(index)
+        why = self._short_of_memory.pop(index, None)
+        why = why and state == _states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
         if self._scheduler.ended(index, state, now) is None:
-            self._end(index, state, outcome, tasks)
+            self._end(index, state, outcome, tasks, why)
             return
         self._unneeded.discard(index)
         number = self._scheduler.attempts[index]
-        brief = _results.brief(_results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result)
+        brief = why or _results.brief(
+            _results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result
+        )
         note = {"attempt": number, "was": state, "msg": brief}
         self._writer.note(job=index, state=_states.QUEUED, at=self._clock.wall(now), **note)
         self._failed[index] = outcome, tasks
 
-    def _end(self, index, state, outcome, tasks=None):
+    def _end(self, index, state, outcome, tasks=None, why=None):
         """A job is in a terminal state: let go of what it needed, skip what must not start now, and see that it is written."""
         now = self._clock.now()
-        self._ends.append(_End(index, state, outcome, now, tasks))
+        self._ends.append(_End(index, state, outcome, now, tasks, why or None))
         self._release(index)
         stopped = self._scheduler.halt()
         halted = bool(stopped) or self._scheduler.halted
@@ -563,8 +595,8 @@ class Supervisor:
 
     def _write_ends(self):
         ends, self._ends = self._ends, []
-        for index, state, outcome, ended, tasks in ends:
-            message = None if state in (_states.SUCCEEDED, _states.FAILED) else outcome.result["msg"]
+        for index, state, outcome, ended, tasks, why in ends:
+            message = why if state in (_states.SUCCEEDED, _states.FAILED) else outcome.result["msg"]
             if self._jobs[index]["no_log"]:
                 outcome = _results.censor(outcome)
             durable = state != _states.SKIPPED  # nothing ran: nothing to lose
@@ -647,27 +679,35 @@ def main():
 
     The order: a line of JSON {"async_dir", "template", "capture", "lock"}, then the packed plan; template and capture:
     the texts of the files of these names; lock: the file descriptor of a lock that was handed over, to be kept until all
-    is recorded. The answer: a line of JSON, {"pid"}, {"error"}, or where there is a batch of this id {"error", "exists"}.
-    An order that was taken is seen to whether or not anybody listens.
+    is recorded. The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
+    batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
     """
     settings = json.loads(sys.stdin.buffer.readline())
     plan = _blob.unpack(sys.stdin.buffer.read())
     writer = _records.BatchWriter(settings["async_dir"], plan["batch_id"])
-    supervisor = Supervisor(plan, writer, settings, _runs.Clock(), dict(os.environ))
+    try:
+        # the host is not made ready for a batch that it has already
+        groups, warnings = (None, []) if os.path.isdir(writer.path) else _limits.prepare(plan)
+    except _limits.Refused as exc:
+        print(json.dumps({"error": str(exc)}))
+        return
+    supervisor = Supervisor(plan, writer, settings, _runs.Clock(), dict(os.environ), groups=groups)
     try:
         supervisor.record()
     except _records.BatchExists as exc:
         print(json.dumps({"error": str(exc), "exists": True}))
         return
     except OSError as exc:
+        if groups is not None:
+            groups.close()
         print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))
         return
     os.close(settings["lock"])
-    _detach(writer)
+    _detach(writer, warnings)
     supervisor.run()
 
 
-def _detach(writer):
+def _detach(writer, warnings):
     null = os.open(os.devnull, os.O_RDONLY)
     log = writer.open_log()
     answer = os.dup(1)
@@ -676,8 +716,11 @@ def _detach(writer):
         os.dup2(log, fd)
     for fd in (null, log):
         os.close(fd)
+    said = {"pid": os.getpid()}
+    if warnings:
+        said["warnings"] = warnings
     try:
-        os.write(answer, json.dumps({"pid": os.getpid()}).encode("ascii") + b"\n")
+        os.write(answer, json.dumps(said).encode("ascii") + b"\n")
     except BrokenPipeError:
         pass  # whoever asked was killed: what it asked for is recorded, and can be found by the id of the batch
     os.close(answer)

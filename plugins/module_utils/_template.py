@@ -17,7 +17,8 @@ The template never runs a module itself, so nothing of one job is seen by the ne
 
 Frames on the socket: four bytes of length, then JSON.
   in:  the payload, once, with "capture", the text of _capture.py, where output is kept; then a job at a time
-       {"job", "params", "environment", "stdout", "stderr"}, and where its output is kept {"output", "keep_output"}
+       {"job", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and where
+       it is limited "nice" and "groups", the files by which its process enters control groups
   out: {"job", "pid"} when it was started; {"job", "status"} when it ended; {"job", "error"} when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
 """
@@ -150,6 +151,8 @@ class _Server:
             return False
         if pid == 0:
             self._become_job(outputs)
+            if "groups" in frame or "nice" in frame:
+                _limit(frame)
             return True
         for fd in outputs:
             os.close(fd)
@@ -222,6 +225,20 @@ def _below(ancestors):
         theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is in ours yet
         found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
     return found
+
+
+def _limit(frame):
+    """Hold this process, and all that it will start, to the limits of its job; it ends where the host refuses one."""
+    try:
+        for path in frame.get("groups", ()):
+            with open(path, "w", encoding="ascii") as stream:
+                stream.write(str(os.getpid()))
+        if "nice" in frame:
+            os.setpriority(os.PRIO_PROCESS, 0, frame["nice"])
+    except OSError as exc:
+        message = "cannot start it: the host does not hold it to its limits: %s" % exc
+        os.write(1, json.dumps({"failed": True, "changed": False, "msg": message}).encode("ascii"))
+        os._exit(1)
 
 
 def _return_code(status):

@@ -26,7 +26,7 @@ options:
       - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
-        V(depends_on), V(run_when).
+        V(depends_on), V(run_when), V(nice), V(memory_max), V(cpu_quota).
         V(become) and its companions are accepted where they say what the launching task says. V(tags) is ignored with a warning.
         Every other key is an error that says what to do instead.
       - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
@@ -72,6 +72,27 @@ options:
     type: str
     choices: [finish, cancel]
     default: finish
+  start_delay:
+    description:
+      - How many seconds there are at least between the starts of two jobs. A retry counts as a start.
+    type: float
+    default: 0
+  min_free_memory:
+    description:
+      - How much memory has to be available on the host for a further job to start, such as V(512M) or V(2G).
+        Jobs are C(queued) while there is less, and those that run go on.
+      - What is available is what C(MemAvailable) in C(/proc/meminfo) says. In a container that is the memory of the machine,
+        not what the container may use of it, unless something such as lxcfs is there to tell otherwise.
+      - The first job is held too, although no job of the batch runs. A job that has just started has not taken its memory yet;
+        with O(start_delay) it has the time to.
+    type: str
+  max_load:
+    description:
+      - No further job starts while the load average of the last minute is as high as this, or higher.
+        Jobs are C(queued) then, and those that run go on.
+      - The first job is held too, although no job of the batch runs. The load average follows a start slowly,
+        and O(concurrency) and O(start_delay) do not.
+    type: float
   mode:
     description:
       - With O(wait=true), whether to wait for V(all) jobs or for V(any) one of them.
@@ -152,6 +173,23 @@ EXAMPLES = r"""
     timeout: 3600
   register: done
 
+- name: Leave room for what else the host does
+  background.jobs.async_batch:
+    concurrency: 4
+    max_load: 3.5
+    min_free_memory: 1G
+    start_delay: 2
+    nice: 10
+    memory_max: 2G
+    tasks:
+      - name: thumbnails of {{ item }}
+        ansible.builtin.command: /opt/app/thumbnails {{ item }}
+        loop: "{{ albums }}"
+      - name: index
+        ansible.builtin.command: /opt/app/index
+        cpu_quota: 50%
+        memory_max: 8G
+
 - name: Launch and wait in one task
   background.jobs.async_batch:
     wait: true
@@ -213,6 +251,9 @@ ARGUMENT_SPEC = dict(
     max_fail_percentage=dict(type="float"),
     any_errors_fatal=dict(type="bool", default=False),
     on_failure=dict(type="str", choices=["finish", "cancel"], default="finish"),
+    start_delay=dict(type="float", default=0),
+    min_free_memory=dict(type="str"),
+    max_load=dict(type="float"),
     mode=dict(type="str", choices=["all", "any"], default="all"),
     **_launcher.COMMON,
 )

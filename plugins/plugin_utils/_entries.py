@@ -130,7 +130,7 @@ class _Entry(Written):
         job.timeout = self.seconds("timeout", scope, job.timeout)
         job.ignore_errors = self.flag("ignore_errors", scope)
         job.always_timeout = self.seconds("always_timeout", scope, job.always_timeout)
-        for key, value in self.retrying(scope).items():
+        for key, value in {**self.retrying(scope), **self.limits(scope)}.items():
             setattr(job, key, value)
         job.run_when = self._run_when(scope)
         job.body = self._body(job, scope)

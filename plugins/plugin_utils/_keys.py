@@ -19,7 +19,9 @@ INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "timeout")
 _ALL = frozenset((*BECOME, *INHERITED, "environment", "name", "tags", "vars", "when"))
 _LOOP = frozenset(("loop", "loop_control"))
 _RETRIES = frozenset(("retries", "delay", "backoff"))
-_JOB = _ALL | _LOOP | _RETRIES | {"depends_on", "run_when"}
+# What the host holds the processes of a job to.
+LIMITS = ("nice", "memory_max", "cpu_quota")
+_JOB = _ALL | _LOOP | _RETRIES | {"depends_on", "run_when", *LIMITS}
 
 # Allowed only where they say what the task says anyway.
 BECOME_DIFFERS = (
@@ -55,6 +57,8 @@ REFUSED = {
     "listen": "only handlers listen, and a job is not a handler.",
     "local_action": "all jobs of a launch run on one host. Launch from a task with 'delegate_to: localhost'.",
     "max_fail_percentage": _OPTION,
+    "max_load": _OPTION,
+    "min_free_memory": _OPTION,
     "mode": _OPTION,
     "module_defaults": _ON_TASK,
     "notify": "handlers run on the controller's word. Put notify on the task that waits for the job.",
@@ -67,6 +71,7 @@ REFUSED = {
     "rescue": _NO_BLOCK,
     "run_once": _ON_TASK,
     "singleton": "it is an option of async_run, not a key of its task.",
+    "start_delay": _OPTION,
     "static": "write import_tasks or include_tasks instead.",
     "strategy": _ON_TASK,
     "task": _OPTION,
@@ -82,6 +87,7 @@ _INSIDE = {
     **REFUSED,
     "always_timeout": _OF_JOB,
     "async": "the tasks of a job run one after the other. Make it a job of its own.",
+    **dict.fromkeys(LIMITS, _OF_JOB),
     "block": "a task is one module or one block. Move the module into the block.",
     "depends_on": "it is for whole jobs. The tasks inside of a job run in the order written.",
     "poll": "the tasks of a job run one after the other. Make it a job of its own.",

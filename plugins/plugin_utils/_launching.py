@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _states
-from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _options, _plan, _remote, _sending
+from ansible_collections.background.jobs.plugins.plugin_utils import _entries, _keys, _options, _plan, _remote, _sending
 from ansible_collections.background.jobs.plugins.plugin_utils._core import Core, flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
@@ -29,7 +30,8 @@ class Limits:
 
     max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
     batch_id: its id, None for a new one; where the host has it, nothing is started;
-    keep_output: bytes of each stream of a job.
+    keep_output: bytes of each stream of a job;
+    holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
     """
 
     concurrency: int = 0
@@ -38,6 +40,7 @@ class Limits:
     singleton: bool = False
     batch_id: str | None = None
     keep_output: int = 0
+    holds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, options: dict[str, t.Any]) -> Limits:
@@ -57,11 +60,12 @@ class Limits:
             options["on_failure"],
             batch_id=options["batch_id"],
             keep_output=kept,
+            holds={key: options[key] for key in ("start_delay", "min_free_memory", "max_load") if options[key]},
         )
 
     def plan(self) -> Result:
         """Return what the plan tells of it."""
-        planned: Result = {"keep_output": self.keep_output}
+        planned: Result = {"keep_output": self.keep_output, **self.holds}
         if self.max_failures is not None:
             planned.update(max_failures=self.max_failures, on_failure=self.on_failure)
         return planned
@@ -88,10 +92,16 @@ class LaunchFailed(Exception):
         self.result = result
 
 
-def defaults_of(core: Core, timeout: float) -> Defaults:
-    """Return what the jobs take from the task that launches them."""
+def defaults_of(core: Core, options: Mapping[str, t.Any]) -> Defaults:
+    """Return what the jobs take from the task that launches them, and its options."""
     task = core.action._task
-    return Defaults(timeout=timeout, check_mode=bool(task.check_mode), diff=bool(task.diff), no_log=bool(task.no_log))
+    return Defaults(
+        timeout=options["timeout"],
+        check_mode=bool(task.check_mode),
+        diff=bool(task.diff),
+        no_log=bool(task.no_log),
+        limits={key: options[key] for key in _keys.LIMITS if options[key] is not None},
+    )
 
 
 def launch(

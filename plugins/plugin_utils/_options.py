@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.background.jobs.plugins.module_utils import _output, _records
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import seconds
+from ansible_collections.background.jobs.plugins.plugin_utils._tasks import MAX_SECONDS, seconds
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import WaitOptions
 
 if t.TYPE_CHECKING:
@@ -39,13 +40,19 @@ _PERCENTAGES = ("max_fail_percentage",)
 # Templates still: a conversion would lose what makes Ansible trust them.
 _TASKS = ("tasks", "task")
 _UNTOUCHED = {"type": "raw", "required": True}
+# These are texts to who writes them, and numbers once they are read.
+_SIZES = ("memory_max", "cpu_quota", "min_free_memory")
 _MAX_COUNT = 1_000_000
 _MOST_KEPT = 1024**3
+_LEAST_MEMORY = 1024**2
+_MOST_QUOTA = 1_000_000.0
+_LEAST_LOAD = 0.01
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
     public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
+    public.update((name, {"type": "raw"}) for name in _SIZES if name in public)
     given = dict(args)
     unknown = sorted(set(given) - set(public))
     if unknown:
@@ -145,11 +152,66 @@ def kept_output(value: object) -> int:
     return number
 
 
+def _number(value: object, least: float, most: float, what: str, sign: str = "") -> float:
+    """Return a number, which may have `sign` after it."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value).strip().removesuffix(sign))
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise Refused(f"it must be {what}: got {shorten(value, 40)!r}.")
+    return number
+
+
+def nice(value: object) -> int:
+    """Return a niceness, as nice(1) has it."""
+    what = "a whole number from -20 (served first) to 19 (served last)"
+    number = _number(value, -20, 19, what)
+    if number != int(number):
+        raise Refused(f"it must be {what}: got {shorten(value, 40)!r}.")
+    return int(number)
+
+
+def memory_max(value: object) -> int:
+    """Return the bytes that a job may use. What cannot hold an interpreter is a mistake in the unit."""
+    number = _bytes(value)
+    if number < _LEAST_MEMORY:
+        raise Refused(f"it must be 1M or more, for no job runs in less: got {shorten(value, 40)!r}.")
+    return number
+
+
+def cpu_quota(value: object) -> float:
+    """Return percent of one processor, which may be written with the sign: 50, or 150%."""
+    return _number(value, 1, _MOST_QUOTA, "percent of one processor, 1 or more, such as 50 or 150%", "%")
+
+
+def _min_free_memory(value: object) -> int:
+    number = _bytes(value)
+    if not number:
+        raise Refused("it must be more than 0. Leave it out where any memory is enough.")
+    return number
+
+
+def _max_load(value: object) -> float:
+    return _number(value, _LEAST_LOAD, _MAX_COUNT, "a load average, more than 0")
+
+
+def _start_delay(value: object) -> float:
+    return _number(value, 0, MAX_SECONDS, "a number of seconds, 0 or more")
+
+
+OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {"nice": nice, "memory_max": memory_max, "cpu_quota": cpu_quota}
+"""Keys of a job that limit it, which are options for all jobs of a launch too, and what reads their value."""
+
 _CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {
     **dict.fromkeys(_SECONDS, seconds),
     **dict.fromkeys(_COUNTS, count),
     **dict.fromkeys(_AGES, age),
     **dict.fromkeys(_PERCENTAGES, percentage),
+    **OF_JOBS,
+    "min_free_memory": _min_free_memory,
+    "max_load": _max_load,
+    "start_delay": _start_delay,
 }
 
 

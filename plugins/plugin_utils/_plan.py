@@ -55,7 +55,14 @@ class _Known:
 
 # What stands in a record only where it is not what it is by default.
 _RETRIES = {"retries": 0, "delay": DELAY, "backoff": BACKOFF}
-_OF_JOB = {"run_when": "success", **_RETRIES, "always_timeout": ALWAYS_TIMEOUT}
+_OF_JOB = {
+    "run_when": "success",
+    **_RETRIES,
+    "always_timeout": ALWAYS_TIMEOUT,
+    "nice": None,
+    "memory_max": None,
+    "cpu_quota": None,
+}
 _OF_STEP = {"timeout": 0.0, **_RETRIES, "ignore_errors": False, "no_log": False}
 
 

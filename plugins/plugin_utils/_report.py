@@ -153,7 +153,8 @@ def reason(job: Result) -> str:
     if rc in (None, 0):
         return shorten(_last_line(message) or job["state"].replace("_", " "), _DETAIL_WIDTH)
     said = _last_line(str(result.get("stderr") or "")) or message or _last_line(str(result.get("stdout") or ""))
-    return shorten(f"rc {rc}: {said}" if said else f"rc {rc}", _DETAIL_WIDTH)
+    words = _results.describe_rc(rc)
+    return shorten(f"{words}: {said}" if said else words, _DETAIL_WIDTH)
 
 
 def _last_line(text: str) -> str:

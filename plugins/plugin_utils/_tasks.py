@@ -141,6 +141,8 @@ class Defaults:
     check_mode: bool = False
     diff: bool = False
     no_log: bool = False
+    limits: Mapping[str, t.Any] = field(default_factory=dict)
+    """nice, memory_max and cpu_quota, as far as they are given."""
 
 
 @dataclass(slots=True)
@@ -199,6 +201,10 @@ class Job:
     retries: int = 0
     delay: float = DELAY
     backoff: float = BACKOFF
+    nice: int | None = None
+    memory_max: int | None = None
+    cpu_quota: float | None = None
+    """Percent of one processor; memory_max in bytes."""
     generated: bool = False
     refused: list[JobRefused] = field(default_factory=list)
     """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""

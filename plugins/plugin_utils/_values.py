@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _references, _tasks
+from ansible_collections.background.jobs.plugins.plugin_utils import _keys, _options, _references, _tasks
 from ansible_collections.background.jobs.plugins.plugin_utils._around import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Scope, Variables
@@ -121,6 +121,14 @@ class Values:
         if not least <= number <= most:
             raise self.refuse(key, f"it must be a number from {least:g} to {most:g}: got {shorten(value, 40)!r}.")
         return number
+
+    def limits(self, scope: Scope) -> dict[str, t.Any]:
+        """Return nice, memory_max and cpu_quota, as far as the job or the task that launches has them."""
+        given = {key: self.value(key, scope) for key in _keys.LIMITS}
+        own = {
+            key: self.guarded(key, _options.OF_JOBS[key], value) for key, value in given.items() if value is not None
+        }
+        return {**self.around.defaults.limits, **own}
 
     def retrying(self, scope: Scope) -> dict[str, t.Any]:
         """Return retries, delay and backoff, as a job or a step has them."""

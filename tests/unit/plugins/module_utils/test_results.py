@@ -91,6 +91,28 @@ def test_a_killed_module_says_so_with_the_likely_reason():
     assert "memory" not in _results.understand(b"", b"", -15).result["msg"]
 
 
+def test_a_module_that_was_killed_for_what_is_known_says_that():
+    outcome = _results.understand(b"", b"", -9, "it was too greedy")
+    assert outcome.result["msg"].endswith("signal 9 (SIGKILL) before it returned a result, it was too greedy.")
+    assert "greedy" not in _results.understand(b"", b"", -15, "it was too greedy").result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("rc", "is_likely"), [(-9, True), (137, True), (-15, False), (9, False), (1, False), ("x", False)]
+)
+def test_a_return_code_of_a_killed_child_tells_the_likely_reason(rc, is_likely):
+    said = _results.brief({"rc": rc, "stderr": "a\nb\n"})
+    assert ("signal 9, likely because memory ran out" in said) is is_likely
+    assert said.startswith("rc %s" % rc) and said.endswith(": b")
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(512, "512"), (64 << 20, "64M"), (1536 << 20, "1536M"), (1025, "1025"), (2 << 40, "2T")]
+)
+def test_sizes_are_shown_as_they_are_written(size, shown):
+    assert _results.shown_size(size) == shown
+
+
 def test_bytes_that_are_not_utf8_survive():
     outcome = _results.understand(b'{"stdout": "\xff"}', b"", 0)
     assert outcome.text.encode("utf-8", "surrogateescape") == b'{"stdout": "\xff"}'

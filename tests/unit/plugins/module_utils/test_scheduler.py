@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import _scheduler
-from ansible_collections.background.jobs.plugins.module_utils._scheduler import Job, Scheduler
+from ansible_collections.background.jobs.plugins.module_utils._scheduler import Holds, Job, Scheduler
 
 
 def job(name="job", timeout=0, **settings):
@@ -268,3 +268,100 @@ def test_a_batch_that_halts_leaves_those_that_run_and_those_there_for_a_failure(
 )
 def test_pauses_grow_by_their_factor_up_to_a_day(attempt, backoff, seconds):
     assert _scheduler.pause(3.0, backoff, attempt) == seconds
+
+
+class Host:
+    """What the scheduler is told of memory and load, and how often it asked."""
+
+    def __init__(self, free=100, load=0.0):
+        self.free, self.load, self.looks = free, load, 0
+
+    def look(self):
+        self.looks += 1
+        return self.free, self.load
+
+
+def test_two_starts_are_start_delay_apart_and_retries_count_as_starts():
+    scheduler = Scheduler([job(retries=1, delay=0.0), job(), job()], 0, None, Holds(start_delay=2.0))
+    assert started(scheduler, 10.0) == [0]
+    assert scheduler.next_due(10.5) == 1.5
+    assert started(scheduler, 11.9) == []
+    assert started(scheduler, 12.0) == [1]
+    assert scheduler.ended(0, BAD, 12.5) == 12.5
+    assert started(scheduler, 12.5) == []
+    assert started(scheduler, 14.0) == [2]
+    assert scheduler.next_due(14.0) == 2.0
+    assert started(scheduler, 16.0) == [0]
+    assert scheduler.next_due(16.0) is None
+
+
+def test_start_delay_counts_from_the_first_process_of_a_job_or_where_there_is_none_from_its_start():
+    scheduler = Scheduler([job(), job(), job()], 0, None, Holds(start_delay=2.0))
+    assert scheduler.start(10.0) == 0
+    assert scheduler.start(13.0) is None  # its module is still being read in
+    assert scheduler.next_due(13.0) is None
+    scheduler.began(0, 14.0)
+    assert scheduler.start(15.9) is None
+    assert scheduler.start(16.0) == 1
+    scheduler.ended(1, BAD, 16.5)
+    assert scheduler.start(17.9) is None
+    assert scheduler.next_due(17.5) == 0.5
+    assert scheduler.start(18.0) == 2
+
+
+@pytest.mark.parametrize(
+    ("holds", "short", "enough"),
+    [
+        (Holds(min_free_memory=100), {"free": 99}, {"free": 100}),
+        (Holds(max_load=2.0), {"load": 2.0}, {"load": 1.99}),
+        (Holds(min_free_memory=100, max_load=2.0), {"free": 99, "load": 1.0}, {"free": 100, "load": 1.0}),
+        (Holds(min_free_memory=100, max_load=2.0), {"free": 100, "load": 3.0}, {"free": 100, "load": 1.0}),
+    ],
+)
+def test_jobs_are_held_while_the_host_is_short_even_where_none_runs(holds, short, enough):
+    host = Host(**short)
+    scheduler = Scheduler([job(), job()], 0, None, holds, host.look)
+    assert started(scheduler, 10.0) == []
+    assert scheduler.states == ["queued", "queued"]
+    assert scheduler.next_due(10.25) == 0.75
+    vars(host).update(enough)
+    assert started(scheduler, 10.9) == []  # other events are no reason to look again
+    assert host.looks == 1
+    assert started(scheduler, 11.0) == [0, 1]
+    assert scheduler.next_due(11.0) is None
+
+
+def test_nobody_looks_where_nothing_is_held_or_could_start():
+    host = Host()
+    unheld = Scheduler([job()], 0, None, Holds(start_delay=1.0), host.look)
+    assert started(unheld) == [0]
+    scheduler = Scheduler([job(), job()], 1, None, Holds(min_free_memory=100), host.look)
+    assert started(scheduler, 1.0) == [0]
+    assert host.looks == 1
+    host.free = 0
+    assert started(scheduler, 5.0) == []
+    assert (host.looks, scheduler.next_due(5.0)) == (1, None)
+    scheduler.ended(0, GOOD, 6.0)
+    assert started(scheduler, 6.0) == []
+    assert (host.looks, scheduler.next_due(6.0)) == (2, 1.0)
+
+
+def test_jobs_that_are_held_can_be_cancelled():
+    scheduler = Scheduler([job(), job(depends_on=[0])], 0, None, Holds(min_free_memory=100), Host(free=0).look)
+    assert started(scheduler) == []
+    assert scheduler.cancel(0) is False
+    scheduler.settle(0)
+    assert scheduler.done
+    assert started(scheduler, 2.0) == []
+    assert scheduler.next_due(2.0) is None
+
+
+def test_jobs_that_run_are_timed_while_others_are_held():
+    host = Host()
+    scheduler = Scheduler([job(timeout=3), job()], 0, None, Holds(min_free_memory=100), host.look)
+    assert scheduler.start(0.0) == 0
+    scheduler.began(0, 0.0)
+    host.free = 0
+    assert started(scheduler, 2.5) == []
+    assert scheduler.next_due(2.5) == 0.5
+    assert scheduler.expire(3.0) == 0

@@ -114,6 +114,42 @@ def test_no_log_keeps_the_item_out(defaults: Defaults, entry: dict[str, object])
     assert job.no_log and job.item is ABSENT and only(job).no_log
 
 
+def test_limits_are_those_of_the_launch_unless_a_job_has_its_own() -> None:
+    defaults = Defaults(limits={"nice": 5, "memory_max": 1 << 30})
+    entries = [
+        {"name": "a", "command": "x"},
+        {"name": "b", "command": "x", "nice": "{{ n }}", "cpu_quota": "50%", "memory_max": "{{ omit }}"},
+        {"name": "c", "block": [{"command": "x"}], "memory_max": "64M"},
+        {"name": "d", "command": "x", "when": False},
+    ]
+    jobs = expand(entries, defaults, n=10)
+    assert [(job.nice, job.memory_max, job.cpu_quota) for job in jobs] == [
+        (5, 1 << 30, None),
+        (10, 1 << 30, 50.0),
+        (5, 64 << 20, None),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("nice", 40, "-20.*19.*'40'"),
+        ("memory_max", "lots", "512K.*'lots'"),
+        ("cpu_quota", 0, "percent of one processor.*'0'"),
+    ],
+)
+def test_wrong_limits(key: str, value: object, words: str) -> None:
+    with pytest.raises(JobRefused, match=rf"tasks\[0\] \('x'\), key '{key}': .*{words}.* Nothing was started"):
+        expand([{"name": "x", "command": "x", key: value}])
+
+
+@pytest.mark.parametrize("key", ["nice", "memory_max", "cpu_quota"])
+def test_limits_are_of_a_job_as_a_whole(key: str) -> None:
+    (job,) = expand([{"name": "x", "block": [{"command": "x", key: 10}]}])
+    assert f"key '{key}': it is a key of the job" in str(job.refused[0])
+
+
 def test_environments_are_merged_rendered_and_made_text() -> None:
     (job,) = expand([{"command": 1, "environment": [{"A": "{{ x }}", "B": 1}, {"B": 2}, "{{ omit }}"]}], x="y")
     assert only(job).environment == {"A": "y", "B": "2"}

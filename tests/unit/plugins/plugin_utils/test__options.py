@@ -42,6 +42,20 @@ def test_tasks_are_left_as_they_are() -> None:
         ({"wait_timeout": 1e99}, ["'wait_timeout'", "ten years"]),
         ({"poll": "often"}, ["'poll'", "'often'"]),
         ({"mode": "some"}, ["mode", "all, any"]),
+        ({"start_delay": -1}, ["'start_delay'", "0 or more", "'-1'"]),
+        ({"start_delay": "soon"}, ["'start_delay'", "'soon'"]),
+        ({"min_free_memory": "lots"}, ["'min_free_memory'", "512K, 1M or 2G", "'lots'"]),
+        ({"min_free_memory": 0}, ["'min_free_memory'", "more than 0"]),
+        ({"max_load": 0}, ["'max_load'", "more than 0"]),
+        ({"nice": 40}, ["'nice'", "-20", "19", "'40'"]),
+        ({"nice": "10%"}, ["'nice'"]),
+        ({"nice": 1.5}, ["'nice'", "whole"]),
+        ({"memory_max": "lots"}, ["'memory_max'", "'lots'"]),
+        ({"memory_max": "-1M"}, ["'memory_max'"]),
+        ({"memory_max": 64}, ["'memory_max'", "1M or more"]),
+        ({"memory_max": True}, ["'memory_max'"]),
+        ({"cpu_quota": 0}, ["'cpu_quota'", "percent of one processor", "'0'"]),
+        ({"cpu_quota": "half"}, ["'cpu_quota'", "'half'"]),
         ({"wait": "perhaps"}, ["wait"]),
         ({"batch_id": "b12"}, ["'batch_id'", "15 digits", "'b12'"]),
         ({"batch_id": "b000000000000001/../x"}, ["'batch_id'", "15 digits"]),
@@ -59,6 +73,33 @@ def test_wrong_options(options: dict[str, t.Any], words: list[str]) -> None:
 def test_a_launch_has_one_batch_id_and_a_wait_any_number() -> None:
     assert _options.read({"tasks": [], "batch_id": "b000000000000001"}, BATCH)["batch_id"] == "b000000000000001"
     assert _options.read({"batch_id": "b000000000000001"}, WAIT)["batch_id"] == ["b000000000000001"]
+
+
+def test_limits() -> None:
+    given = {"nice": "-5", "memory_max": "64m", "cpu_quota": "150%", "start_delay": "0.5", "min_free_memory": "1.5 GiB"}
+    options = _options.read({"tasks": [], "max_load": 2, **given}, BATCH)
+    assert {key: options[key] for key in (*given, "max_load")} == {
+        "nice": -5,
+        "memory_max": 64 * 1024**2,
+        "cpu_quota": 150.0,
+        "start_delay": 0.5,
+        "min_free_memory": 1536 * 1024**2,
+        "max_load": 2.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512", 512), (512, 512), ("64K", 65536), ("1M", 1 << 20), ("2gib", 2 << 30), ("1 TB", 1 << 40), ("0", 0)],
+)
+def test_sizes(text: object, size: int) -> None:
+    assert _options.size(text, "x") == size
+
+
+@pytest.mark.parametrize("text", ["", "M", "1X", "1e3", "-1", "nan", True, None, "1 M M"])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(Refused, match=r"^Option 'x': it must be a size"):
+        _options.size(text, "Option 'x'")
 
 
 def test_tasks_are_required() -> None:

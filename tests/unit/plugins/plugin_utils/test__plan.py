@@ -241,13 +241,14 @@ def test_only_what_is_not_the_default_is_told() -> None:
         2.0,
         9.0,
     )
+    unusual.nice, unusual.memory_max, unusual.cpu_quota = -5, 1 << 20, 12.5
     twice = job("c")
     twice.retries = 2
     plain, rare, counted = plan([usual, unusual, twice])["jobs"]
-    told = ("run_when", "retries", "delay", "backoff", "always_timeout")
-    assert [plain.get(key) for key in told] == [None] * 5
-    assert [rare[key] for key in told] == ["always", 3, 1.0, 2.0, 9.0]
-    assert [counted.get(key) for key in told] == [None, 2, None, None, None]
+    told = ("run_when", "retries", "delay", "backoff", "always_timeout", "nice", "memory_max", "cpu_quota")
+    assert [plain.get(key) for key in told] == [None] * len(told)
+    assert [rare[key] for key in told] == ["always", 3, 1.0, 2.0, 9.0, -5, 1 << 20, 12.5]
+    assert {key: counted[key] for key in told if key in counted} == {"retries": 2}
 
 
 def test_a_block_is_planned_as_it_is_nested() -> None:

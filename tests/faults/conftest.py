@@ -265,6 +265,7 @@ class Player:
         inventory = {"all": {"hosts": {host.name: host.variables() for host in hosts}}}
         playbook = [{"hosts": "all", "gather_facts": False, **keywords, "tasks": tasks}]
         for name, content in {"inventory.json": inventory, "play.yml": playbook, **(files or {})}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "--inventory", "inventory.json", "play.yml", *options]

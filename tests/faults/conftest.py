@@ -142,9 +142,9 @@ class Host:
             text=True,
         )
 
-    def docker(self, verb: str, *options: str) -> None:
-        """docker stop, start, kill, pause, ...; after a start, the host answers."""
-        subprocess.run(["docker", verb, *options, self.container], check=True, stdout=subprocess.DEVNULL)
+    def docker(self, verb: str, *options: str, after: tuple[str, ...] = ()) -> None:
+        """docker stop, start, kill, pause, ... with options before its name and words after; after a start, the host answers."""
+        subprocess.run(["docker", verb, *options, self.container, *after], check=True, stdout=subprocess.DEVNULL)
         if verb in ("start", "restart", "unpause"):
             until(self.answers, "sshd answers")
 

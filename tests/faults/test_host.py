@@ -208,10 +208,8 @@ def test_what_the_kernel_kills_for_memory_has_failed_and_the_others_have_not(hos
     waited = by_name(played.result("wait"))
     states = {name: job["state"] for name, job in waited.items()}
     assert states == {"module": "failed", "child": "failed"} | {f"other {number}": "succeeded" for number in range(3)}
-    for name, job in waited.items():
-        if not name.startswith("other"):
-            assert "signal 9" in job["msg"], job
-            assert "memory" in job["msg"], job
+    assert "signal 9" in waited["module"]["msg"]
+    assert "memory" in waited["module"]["msg"]
     assert waited["child"]["result"]["rc"] == -9
 
 
@@ -256,12 +254,12 @@ NOW = "import time; print(time.time())"
 @pytest.mark.parametrize("offset", ["+1d", "-1d"])
 def test_a_jump_of_the_clock_changes_neither_time_outs_nor_order(faked, play, until, offset):
     jobs = [
-        {"name": "limited", **shell("sleep 300"), "timeout": 12},
-        {"name": "first", **shell("sleep 9")},
+        {"name": "limited", **shell("sleep 300"), "timeout": 7},
+        {"name": "first", **shell("sleep 5")},
         {"name": "second", **shell("true"), "depends_on": ["first"]},
         {
             "name": "again",
-            **shell("test -e /tmp/again || { touch /tmp/again; sleep 9; exit 1; }"),
+            **shell("test -e /tmp/again || { touch /tmp/again; sleep 4; exit 1; }"),
             "retries": 1,
             "delay": 2,
         },
@@ -278,7 +276,7 @@ def test_a_jump_of_the_clock_changes_neither_time_outs_nor_order(faked, play, un
             {"name": "now", "ansible.builtin.command": "date +%s"},
         ],
     )
-    until(lambda: faked.run("pgrep", "-xc", "sleep", check=False).strip() not in ("", "0", "1", "2"), "the jobs run")
+    until(lambda: faked.run("pgrep", "-fx", "sleep 300", check=False), "the jobs run")
     before = float(faked.python(NOW))
     faked.run("sh", "-c", f"echo {offset} >{OFFSET}")
     jumped = float(faked.python(NOW)) - before
@@ -288,8 +286,8 @@ def test_a_jump_of_the_clock_changes_neither_time_outs_nor_order(faked, play, un
     waited = by_name(played.result("wait"))
     states = {"limited": "timed_out", "first": "succeeded", "second": "succeeded", "again": "succeeded"}
     assert {name: job["state"] for name, job in waited.items()} == states
-    assert 12 <= waited["limited"]["duration"] < 40
-    assert 9 <= waited["first"]["duration"] < 40
+    assert 7 <= waited["limited"]["duration"] < 40
+    assert 5 <= waited["first"]["duration"] < 40
     assert waited["first"]["ended_at"] <= waited["second"]["started_at"]
     assert waited["again"]["attempts"] == 2
     for job in waited.values():

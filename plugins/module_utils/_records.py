@@ -20,6 +20,7 @@ Below async_dir, which core's async uses too:
       control                           FIFO: requests to the supervisor, a line of JSON each
       staged/<index>/                   files that the launch brought for a job, until it has ended
       output/                           what jobs that run, or were ended, have read from their child processes
+      reserve                           room on the disk that the journal gets when there is no other; while it runs
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -46,6 +47,9 @@ _RECORD_LIMIT = 256 * 1024 * 1024
 _JOURNAL_LIMIT = 256 * 1024 * 1024
 _LOST_LOCK_TRIES, _LOST_LOCK_PAUSE = 50, 0.02
 _ASK_PATIENCE = 5.0  # seconds that a supervisor may take to read what it was asked before
+NO_ROOM = "The disk is full: the result could not be kept."
+_RESERVED = 256  # bytes of the disk that are kept for the end of each job: some lines of the journal
+_PAGE = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BATCH_ID = re.compile(r"b([0-9]{15})\Z")
 _JID = re.compile(r"j([0-9]{15})\.(0|[1-9][0-9]{0,6})\Z")
@@ -145,6 +149,7 @@ class BatchWriter:
         self.path = os.path.join(async_dir, FOLDER, batch_id)
         self.run_path = os.path.join(self.path, "run")
         self.control = None  # the file descriptor that requests arrive at
+        self._reserve = os.path.join(self.path, "reserve")
         self._journal = None
         self._pending = []
         self._must_sync = False
@@ -171,6 +176,7 @@ class BatchWriter:
                 self._write_started(jid)
                 made.append(jid)
             write_more()
+            _files.write_atomically(self._reserve, b"\0" * max(_PAGE, _RESERVED * len(jids)), durable=False)
             _files.write_atomically(os.path.join(self.path, "batch.json"), json.dumps(header).encode("ascii"))
         except OSError:
             for jid in made:
@@ -205,19 +211,35 @@ class BatchWriter:
         """Write what was noted; False where the disk would not take it, which is then kept for the next time."""
         if not self._pending:
             return True
-        size = os.fstat(self._journal).st_size
-        try:
-            _files.write_all(self._journal, b"".join(self._pending))
-        except OSError as exc:
-            if exc.errno not in _DISK_FULL:
-                raise
-            os.ftruncate(self._journal, size)  # whole lines or none
+        data = b"".join(self._pending)
+        if not self._append(data) and not (self._give_way(len(data)) and self._append(data)):
             return False
         self._pending = []
         if self._must_sync:
             os.fsync(self._journal)
             self._must_sync = False
         return True
+
+    def _append(self, data):
+        """Write to the journal; False where the disk is full."""
+        size = os.fstat(self._journal).st_size
+        try:
+            _files.write_all(self._journal, data)
+        except OSError as exc:
+            if exc.errno not in _DISK_FULL:
+                raise
+            os.ftruncate(self._journal, size)  # whole lines or none
+            return False
+        return True
+
+    def _give_way(self, size):
+        """Give up so many bytes of what is reserved; say whether there were any."""
+        try:
+            reserved = os.path.getsize(self._reserve)
+            os.truncate(self._reserve, max(0, reserved - size - _PAGE) // _PAGE * _PAGE)
+        except FileNotFoundError:
+            return False
+        return reserved > 0
 
     def write_result(self, index, outcome, durable=True):
         """Write the final results file of a job; False where only the bare fact of its end found room."""
@@ -258,7 +280,7 @@ class BatchWriter:
         short = {
             "failed": outcome.failed,
             "changed": outcome.changed,
-            "msg": "The disk is full: the result could not be kept.",
+            "msg": NO_ROOM,
         }
         fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -272,6 +294,7 @@ class BatchWriter:
         """Remove what only a running batch needs."""
         os.close(self.control)
         _files.remove(os.path.join(self.path, "control"))
+        _files.remove(self._reserve)
         _files.try_to_remove_tree(self.run_path)
         try:
             os.rmdir(os.path.join(self.path, _output.FOLDER))

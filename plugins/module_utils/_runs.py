@@ -40,6 +40,7 @@ class Run:
         self.style = None  # of its payload
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
+        self.brief = None  # what is known of its result where the disk did not take it
         self.error = None
         self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
         self.give_up = None

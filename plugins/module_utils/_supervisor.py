@@ -421,7 +421,7 @@ class Supervisor:
                 run.error = frame["error"]
                 self._note_running(index, run.started)
             else:
-                run.status = frame["status"]
+                run.status, run.brief = frame["status"], frame.get("brief")
             if run.stopping:
                 self._look_at = 0.0
             elif run.has_ended:
@@ -519,6 +519,8 @@ class Supervisor:
             if run.was_ended:
                 self._killed.add(index)
             return _results.of(_recipes.command_result(stdout, stderr, run.status))
+        if run.brief is not None:
+            return _results.of(dict({"changed": False}, msg=_records.NO_ROOM, **run.brief))
         outcome = _results.understand(stdout, stderr, run.status, why)
         if run.was_ended and _results.has_no_result(outcome):
             return self._with_output(index, run, outcome)
@@ -603,7 +605,8 @@ class Supervisor:
             try:
                 if tasks is not None:
                     self._writer.write_tasks(index, tasks, durable)
-                if not self._writer.write_result(index, outcome, durable):
+                kept = self._writer.write_result(index, outcome, durable)
+                if not kept or outcome.result.get("msg") == _records.NO_ROOM:
                     message = "the disk is full: the result could not be kept"
             except (OSError, _files.UnsafePath) as exc:
                 # somebody has put something else in its place, say: that is no reason to lose the other jobs

@@ -19,7 +19,8 @@ Frames on the socket: four bytes of length, then JSON.
   in:  the payload, once, with "capture", the text of _capture.py, where output is kept; then a job at a time
        {"job", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and where
        it is limited "nice" and "groups", the files by which its process enters control groups
-  out: {"job", "pid"} when it was started; {"job", "status"} when it ended; {"job", "error"} when it could not be started
+  out: {"job", "pid"} when it was started; {"job", "status"} when it ended, with "brief" ({"failed", "changed", "rc"} as far
+       as they are known) where the disk was too full for its result; {"job", "error"} when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
 """
 
@@ -30,6 +31,7 @@ import atexit
 import base64
 import collections.abc
 import datetime
+import errno
 import gc
 import importlib
 import importlib.util
@@ -105,8 +107,10 @@ class _Server:
     def __init__(self, channel):
         self._channel = channel
         self._jobs = {}  # pid: job
+        self._briefs = {}  # job: what is known of its result where the disk did not take it
         self._wake_out, self._wake_in = os.pipe()
-        for fd in (self._wake_out, self._wake_in):
+        self._told_out, self._told_in = os.pipe()  # for what a job has to tell when the disk is full
+        for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
             os.set_blocking(fd, False)
 
     def serve(self):
@@ -117,11 +121,12 @@ class _Server:
         gc.freeze()  # what exists now is shared by all jobs: the collector must not touch, and so copy, its pages
         while True:
             unsent = [self._channel] if self._channel.unsent else []
-            ready, writable, dummy = select.select([self._channel, self._wake_out], unsent, [])
+            ready, writable, dummy = select.select([self._channel, self._wake_out, self._told_out], unsent, [])
             if writable:
                 self._channel.flush()
+            self._hear()
             if self._wake_out in ready:
-                self._drain()
+                self._drain(self._wake_out)
                 self._reap()
             if self._channel in ready:
                 frame = self._channel.receive()
@@ -131,12 +136,27 @@ class _Server:
                 if self._start(frame):
                     return frame
 
-    def _drain(self):
+    @staticmethod
+    def _drain(fd):
+        data = b""
         try:
-            while os.read(self._wake_out, 4096):
-                pass
+            while True:
+                data += os.read(fd, 4096)
         except BlockingIOError:
-            pass
+            return data
+
+    def _hear(self):
+        for line in self._drain(self._told_out).splitlines():
+            brief = json.loads(line)
+            self._briefs[brief.pop("job")] = brief
+
+    def tell(self, job, result):
+        """In the process of a job: say what matters of its result, which found no room on the disk."""
+        brief = {key: result[key] for key in ("failed", "changed", "rc") if isinstance(result.get(key), (bool, int))}
+        try:
+            os.write(self._told_in, json.dumps(dict(brief, job=job)).encode("ascii") + b"\n")
+        except BlockingIOError:
+            pass  # thousands at once
 
     def _start(self, frame):
         """Fork; true in the process of the job."""
@@ -165,8 +185,8 @@ class _Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._channel.close()
-        os.close(self._wake_out)
-        os.close(self._wake_in)
+        for fd in (self._wake_out, self._wake_in, self._told_out):
+            os.close(fd)
         os.dup2(outputs[0], 1)
         os.dup2(outputs[1], 2)
         for fd in outputs:
@@ -183,7 +203,11 @@ class _Server:
                 return
             job = self._jobs.pop(pid, None)
             if job is not None:
-                self._channel.send({"job": job, "status": _return_code(status)})
+                self._hear()
+                frame = {"job": job, "status": _return_code(status)}
+                if job in self._briefs:
+                    frame["brief"] = self._briefs.pop(job)
+                self._channel.send(frame)
 
     def _end_all(self):
         """End the jobs and all that they have started, in sessions of its own too."""
@@ -272,6 +296,7 @@ class _Forking:
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
         self._in_job = False
+        self._frame = None
         self._served = False
 
     def run(self):
@@ -285,11 +310,11 @@ class _Forking:
             exec(program, {"__name__": "__main__", "__builtins__": __builtins__})  # pylint: disable=exec-used
         except SystemExit as exc:
             if self._in_job:
-                _leave(exc.code)
+                self._leave(exc.code)
         except BaseException:  # whatever it is: the process of a job must not come back into the template
             if self._in_job:
                 traceback.print_exc()
-                _leave(1)
+                self._leave(1)
             if self._served:
                 raise
         finally:
@@ -309,7 +334,9 @@ class _Forking:
         frame = self._server.serve()
         if frame is None:
             raise SystemExit(0)
-        self._in_job = True
+        self._in_job, self._frame = True, frame
+        self._printed = _Printed()
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), sys.__stdout__.encoding, sys.__stdout__.errors)
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])
@@ -325,6 +352,25 @@ class _Forking:
     def _keep(self, *args, **kwargs):
         shutil.rmtree = self._rmtree
 
+    def _leave(self, code):
+        """End the process of a job as the interpreter would end it, without what the template has set up."""
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                code = 120  # as the interpreter does
+        result = self._printed.result(self._frame["stdout"])
+        if result is not None:
+            self._server.tell(self._frame["job"], result)
+        os._exit((code or 0) & 0xFF)
+
 
 def _load_capture(payload):
     """Return what _capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
@@ -335,21 +381,39 @@ def _load_capture(payload):
     return names
 
 
-def _leave(code):
-    """End the process of a job as the interpreter would end it, without what the template has set up."""
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
-    atexit._run_exitfuncs()
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
-    for stream in (sys.stdout, sys.stderr):
+class _Printed(io.RawIOBase):
+    """What is below the standard output of a job: a full disk is no error of the module, what it does not take is kept here."""
+
+    def __init__(self):
+        self._left = None
+
+    def fileno(self):
+        return 1
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if self._left is None:
+            try:
+                return os.write(1, data)
+            except OSError as exc:
+                if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._left = bytearray()
+        self._left += data
+        return len(data)
+
+    def result(self, path):
+        """Return the result of the module where not all of it is in the file `path`, as far as it can be understood."""
+        if self._left is None:
+            return None
         try:
-            stream.flush()
+            with open(path, "rb") as stream:
+                result = json.loads(stream.read() + self._left)
         except (OSError, ValueError):
-            code = 120  # as the interpreter does
-    os._exit((code or 0) & 0xFF)
+            return None
+        return result if isinstance(result, dict) else None
 
 
 def _preload(mod_name):

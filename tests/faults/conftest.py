@@ -142,9 +142,9 @@ class Host:
             text=True,
         )
 
-    def docker(self, verb: str, *options: str) -> None:
-        """docker stop, start, kill, pause, ...; after a start, the host answers."""
-        subprocess.run(["docker", verb, *options, self.container], check=True, stdout=subprocess.DEVNULL)
+    def docker(self, verb: str, *options: str, after: tuple[str, ...] = ()) -> None:
+        """docker stop, start, kill, pause, ... with options before its name and words after; after a start, the host answers."""
+        subprocess.run(["docker", verb, *options, self.container, *after], check=True, stdout=subprocess.DEVNULL)
         if verb in ("start", "restart", "unpause"):
             until(self.answers, "sshd answers")
 
@@ -265,6 +265,7 @@ class Player:
         inventory = {"all": {"hosts": {host.name: host.variables() for host in hosts}}}
         playbook = [{"hosts": "all", "gather_facts": False, **keywords, "tasks": tasks}]
         for name, content in {"inventory.json": inventory, "play.yml": playbook, **(files or {})}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "--inventory", "inventory.json", "play.yml", *options]

@@ -12,7 +12,13 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _leftovers, _processes, _records
+from ansible_collections.background.jobs.plugins.module_utils import (
+    _leftovers,
+    _processes,
+    _records,
+    _runs,
+    _supervisor,
+)
 
 from .conftest import gone, wait_for_supervisor
 
@@ -129,6 +135,22 @@ def test_who_has_a_file_open_is_found_even_when_it_was_removed(tmp_path):
     try:
         os.unlink(path)
         assert _processes.holders([path, other]) == {path: {process.pid: _processes.look(process.pid).start}}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_process_that_its_template_could_not_tell_of_is_found_by_the_file_that_it_prints_into(tmp_path):
+    told, untold = _runs.Run(str(tmp_path / "0"), 0.0), _runs.Run(str(tmp_path / "1"), 0.0)
+    told.members = {1: 1}
+    with open(untold.stdout, "w") as stream:
+        process = subprocess.Popen(["sleep", "300"], stdout=stream)
+    try:
+        supervisor = _supervisor.Supervisor.__new__(_supervisor.Supervisor)
+        supervisor._runs = {0: told, 1: untold}
+        supervisor._find_untold({0, 1})
+        assert told.members == {1: 1}
+        assert list(untold.members) == [process.pid]
     finally:
         process.kill()
         process.wait()

@@ -134,6 +134,31 @@ def test_a_full_disk_drops_the_result_but_not_the_fact_that_the_job_ended(writer
     assert "disk is full" in kept["msg"]
 
 
+def test_what_is_reserved_makes_room_for_the_journal_piece_by_piece(writer, monkeypatch):
+    reader = create(writer, 100)
+    reserve, write_all = os.path.join(writer.path, "reserve"), _files.write_all
+    sizes = [os.path.getsize(reserve)]
+
+    def write(fd, data):
+        if os.path.getsize(reserve) == sizes[-1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sizes.append(os.path.getsize(reserve))
+        write_all(fd, data)
+
+    monkeypatch.setattr(_files, "write_all", write)
+    for index in range(2):
+        writer.note(job=index, state="succeeded", at=5.0)
+        assert writer.flush()
+        assert reader.refresh() == [index]
+    assert sizes[0] >= 100 * 256 > sizes[1] > sizes[2] > 0
+    os.truncate(reserve, 0)
+    sizes.append(0)
+    writer.note(job=2, state="succeeded", at=5.0)
+    assert not writer.flush()
+    writer.close()
+    assert not os.path.exists(reserve)
+
+
 def test_other_errors_of_the_disk_are_not_taken_for_a_full_one(writer, monkeypatch):
     create(writer)
 

@@ -318,3 +318,14 @@ def test_an_unusable_async_dir_starts_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(_launcher.LaunchError, match="not a directory"):
         Batch(tmp_path / "file", ["pass"]).launch()
+
+
+def test_the_end_of_a_job_is_true_where_the_disk_has_no_room_for_what_its_module_prints(batch):
+    full = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); result.update(changed=True, text='x' * 100000"
+    launched = batch([full + ")", full + ", failed=True, rc=7)"])
+    good, bad = launched.wait()
+    assert (good["state"], bad["state"]) == ("succeeded", "failed")
+    assert good["msg"] == bad["msg"] == "the disk is full: the result could not be kept"
+    room = "The disk is full: the result could not be kept."
+    assert json.loads(good["result"]) == {"changed": True, "msg": room}
+    assert json.loads(bad["result"]) == {"changed": True, "failed": True, "rc": 7, "msg": room}

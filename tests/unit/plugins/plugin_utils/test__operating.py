@@ -198,6 +198,24 @@ def test_what_ended_by_itself_is_no_change() -> None:
     assert (result["changed"], result["msg"]) == (False, "0 jobs cancelled.")
 
 
+def test_what_still_runs_of_a_lost_job_is_ended_and_that_is_told() -> None:
+    host = Host([job(0, "lost", ended_processes=3)], [job(0, "lost")])
+    result = _operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    assert (result["changed"], result["jobs"][0]["state"]) == (True, "lost")
+    assert result["msg"] == "0 jobs cancelled. Of lost jobs, 3 processes that still ran were ended."
+
+    host = Host([job(0, "lost", processes=3), job(1, "lost")])
+    result = _operating.cancel(host.world(), select(everything=True), CANCEL, "web1", True)
+    assert (result["changed"], result["msg"]) == (True, "1 job would be cancelled.")
+
+
+def test_the_record_of_a_lost_job_of_which_something_runs_is_not_pruned() -> None:
+    host = Host([job(0, "lost", processes=3), job(1, "lost")], [{**job(1, "lost"), "forgotten": True}])
+    result = _operating.prune(host.call, select(everything=True), False)
+    assert [one["name"] for one in result["jobs"]] == ["job 1"]
+    assert [one["jid"] for one in host.requests[1]["jobs"]] == [job(1)["jid"]]
+
+
 def test_in_check_mode_nothing_is_cancelled() -> None:
     host = Host([job(0), job(1, "failed")])
     result = _operating.cancel(host.world(), select(everything=True), CANCEL, "web1", True)

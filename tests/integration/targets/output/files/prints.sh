@@ -4,5 +4,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 echo script one
-read x < "$1"
+read -r _ < "$1"
 echo script two

@@ -186,6 +186,16 @@ def test_a_job_that_was_killed_keeps_its_output(batch):
     assert "signal 9" in result["msg"]
     assert result["stdout"] == "first"
     assert info(done)["stdout"] == "first"
+    wait_for_supervisor(done)
+    assert files(done) == ["0.stdout.0"]
+
+
+def test_what_is_kept_of_a_job_goes_with_its_record_and_not_with_that_of_another(batch):
+    done = batch([RUN_COMMAND % "head -c 200000 /dev/zero" + KILLS_ITSELF] * 2, plan=KEPT)
+    done.wait()
+    assert done.serve("forget", jids=done.jids()[:1])[0]["forgotten"]
+    assert {name.split(".")[0] for name in files(done)} == {"1"}
+    assert info(done, index=1)["output_size"] == 200000
 
 
 def test_a_job_that_crashes_says_what_its_module_printed_and_no_more(batch):

@@ -370,6 +370,15 @@ def test_files_that_are_not_what_they_seem_are_not_read(tmp_path):
     for index in (0, 1):
         for stream in _output.STREAMS:
             assert kept.read(index, stream, lines=3) == b""
+        kept.remove(index)
+        _output.remove(str(tmp_path), index, KEPT["keep_output"])
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert os.listdir(str(tmp_path / "output")) == ["x.stdout.0"]
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_holds_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(_output, "_is_folder", lambda path: True)
+    assert _output.Output(str(tmp_path)).size(0) is None
 
 
 def test_the_last_lines_are_found_across_the_files(tmp_path):

@@ -13,7 +13,6 @@ Below the batch's folder:
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -47,7 +46,10 @@ class Output:
         self._path = batch_path
         self._parts = {}  # (index, stream): [offsets]
         folder = os.path.join(batch_path, FOLDER)
-        names = os.listdir(folder) if _is_folder(folder) else []
+        try:
+            names = os.listdir(folder) if _is_folder(folder) else []
+        except FileNotFoundError:  # the batch has just come to its end
+            names = []
         self._has_run = _is_folder(os.path.join(batch_path, "run"))
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
@@ -109,7 +111,7 @@ class Output:
         """Remove what is kept of a job."""
         for stream in STREAMS:
             for offset in self._parts.get((index, stream), ()):
-                _files.remove(self._part(index, stream, offset))
+                _files.try_to_remove_tree(self._part(index, stream, offset))
             if self._has_run:
                 _files.remove(self._run(index, stream))
 
@@ -122,7 +124,7 @@ def remove(batch_path, index, keep):
         size = _size(first)
         if size is not None:
             more = more or size >= keep // 8 * 4
-            _files.remove(first)
+            _files.try_to_remove_tree(first)
     if more:
         Output(batch_path).remove(index)
 
@@ -165,7 +167,7 @@ def _mark(count):
 def _size(path):
     try:
         return os.lstat(path).st_size
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -173,10 +175,8 @@ def _last(path, most):
     """Return (the last bytes, `most` at the most, the size) of a regular file of our own; nothing of anything else."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        if exc.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
-            return b"", 0
-        raise
+    except OSError:  # it is gone, a link, or closed to us
+        return b"", 0
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):

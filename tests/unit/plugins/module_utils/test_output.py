@@ -186,6 +186,16 @@ def test_a_job_that_was_killed_keeps_its_output(batch):
     assert "signal 9" in result["msg"]
     assert result["stdout"] == "first"
     assert info(done)["stdout"] == "first"
+    wait_for_supervisor(done)
+    assert files(done) == ["0.stdout.0"]
+
+
+def test_what_is_kept_of_a_job_goes_with_its_record_and_not_with_that_of_another(batch):
+    done = batch([RUN_COMMAND % "head -c 200000 /dev/zero" + KILLS_ITSELF] * 2, plan=KEPT)
+    done.wait()
+    assert done.serve("forget", jids=done.jids()[:1])[0]["forgotten"]
+    assert {name.split(".")[0] for name in files(done)} == {"1"}
+    assert info(done, index=1)["output_size"] == 200000
 
 
 def test_a_job_that_crashes_says_what_its_module_printed_and_no_more(batch):
@@ -360,6 +370,15 @@ def test_files_that_are_not_what_they_seem_are_not_read(tmp_path):
     for index in (0, 1):
         for stream in _output.STREAMS:
             assert kept.read(index, stream, lines=3) == b""
+        kept.remove(index)
+        _output.remove(str(tmp_path), index, KEPT["keep_output"])
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert os.listdir(str(tmp_path / "output")) == ["x.stdout.0"]
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_holds_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(_output, "_is_folder", lambda path: True)
+    assert _output.Output(str(tmp_path)).size(0) is None
 
 
 def test_the_last_lines_are_found_across_the_files(tmp_path):

@@ -102,13 +102,17 @@ def test_an_ordinary_user_whose_manager_ends_is_told_to_have_it_linger(host, pla
 def test_niceness_is_set_or_refused_before_anything_starts(host, play):
     may, may_not = host("--cap-add=SYS_NICE"), host()
     nice = [{"name": str(number), "ansible.builtin.command": "nice", "nice": number} for number in (0, 7, 19)]
-    ordinary = {"become": True, "become_user": "deploy"}
-    jobs = batch(play, may_not, nice, **ordinary)
-    assert [job["result"]["stdout"] for job in jobs.values()] == ["0", "7", "19"]
     first = [*nice, {"name": "first", "ansible.builtin.command": "nice", "nice": -5}]
-    assert batch(play, may, first)["first"]["result"]["stdout"] == "-5"
-    for machine, settings in ((may_not, {}), (may, ordinary)):
-        refused = batch(play, machine, first, **settings)
+    ordinary = {"become": True, "become_user": "deploy"}
+    tasks = [
+        {"name": name, "background.jobs.async_batch": {"tasks": jobs, "wait": True}, "ignore_errors": True, **keywords}
+        for name, jobs, keywords in (("root", first, {}), ("nicer", nice, ordinary), ("deploy", first, ordinary))
+    ]
+    played = play([may, may_not], tasks)
+    for done, values in (("root", ["0", "7", "19", "-5"]), ("nicer", ["0", "7", "19"])):
+        assert [job["result"]["stdout"] for job in played.result(done, may)["jobs"]] == values
+    assert [job["result"]["stdout"] for job in played.result("nicer", may_not)["jobs"]] == ["0", "7", "19"]
+    for refused in (played.result("root", may_not), played.result("deploy", may), played.result("deploy", may_not)):
         assert "Nothing was started: nice -5 of job 'first' is refused by the host" in refused["msg"], refused
 
 

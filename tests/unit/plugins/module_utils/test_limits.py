@@ -161,6 +161,16 @@ def test_a_session_that_ends_is_left_or_warned_of(tree):
         assert words in warning
 
 
+def test_a_host_that_has_the_batch_is_not_asked_for_what_its_jobs_need(batch):
+    first = batch(["pass"])
+    first.wait()
+    again = Batch(first.async_dir, ["pass"], cpu_quota=1e12)  # more than any kernel takes
+    with pytest.raises(_launcher.LaunchError, match="cpu_quota of job 'job 0' can't be enforced"):
+        again.launch()
+    again.batch_id = again.plan["batch_id"] = first.batch_id
+    assert again.launch().reply["states"] == ["succeeded"]
+
+
 class Supervised:
     """A batch whose supervisor runs in this process, with control groups that are plain files."""
 

@@ -341,8 +341,10 @@ def test_the_end_of_a_job_is_true_where_the_disk_has_no_room_for_what_its_module
 def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
     planned = Batch(tmp_path, ["pass"])
     writer = _records.BatchWriter(planned.async_dir, planned.batch_id)
-    supervisor = _supervisor.Supervisor(planned.plan, writer, "", _runs.Clock(), {})
+    supervisor = _supervisor.Supervisor(
+        planned.plan, writer, dict.fromkeys(("template", "capture"), ""), _runs.Clock(), {}
+    )
     supervisor.record()
     reader = _records.BatchReader(planned.async_dir, planned.batch_id)
     assert reader.ask({"cancel": [0], "grace": 1.0}) is True
-    os.close(supervisor._control)
+    os.close(writer.control)

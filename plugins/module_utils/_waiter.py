@@ -31,6 +31,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
 
 _CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
 _MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
+_TROUBLES = 5  # how many of a kind are told one by one
 _CANCELS_A_LINE = 400  # a request to a supervisor has to fit into PIPE_BUF (4096 bytes), or two of them might mix
 
 
@@ -238,7 +239,7 @@ class _Question:
 
     def forget(self):
         """Remove the records of what is finished and has left no process; return for each job whether that was done."""
-        done, touched = [], set()
+        done, touched, failed = [], set(), []
         left = self._leftovers()
         for position, entry in enumerate(self._entries):
             if entry["error"] or not self._is_final(entry):
@@ -256,7 +257,10 @@ class _Question:
                     done.append(_files.remove(os.path.join(entry["dir"], entry["jid"])))
             except OSError as exc:  # a directory, say, or a read-only disk
                 done.append(False)
-                self.troubles.append("the record of job %s can't be removed: %s" % (entry["jid"], exc))
+                failed.append("the record of job %s can't be removed: %s" % (entry["jid"], exc))
+        self.troubles += failed[:_TROUBLES]
+        if len(failed) > _TROUBLES:
+            self.troubles.append("%d more records can't be removed either" % (len(failed) - _TROUBLES))
         for reader in touched:
             reader.remove_if_empty()
         return done

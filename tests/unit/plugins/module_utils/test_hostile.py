@@ -508,3 +508,13 @@ def test_a_results_file_that_was_replaced_costs_no_other_job(batch, tmp_path, ki
         assert "could not be kept" in answers[0]["msg"]
         assert json.loads(answers[0]["result"])["failed"] is True
     assert json.loads(answers[1]["result"]) == {"changed": False}
+
+
+def test_of_many_records_that_cannot_be_removed_a_few_are_told(place):
+    jids = ["j9.%d" % number for number in range(8)]
+    for jid in jids:
+        (place.path / jid).mkdir()
+    reply = ask(place, "forget", jobs=[{"jid": jid, "dir": None} for jid in jids])
+    assert [answer["forgotten"] for answer in reply["jobs"]] == [False] * 8
+    assert len(reply["troubles"]) == 6
+    assert reply["troubles"][-1] == "3 more records can't be removed either"

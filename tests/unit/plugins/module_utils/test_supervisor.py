@@ -13,7 +13,14 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes, _templates
+from ansible_collections.background.jobs.plugins.module_utils import (
+    _launcher,
+    _processes,
+    _records,
+    _runs,
+    _supervisor,
+    _templates,
+)
 
 from .conftest import Batch, gone, payload, wait_for_supervisor
 
@@ -329,3 +336,15 @@ def test_the_end_of_a_job_is_true_where_the_disk_has_no_room_for_what_its_module
     room = "The disk is full: the result could not be kept."
     assert json.loads(good["result"]) == {"changed": True, "msg": room}
     assert json.loads(bad["result"]) == {"changed": True, "failed": True, "rc": 7, "msg": room}
+
+
+def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
+    planned = Batch(tmp_path, ["pass"])
+    writer = _records.BatchWriter(planned.async_dir, planned.batch_id)
+    supervisor = _supervisor.Supervisor(
+        planned.plan, writer, dict.fromkeys(("template", "capture"), ""), _runs.Clock(), {}
+    )
+    supervisor.record()
+    reader = _records.BatchReader(planned.async_dir, planned.batch_id)
+    assert reader.ask({"cancel": [0], "grace": 1.0}) is True
+    os.close(writer.control)

@@ -1,0 +1,74 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Places that jobs cannot, or must not, be recorded in. What stands in the place of single records: test_hostile.py of the unit tests."""
+
+from __future__ import annotations
+
+import pytest
+
+LAUNCH = {
+    "name": "launch",
+    "background.jobs.async_batch": {"tasks": [{"name": f"job {n}", "command": "true"} for n in "12"]},
+}
+INFO = {"name": "info", "background.jobs.async_info": {}}
+PRUNE = {"name": "prune", "background.jobs.async_prune": {"all": True}}
+CANCEL = {"name": "cancel", "background.jobs.async_cancel": {"all": True}}
+
+
+def wait(launched) -> dict[str, object]:
+    jobs = [job["ansible_job_id"] for job in launched.result("launch")["jobs"]]
+    return {"name": "wait", "background.jobs.async_wait": {"jobs": jobs, "timeout": 60}}
+
+
+def test_on_a_read_only_disk_records_are_read_and_nothing_is_started_or_removed(host, play):
+    one = host("--tmpfs", "/disk", "--cap-add=SYS_ADMIN", "--security-opt=apparmor=unconfined")
+    settings = {"vars": {"ansible_async_dir": "/disk/async"}}
+    launched = play(one, [LAUNCH], **settings)
+    play(one, [wait(launched)], **settings)
+    before = one.run("find", "/disk", "-printf", "%p %m %s %T@\n")
+    one.run("mount", "-o", "remount,ro", "/disk")
+
+    seen = play(one, [INFO, wait(launched), CANCEL, PRUNE], **settings)
+    assert [job["state"] for job in seen.result("info")["jobs"]] == ["succeeded"] * 2
+    assert seen.result("wait")["counts"]["succeeded"] == 2
+    assert seen.result("cancel")["changed"] is False
+    pruned = seen.result("prune")
+    assert (pruned["changed"], pruned["jobs"]) == (False, [])
+    assert "Read-only file system" in pruned["warnings"][0]
+    refused = play(one, [LAUNCH], check=False, **settings).result("launch")
+    assert refused["failed"] and "Read-only file system" in refused["msg"]
+    assert one.run("find", "/disk", "-printf", "%p %m %s %T@\n") == before
+
+    one.run("mount", "-o", "remount,rw", "/disk")
+    assert len(play(one, [PRUNE], **settings).result("prune")["jobs"]) == 2
+
+
+# How a place that must not be used is made, and what is said of it.
+PLACES = (
+    ("ln -s /victim /place/async", "is a symbolic link"),
+    ("mkdir -m 0777 /place/async", "can be written by every user"),
+    ("mkdir -m 0755 /place/async; chown nobody /place/async", "belongs to uid"),
+    ("mkdir -m 1777 /place/async; ln -s /victim /place/async/.background_jobs", "not a directory"),
+    ("mkdir -m 1777 /place/async; install -d -o nobody -m 0777 /place/async/.background_jobs", "belongs to uid"),
+)
+
+
+@pytest.mark.parametrize("user", ["root", "deploy"])
+def test_a_place_that_others_can_change_is_refused(host, play, user):
+    one = host()
+    settings = {"vars": {"ansible_async_dir": "/place/async"}}
+    if user != "root":
+        settings.update(become=True, become_user=user)
+    for made_by, words in PLACES:
+        one.run("sh", "-c", f"rm -rf /place /victim; mkdir -m 0777 /victim; mkdir /place; {made_by}")
+        seen = play(one, [{**LAUNCH, "ignore_errors": True}, INFO, PRUNE], check=False, **settings)
+        launched = seen.result("launch")
+        assert launched["failed"] and words in launched["msg"], (made_by, launched)
+        for verb in ("info", "prune"):
+            result = seen.result(verb)
+            assert result["jobs"] == [] and not result["changed"], (made_by, result)
+            told = " ".join(result["warnings"])
+            assert "could not look for jobs" in told or "can't be read" in told, (made_by, result)
+        assert one.run("ls", "-A", "/victim") == "", made_by

@@ -131,7 +131,7 @@ def test_jobs_that_print_very_much(host, play, rounds, report):
     much = f"head -c {megabytes}000000 /dev/zero | tr '\\0' x"
     jobs = [
         {"name": "read by a module", **shell(much), "timeout": 10},
-        {"name": "as it comes", "ansible.builtin.raw": much},
+        {"name": "as it comes", "ansible.builtin.script": "much.sh"},
         {"name": "other", **shell("sleep 1; echo here")},
     ]
     ended = {
@@ -144,7 +144,9 @@ def test_jobs_that_print_very_much(host, play, rounds, report):
     }
     wait = {"name": "wait", WAIT: {"name": "other", "timeout": 10}}
     with Measured(one) as measured:
-        played = play(one, [{"name": "launch", BATCH: {"tasks": jobs}}, ended, wait])
+        played = play(
+            one, [{"name": "launch", BATCH: {"tasks": jobs}}, ended, wait], files={"much.sh": f"#!/bin/sh\n{much}\n"}
+        )
     found = {job["name"]: job for job in played.result("info")["jobs"]}
     assert found["other"]["state"] == "succeeded"
     assert found["read by a module"]["state"] in ("timed_out", "succeeded")

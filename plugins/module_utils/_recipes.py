@@ -28,6 +28,8 @@ from __future__ import annotations
 import base64
 import os
 
+from ansible_collections.background.jobs.plugins.module_utils import _results
+
 
 class _Failed(Exception):
     """The task has failed; the message is core's."""
@@ -40,7 +42,13 @@ def begin(spec):
 
 def command_result(stdout, stderr, status):
     """Return the result of a call of the style "command", which printed `stdout` and `stderr` (bytes)."""
-    return {"rc": status, "stdout": _text(stdout), "stderr": _text(stderr)}
+    return {"rc": status, "stdout": _text(_cut(stdout)), "stderr": _text(_cut(stderr))}
+
+
+def _cut(data):
+    if len(data) <= _results.LIMIT:
+        return data
+    return data[: _results.LIMIT] + b"\n... what comes after %d bytes is left out ...\n" % _results.LIMIT
 
 
 def _text(data):

@@ -371,16 +371,12 @@ class Jobs(RuleBasedStateMachine):
         for batch in self.batches:
             batch.close()
             process = _processes.look(batch.supervisor)
-            members = {process.pid: process.start} if process else {}
-            for pid in batch.pids.values():
-                found = _processes.look(pid)
-                if found:
-                    members[pid] = found.start
-            for found in _processes.Snapshot().tree(members).values():
-                if found.pid == batch.supervisor or found.ppid in (1, batch.supervisor) or found.pid in members:
-                    _processes.send(found, signal.SIGKILL)
-            for pid in members:
-                gone(pid)
+            if process is not None and batch.unfinished:
+                family = batch.family()
+                # alone and first, so that it starts nobody else; its templates then end what they have started
+                _processes.send(process, signal.SIGKILL)
+                for pid in (batch.supervisor, *family):
+                    gone(pid)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

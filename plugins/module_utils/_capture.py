@@ -198,7 +198,7 @@ def _watched(file, stream, modules):
     """Return the file object of a pipe as Popen made it, but for what lies beneath."""
     raw = getattr(file, "buffer", file)
     raw = getattr(raw, "raw", raw)
-    if type(raw) is not io.FileIO:
+    if not isinstance(raw, io.FileIO) or isinstance(raw, _Reader):
         return file
     try:
         fd = os.dup(raw.fileno())

@@ -570,6 +570,10 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_header(header):
     """Say whether this can have been written as a batch.json."""
     if not isinstance(header, dict) or not _is_number(header.get("launched_at")):
@@ -589,9 +593,9 @@ def _is_entry(entry, size):
     if not isinstance(entry, dict) or not _is_number(entry.get("at")):
         return False
     job, state = entry.get("job"), entry.get("state")
-    if type(job) is not int or not 0 <= job < size or state not in _states.ALL:
+    if not _is_integer(job) or not 0 <= job < size or state not in _states.ALL:
         return False
     if state == _states.RUNNING:
         process = (entry.get("pid"), entry.get("start"))
-        return _is_number(entry.get("attempt")) and all(value is None or type(value) is int for value in process)
+        return _is_number(entry.get("attempt")) and all(value is None or _is_integer(value) for value in process)
     return state != _states.QUEUED or {"attempt", "was", "msg"}.issubset(entry)

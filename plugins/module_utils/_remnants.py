@@ -44,7 +44,6 @@ def looking(selection, directory, get_reader, tell, now):
     While the context lasts, no launch can be in the middle of writing records that look like leftovers.
     get_reader: returns the refreshed BatchReader of a batch id, or None; tell: takes in words what is left alone.
     """
-    found = []
     fitting = selection["names"] is None and (selection["states"] is None or _states.LOST in selection["states"])
     try:
         if fitting:
@@ -60,25 +59,37 @@ def looking(selection, directory, get_reader, tell, now):
         tell("could not look for leftovers: %s" % exc)
         fitting = False
     if not fitting:
-        yield found
+        yield []
         return
     begun = [batch_id for batch_id in batch_ids if _records.is_begun(directory, batch_id)]
-    with _alone(directory, begun, tell) as dead:
-        present = set(os.listdir(directory))
-        for batch_id in dead:
-            jids = [name for name in present if (_records.parse_jid(name) or ("",))[0] == batch_id]
-            paths = [os.path.join(directory, jid) for jid in sorted(jids)] + [_folder(directory, batch_id)]
-            found.append(_leftover(paths[-1], paths))
+    with contextlib.ExitStack() as stack:
+        dead = stack.enter_context(_alone(directory, begun, tell))
         readers = [get_reader(batch_id) for batch_id in sorted(set(batch_ids).difference(begun))]
-        readers = [reader for reader in readers if reader and not reader.unfinished]
-        in_use = _leftovers.of_batches(readers)
-        for reader in readers:
-            if reader in in_use:
-                tell("batch %s is left alone: processes of a lost job of it still run" % reader.batch_id)
-            else:
-                found += _of_batch(reader, present)
+        present = set(os.listdir(directory))
+        found = _of_launches(directory, dead, present) + _of_batches(readers, present, tell)
         found += _half_written(directory, present, set(_registry.batch_ids(directory)), selection)
         yield [one for one in found if one.at is None or _registry.is_of_age(selection, one.at, now)]
+
+
+def _of_launches(directory, dead, present):
+    found = []
+    for batch_id in dead:
+        jids = [name for name in present if (_records.parse_jid(name) or ("",))[0] == batch_id]
+        paths = [os.path.join(directory, jid) for jid in sorted(jids)] + [_folder(directory, batch_id)]
+        found.append(_leftover(paths[-1], paths))
+    return found
+
+
+def _of_batches(readers, present, tell):
+    readers = [reader for reader in readers if reader and not reader.unfinished]
+    in_use = _leftovers.of_batches(readers)
+    found = []
+    for reader in readers:
+        if reader in in_use:
+            tell("batch %s is left alone: processes of a lost job of it still run" % reader.batch_id)
+        else:
+            found += _of_batch(reader, present)
+    return found
 
 
 def remove(leftover, tell):

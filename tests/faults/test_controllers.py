@@ -171,14 +171,16 @@ def killed_launch(far, play, until) -> Callable[[str, str, float], None]:
 
 
 def test_a_controller_is_killed_in_a_launch(killed_launch, far, rng, rounds, report) -> None:
-    behind, _ = far
+    behind, dummy = far
     came = Counter[str]()
     for number in range(1, rounds(6, 100) + 1):
         batch_id, way, share = f"b{number:015d}", ("late", "bytes", "time")[number % 3], rng.random()
         print(f"round {number}: killed after {share:.3f}, {way}")
         killed_launch(batch_id, way, share)
         records = behind.python(RECORDS, batch_id)
-        ran = Counter(which for what, which, _, _ in log_of(behind) if what == "end" and which.startswith(batch_id))
+        ran = Counter(
+            which for what, which, dummy, dummy in log_of(behind) if what == "end" and which.startswith(batch_id)
+        )
         if records["whole"]:
             came["all"] += 1
             assert ran == {f"{batch_id}.{index}": 1 for index in range(SIZE)}
@@ -239,7 +241,7 @@ CRASH = re.compile(r"Traceback|MODULE FAILURE|deserialization|Errno|KeyError")
 
 def test_two_controllers_do_the_same_at_once(host, play, rng, rounds, report) -> None:
     web = host(connection="ssh")
-    lengths = [[rng.randrange(0, 30) for _ in range(SIZE)] for _ in range(rounds(4, 50))]
+    lengths = [[rng.randrange(0, 30) for dummy in range(SIZE)] for dummy in range(rounds(4, 50))]
     keeper = web.begin(KEEPER)
     pair = [play.start(web, controller(*names, lengths, rng), ignore_errors=True) for names in ("ab", "ba")]
     both = [running.wait(1800) for running in pair]
@@ -265,7 +267,7 @@ def check_what_was_said(both: list[Any]) -> int:
         assert not CRASH.search(text), [
             text[max(0, at.start() - 600) : at.end() + 1200] for at in CRASH.finditer(text)
         ][:2]
-    failed = [result["msg"] for played in both for _, _, result in played._results if result["failed"]]
+    failed = [result["msg"] for played in both for *dummy, result in played._results if result["failed"]]
     assert not [msg for msg in failed if not TOLD.search(msg)]
     print("\n".join(failed))
     return len(failed)
@@ -282,7 +284,7 @@ def check_records(both: list[Any], count: int, listed: set[str]) -> tuple[int, i
     pruned = Counter(
         one["ansible_job_id"]
         for played in both
-        for _, task, result in played._results
+        for dummy, task, result in played._results
         if task.startswith("prune")
         for one in result.get("jobs", ())
     )
@@ -302,13 +304,13 @@ def check_ends(journals: dict[str, list[str]], log: list[tuple[str, str, int, fl
     ]
     states = {which: (state, at) for which, state, at in ends}
     assert len(ends) == len(states) > 0
-    starts = Counter(which for what, which, _, _ in log if what == "start" and which != "only")
+    starts = Counter(which for what, which, dummy, dummy in log if what == "start" and which != "only")
     assert set(starts.values()) == {1}
-    signals = Counter(pid for what, _, pid, _ in log if what == "signal")
+    signals = Counter(pid for what, dummy, pid, dummy in log if what == "signal")
     assert set(signals.values()) <= {1}
     late = [
         (which, at, states[which])
-        for what, which, _, at in log
+        for what, which, dummy, at in log
         if what == "signal" and which in states and (states[which][0] != "cancelled" or at > states[which][1])
     ]
     assert not late
@@ -318,7 +320,7 @@ def check_ends(journals: dict[str, list[str]], log: list[tuple[str, str, int, fl
 def check_only(log: list[tuple[str, str, int, float]]) -> None:
     """Of what may run once there are never two."""
     running: set[int] = set()
-    for what, which, pid, _ in sorted(log, key=lambda entry: entry[3]):
+    for what, which, pid, dummy in sorted(log, key=lambda entry: entry[3]):
         if which == "only":
             running = running | {pid} if what == "start" else running - {pid}
             assert len(running) <= 1

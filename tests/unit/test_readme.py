@@ -51,7 +51,7 @@ OPERATING = ("cancel", "jobs", "prune", "wait")
 
 @pytest.mark.parametrize("playbook", OPERATING)
 def test_a_playbook_tells_of_its_variables_alike_everywhere(playbook):
-    comment, _, body = (ROOT / "playbooks" / f"{playbook}.yml").read_text().partition("\n- name:")
+    comment, dummy, body = (ROOT / "playbooks" / f"{playbook}.yml").read_text().partition("\n- name:")
     shared = {"jobs_states": "jobs_state", "jobs_given": "jobs_all", "jobs_none": "jobs_all"}
     private = {"jobs_table", "jobs_shown"}
     used = {shared.get(name, name) for name in re.findall(r"\b(?:target|jobs_\w+)\b", body)} - private

@@ -409,8 +409,7 @@ class Supervisor:
         except _templates.TemplateGone as exc:
             self._template_gone(template, exc)
             return
-        if any(frame.get("status", 0) < 0 for frame in frames):
-            self._end_what_is_left(frames)
+        snapshot = None
         for frame in frames:
             index = frame["job"]
             run = self._runs[index]
@@ -422,18 +421,14 @@ class Supervisor:
                 self._note_running(index, run.started)
             else:
                 run.status, run.brief = frame["status"], frame.get("brief")
+                if run.status < 0 and not run.stopping:
+                    # nobody else looks after what a module has started that was killed
+                    snapshot = snapshot or _processes.Snapshot()
+                    run.signal(signal.SIGKILL, snapshot)
             if run.stopping:
                 self._look_at = 0.0
             elif run.has_ended:
                 self._call_ended(index)
-
-    def _end_what_is_left(self, frames):
-        """End what modules have started that were killed: nobody else looks after it."""
-        snapshot = _processes.Snapshot()
-        for frame in frames:
-            run = self._runs[frame["job"]]
-            if frame.get("status", 0) < 0 and not run.stopping:
-                run.signal(signal.SIGKILL, snapshot)
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
@@ -444,9 +439,8 @@ class Supervisor:
         if attempt.is_first_call and attempt.step.get("timeout") and not run.stopping:
             self._timers.set((_STEP_LIMIT, index), run.started + attempt.step["timeout"])
         process = _processes.look(pid)
-        if process:
-            run.pid = pid
-            run.members[pid] = process.start
+        run.pid = pid
+        run.members[pid] = process.start if process else None  # it may have gone already: its session tells
         self._note_running(index, run.started, pid=pid, start=process.start if process else None)
         run.untold = run.stopping is not None  # nobody was there to be told before
 

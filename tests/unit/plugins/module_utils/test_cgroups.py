@@ -61,7 +61,7 @@ class Tree:
         if self.version_2 and path.startswith(str(self.version_2)):
             files = ("memory.max", "memory.swap.max", "memory.events", "cpu.max", "cgroup.subtree_control")
         else:
-            files = FILES[os.path.relpath(path, str(self.folder / "sys")).split("/")[0].split(",")[0]]
+            files = FILES[os.path.relpath(path, str(self.folder / "sys")).partition("/")[0].partition(",")[0]]
         for name in (*files, "cgroup.procs"):
             with open(os.path.join(path, name), "w", encoding="ascii"):
                 pass

@@ -336,7 +336,9 @@ class _Forking:
             raise SystemExit(0)
         self._in_job, self._frame = True, frame
         self._printed = _Printed()
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), sys.__stdout__.encoding, sys.__stdout__.errors)
+        before = sys.__stdout__
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
+        sys.__stdout__ = sys.stdout
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])
@@ -383,6 +385,8 @@ def _load_capture(payload):
 
 class _Printed(io.RawIOBase):
     """What is below the standard output of a job: a full disk is no error of the module, what it does not take is kept here."""
+
+    name, mode = "<stdout>", "wb"
 
     def __init__(self):
         self._left = None

@@ -531,6 +531,8 @@ class Supervisor:
         kept = _output.Output(self._writer.path)
         printed = [kept.read(index, stream, run.output_begins[stream]) for stream in _output.STREAMS]
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
+        if not any(printed):
+            return outcome
         return _results.of(dict(outcome.result, **_output.told(*map(_output.text_of, printed))))
 
     def _attempt_ended(self, index):

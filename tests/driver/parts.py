@@ -29,8 +29,9 @@ TARGETS = ROOT / "tests" / "integration" / "targets"
 ON_OLDEST_CORE = ("default", "differential")
 # Seconds for the faults: minutes for their short form, hours for the full figures.
 FAULTS_LIMIT = 6 * 3600 if os.environ.get("FAULTS") == "full" else 1200
-# Integration targets that are left out on all but the newest core: they run many playbooks, and depend little on the core.
-ON_NEWEST_CORE = ("operate_playbooks", "patterns")
+# Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
+# or compare jobs with plain tasks, as the scenario `differential` does on the oldest core too.
+ON_NEWEST_CORE = ("async_batch_staged", "operate_playbooks", "paths", "patterns")
 # Those that run on the cores between the oldest and the newest.
 BETWEEN = ("async_batch", "async_batch_blocks", "async_run", "async_wait", "no_log", "operate")
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
@@ -57,7 +58,9 @@ def parts() -> list[Part]:
             for core in CORES
         ),
         *(
-            Part(f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule")
+            Part(
+                f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule", 1500
+            )
             for scenario in scenarios()
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),

@@ -157,7 +157,7 @@ def test_a_missing_interpreter_fails_its_job_and_no_other(batch):
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_as_many_run_as_the_window_holds_never_more_and_they_start_in_order(batch, concurrency):
-    done = batch(["import time; time.sleep(0.1)"] * 9, concurrency=concurrency)
+    done = batch(["import time; time.sleep(0.4)"] * 9, concurrency=concurrency)
     answers = done.wait()
     moments = [(answer["started_at"], 1) for answer in answers] + [(answer["ended_at"], -1) for answer in answers]
     running, most = 0, 0
@@ -170,11 +170,11 @@ def test_as_many_run_as_the_window_holds_never_more_and_they_start_in_order(batc
 
 def test_a_timeout_is_exact_and_takes_all_descendants_with_it(batch, tmp_path):
     program = "import subprocess, time; p = subprocess.Popen(['setsid', 'sleep', '300']); open(%r, 'w').write(str(p.pid)); p.wait()"
-    done = batch([program % str(tmp_path / "pid"), "pass"], timeout=[0.7, 0])
+    done = batch([program % str(tmp_path / "pid"), "pass"], timeout=[2, 0])
     answers = done.wait()
     assert states(answers) == ["timed_out", "succeeded"]
-    assert 0.7 <= answers[0]["duration"] < 1.7
-    assert "timeout of 0.7 s" in answers[0]["msg"]
+    assert 2 <= answers[0]["duration"] < 7
+    assert "timeout of 2 s" in answers[0]["msg"]
     assert json.loads(answers[0]["result"])["failed"] is True
     assert gone(int((tmp_path / "pid").read_text()))
 
@@ -184,7 +184,7 @@ def test_what_a_command_printed_until_its_time_was_up_is_kept_and_so_is_its_last
         tmp_path / "trapped"
     )
     program = "import subprocess; p = subprocess.run(['sh', '-c', %r], stdout=subprocess.PIPE, check=False)" % script
-    done = batch([program + "; result['stdout'] = p.stdout.decode(); result['rc'] = p.returncode"], timeout=2)
+    done = batch([program + "; result['stdout'] = p.stdout.decode(); result['rc'] = p.returncode"], timeout=4)
     answer = done.wait()[0]
     assert answer["state"] == "timed_out"
     result = json.loads(answer["result"])
@@ -196,7 +196,7 @@ def test_a_module_that_goes_on_when_its_command_was_ended_is_ended_too(batch):
     program = "import subprocess, time; subprocess.run(['sleep', '300'], check=False); time.sleep(300)"
     answer = batch([program], timeout=0.3).wait()[0]
     assert answer["state"] == "timed_out"
-    assert answer["duration"] < 5
+    assert answer["duration"] < 9  # seconds; its grace would have been 10
 
 
 def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(batch):

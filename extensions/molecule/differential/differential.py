@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from ansible.release import __version__ as ansible_version
 
 Record = dict[str, t.Any]
 
@@ -121,6 +122,13 @@ def _kept(theme: str, expression: str) -> Record:
 # ---- compare
 
 
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
+CORE = _version(ansible_version)
+
+
 class Rules:
     """What may differ, each with its reason: see rules.yml."""
 
@@ -128,7 +136,7 @@ class Rules:
         self.replaced = [(re.compile(rule["text"]), rule["by"]) for rule in source["replaced"]]
         self.by_kind = [self._rule(rule) for rule in source["by_kind"]]
         self.words = [self._rule(rule) for rule in source["words"]]
-        self.known = [self._rule(rule) for rule in source["known"]]
+        self.known = [self._rule(rule) for rule in source["known"] if _version(rule.get("since", "0")) <= CORE]
         self.used: set[int] = set()
 
     @staticmethod

@@ -39,6 +39,13 @@ if [ $# -gt 1 ] && [ "$1" = --one ]; then
   exit
 fi
 
+# ansible-test runs a copy of the target, in a folder of its own below the collection.
+root=$here
+until [ -d "$root/playbooks/patterns" ]; do
+  [ "$root" != / ] || { echo "playbooks/patterns was not found above $here" >&2; exit 1; }
+  root=$(dirname "$root")
+done
+
 # They mostly wait.
-find ../../../../playbooks/patterns -maxdepth 1 -name '*.yml' -exec basename {} .yml \; | sort |
+find "$root/playbooks/patterns" -maxdepth 1 -name '*.yml' -exec basename {} .yml \; | sort |
   xargs -P 3 -I NAME "$here/runme.sh" --one "$work" NAME

@@ -578,14 +578,12 @@ def _is_header(header):
     """Say whether this can have been written as a batch.json."""
     if not isinstance(header, dict) or not _is_number(header.get("launched_at")):
         return False
-    jobs, supervisor = header.get("jobs"), header.get("supervisor")
-    return (
-        isinstance(jobs, list)
-        and all(isinstance(job, dict) and isinstance(job.get("name"), str) for job in jobs)
-        and isinstance(supervisor, dict)
-        and {"pid", "start", "boot_id", "init_start"}.issubset(supervisor)
-        and isinstance(supervisor["pid"], int)
-    )
+    supervisor = header.get("supervisor")
+    if not isinstance(supervisor, dict) or not {"pid", "start", "boot_id", "init_start"}.issubset(supervisor):
+        return False
+    if not isinstance(supervisor["pid"], int) or not isinstance(header.get("jobs"), list):
+        return False
+    return all(isinstance(job, dict) and isinstance(job.get("name"), str) for job in header["jobs"])
 
 
 def _is_entry(entry, size):

@@ -8,7 +8,8 @@
 set -eu -o pipefail
 
 here=$(pwd)
-work=$(mktemp -d "${OUTPUT_DIR:-${TMPDIR:-/tmp}}/patterns.XXXXXX")
+# not in OUTPUT_DIR: the path of a socket is limited to about 100 bytes
+work=$(mktemp -d /tmp/bgj.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
 left_running() {

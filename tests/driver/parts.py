@@ -54,7 +54,7 @@ def parts() -> list[Part]:
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),
         *(
-            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=1500)
+            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
             for core in CORES
         ),
         *(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils import _output, _processes, _records, _states
+from ansible_collections.background.jobs.plugins.module_utils import _files, _output, _processes, _records, _states
+
+_MOST_NOTED = 16 * 1024 * 1024  # bytes
 
 
 def find(lost, snapshot):
@@ -28,15 +30,20 @@ def find(lost, snapshot):
     }
     paths = {key: _outputs(real[reader.async_dir], reader, index) for key, (reader, index) in lost.items()}
     holders = _processes.holders([path for pair in paths.values() for path in pair])
-    found = {}
+    found, noted = {}, {}
     for key, (reader, index) in lost.items():
         members = {}
         for path in paths[key]:
             members.update(holders.get(path, ()))
         job = reader.jobs[index]
         known = job.get("pid") and job.get("start")
-        if known and (job["pid"] in snapshot or not numbers.may_be_reused(reader.header["supervisor"])):
+        reusable = numbers.may_be_reused(reader.header["supervisor"])
+        if known and (job["pid"] in snapshot or not reusable):
             members[job["pid"]] = job["start"]
+        if not reusable:
+            for pid in _noted(reader, noted).get(index, ()):
+                process = _processes.look(pid)
+                members.setdefault(pid, process.start if process else None)  # of one that is gone, the session counts
         tree = snapshot.tree(members)
         if tree:
             found[key] = tree
@@ -52,6 +59,26 @@ def of_batches(readers):
         if job["state"] == _states.LOST
     }
     return {reader for reader, dummy in find(lost, _processes.Snapshot())} if lost else set()
+
+
+def _noted(reader, noted):
+    """Return {index: [pid]} that the template processes of a batch have written down; noted: what was read before."""
+    if reader not in noted:
+        pids = noted[reader] = {}
+        folder = os.path.join(reader.path, "run")
+        try:
+            _files.check_own_directory(folder)
+            texts = [
+                _files.read_own(os.path.join(folder, name), _MOST_NOTED)
+                for name in os.listdir(folder)
+                if name.startswith(_output.PIDS)
+            ]
+        except (_files.UnsafePath, OSError):
+            return pids
+        for words in (line.split() for text in texts for line in text.splitlines()):
+            if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
+                pids.setdefault(int(words[0]), []).append(int(words[1]))
+    return noted[reader]
 
 
 def _outputs(directory, reader, index):

@@ -22,6 +22,7 @@ from ansible_collections.background.jobs.plugins.module_utils import _capture, _
 
 FOLDER = "output"
 STREAMS = ("stdout", "stderr")
+PIDS = "pids."  # files in run/: "index pid" a line, as the template processes have started jobs
 LEAST = 4096  # bytes of a stream that can be kept, but for none at all
 _MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
 _MOST_OF_TAIL = 1024 * 1024
@@ -148,8 +149,8 @@ def add(batch_path, index, printed, keep):
 
 
 def is_kept_in_run(name):
-    """Say whether a file in run/ is one that a lost job has printed into, and that is told of it."""
-    return bool(_OWN.match(name))
+    """Say whether a file in run/ is one that a lost job has printed into, and that is told of it, or tells its pids."""
+    return bool(_OWN.match(name)) or name.startswith(PIDS)
 
 
 def _is_folder(path):

@@ -104,8 +104,9 @@ class _Channel:
 class _Server:
     """Forks a process for each job and tells how it ended."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, directory):
         self._channel = channel
+        self._pids = os.path.join(directory, "pids.%d" % os.getpid())
         self._jobs = {}  # pid: job
         self._briefs = {}  # job: what is known of its result where the disk did not take it
         self._wake_out, self._wake_in = os.pipe()
@@ -179,8 +180,20 @@ class _Server:
         for fd in outputs:
             os.close(fd)
         self._jobs[pid] = frame["job"]
+        self._note(frame["job"], pid)
         self._channel.send({"job": frame["job"], "pid": pid})
         return False
+
+    def _note(self, job, pid):
+        """Write down a pid for those who look for what is left where the supervisor is killed before it has done so."""
+        try:
+            fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, b"%d %d\n" % (job, pid))
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # a full disk is no reason not to run a job
 
     def _become_job(self, outputs):
         os.setsid()
@@ -292,7 +305,7 @@ class _Forking:
     """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
 
     def __init__(self, channel, payload):
-        self._server = _Server(channel)
+        self._server = _Server(channel, payload["directory"])
         self._payload = payload
         self._capture = _load_capture(payload)
         self._run_module = runpy.run_module
@@ -510,7 +523,7 @@ class _Executing:
     """Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
 
     def __init__(self, channel, payload):
-        self._server = _Server(channel)
+        self._server = _Server(channel, payload["directory"])
         self._payload = payload
         self._program = None
         if payload["style"] == "args_file":

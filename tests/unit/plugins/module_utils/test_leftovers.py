@@ -154,3 +154,32 @@ def test_a_process_that_its_template_could_not_tell_of_is_found_by_the_file_that
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_a_module_has_started_is_found_though_its_supervisor_was_killed_before_it_had_noted_the_module(
+    tmp_path, batch
+):
+    told = tmp_path / "pids"
+    # what the child prints goes elsewhere: it has none of the job's files open
+    program = (WITH_A_CHILD % str(told)).replace(
+        "start_new_session=True", "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
+    )
+    launched = batch([program])
+    deadline = time.monotonic() + 20
+    while not (told.exists() and told.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    module, child = (int(word) for word in told.read_text().split())
+    kill_supervisor_and_templates(launched)
+    os.kill(module, signal.SIGKILL)
+    assert gone(module)
+    reader = _records.BatchReader(launched.async_dir, launched.batch_id)
+    reader.refresh()
+    reader.jobs[0].update(pid=None, start=None)
+    try:
+        assert list(_leftovers.find({"it": (reader, 0)}, _processes.Snapshot())["it"]) == [child]
+        launched.serve("list")  # who finds that it is lost removes what is not needed for that
+        reader.jobs[0].update(pid=None, start=None)
+        assert list(_leftovers.find({"it": (reader, 0)}, _processes.Snapshot())["it"]) == [child]
+    finally:
+        os.kill(child, signal.SIGKILL)

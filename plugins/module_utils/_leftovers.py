@@ -41,7 +41,8 @@ def find(lost, snapshot):
         if known and (job["pid"] in snapshot or not reusable):
             members[job["pid"]] = job["start"]
         if not reusable:
-            for pid in _noted(reader, noted).get(index, ()):
+            # of calls that the journal knows, the last one counts: what others have left they may have left on purpose
+            for pid in set(_noted(reader, noted).get(index, ())) - reader.pids:
                 process = _processes.look(pid)
                 members.setdefault(pid, process.start if process else None)  # of one that is gone, the session counts
         tree = snapshot.tree(members)

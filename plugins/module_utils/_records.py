@@ -318,6 +318,7 @@ class BatchReader:
         queued = {"state": _states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in self.header["jobs"]]
         self.unfinished = len(self.jobs)
+        self.pids = set()  # of the calls that jobs have made, as far as the journal names their processes
         self._offset = 0
         self._rest = b""
         self._output = None
@@ -361,6 +362,8 @@ class BatchReader:
         if entry["state"] == _states.RUNNING:
             job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
             job["started_at"] = job["started_at"] or entry["at"]
+            if entry.get("start") is not None:
+                self.pids.add(entry["pid"])
         elif entry["state"] == _states.QUEUED:
             attempt = {
                 "attempt": entry["attempt"],

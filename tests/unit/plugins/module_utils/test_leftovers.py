@@ -176,6 +176,7 @@ def test_what_a_module_has_started_is_found_though_its_supervisor_was_killed_bef
     reader = _records.BatchReader(launched.async_dir, launched.batch_id)
     reader.refresh()
     reader.jobs[0].update(pid=None, start=None)
+    reader.pids.clear()
     try:
         assert list(_leftovers.find({"it": (reader, 0)}, _processes.Snapshot())["it"]) == [child]
         launched.serve("list")  # who finds that it is lost removes what is not needed for that
@@ -183,3 +184,20 @@ def test_what_a_module_has_started_is_found_though_its_supervisor_was_killed_bef
         assert list(_leftovers.find({"it": (reader, 0)}, _processes.Snapshot())["it"]) == [child]
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_what_an_earlier_call_of_a_lost_job_has_left_in_its_session_is_not_taken_for_its_own(family):
+    launched, pids = family
+    kill_supervisor_and_templates(launched)
+    reader = _records.BatchReader(launched.async_dir, launched.batch_id)
+    reader.refresh()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        assert gone(pid)
+    earlier = reader.jobs[0]["pid"]
+    reader.jobs[0].update(pid=None, start=None)  # as if the call after that one were not known
+    left = _processes.look(os.getpid())._replace(session=earlier, ppid=1)
+    snapshot = _processes.Snapshot({left.pid: left})
+    assert not _leftovers.find({"it": (reader, 0)}, snapshot)
+    reader.pids.clear()
+    assert _leftovers.find({"it": (reader, 0)}, snapshot)

@@ -272,21 +272,6 @@ class _Question:
             selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append, now
         )
 
-    def tidy(self, async_dir):
-        """Remove the folders of batches of which no job has a record any more."""
-        directory = os.path.abspath(os.path.expanduser(async_dir))
-        try:
-            batch_ids = _registry.batch_ids(directory)
-        except (_files.UnsafePath, OSError):
-            return  # told already
-        ended = []
-        for batch_id in batch_ids:
-            reader = self._reader(directory, batch_id)
-            if reader and not reader.unfinished:
-                ended.append(reader)
-        for reader in set(ended) - _leftovers.of_batches(ended):
-            reader.remove_if_empty()
-
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
         answers, total = [], 0
@@ -480,12 +465,12 @@ def serve(request, async_dir):
     leftovers = []
     if request.get("leftovers"):
         with question.leftovers(request["leftovers"], async_dir, time.time()) as found:
-            _forget(question, request, async_dir, answers)
+            _forget(question, op, answers)
             for leftover in found:
                 if op == "list" or _remnants.remove(leftover, question.troubles.append):
                     leftovers.append(leftover.path)
     else:
-        _forget(question, request, async_dir, answers)
+        _forget(question, op, answers)
     return {
         "now": time.time(),
         "leftovers": leftovers,
@@ -504,14 +489,12 @@ def look_up(directory, batch_id):
     return batches.get(directory, batch_id)
 
 
-def _forget(question, request, async_dir, answers):
+def _forget(question, op, answers):
     """Remove what a request says is to be forgotten, and tell so in the answers."""
-    if request["op"] != "forget":
+    if op != "forget":
         return
     for answer, forgotten in zip(answers, question.forget()):
         answer["forgotten"] = forgotten
-    if request.get("tidy"):
-        question.tidy(async_dir)
 
 
 def be(module):

@@ -195,7 +195,7 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
             result.update(failed=True, msg="; ".join(errors))
         return _finish(result, reply)
     targets = [Target(where=job["jid"], jid=job["jid"], directory=job["dir"]) for job in ended]
-    done = call(Selection(targets, None).request("forget", tidy=True, **leftovers))
+    done = call(Selection(targets, None).request("forget", **leftovers))
     removed = [job for job, answer in zip(jobs, done["jobs"], strict=True) if answer.get("forgotten")]
     number = len(done.get("leftovers") or ())
     told = f"{_records(removed, number)} {'was' if len(removed) == 1 and not number else 'were'} removed."

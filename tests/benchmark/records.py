@@ -57,7 +57,7 @@ def measure(directory: str) -> tuple[float, float]:
     assert [job["state"] for job in found] == ["succeeded"] * SIZE
     jobs = [{"jid": job["jid"], "dir": job["dir"]} for job in found]
     before = time.monotonic()
-    reply = _waiter.serve({"op": "forget", "jobs": jobs, "tidy": True, "leftovers": fitting}, directory)
+    reply = _waiter.serve({"op": "forget", "jobs": jobs, "leftovers": fitting}, directory)
     assert all(job["forgotten"] for job in reply["jobs"])
     return listed, time.monotonic() - before
 

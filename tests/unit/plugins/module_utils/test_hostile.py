@@ -230,7 +230,7 @@ def go_through_the_verbs(place, good_is_readable=True):
         wait_for_supervisor(launched)
     signal.alarm(PATIENCE)
     replies.append(ask(place, "list", select=nothing(), leftovers=nothing()))
-    reply = ask(place, "forget", tidy=True, leftovers=nothing(), **by_ids(place))
+    reply = ask(place, "forget", leftovers=nothing(), **by_ids(place))
     replies.append(reply)
     signal.alarm(0)
     if good_is_readable:

@@ -310,7 +310,7 @@ class Jobs(RuleBasedStateMachine):
     def look_for_leftovers(self, remove):
         nothing = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"), None)
         request = {"op": "forget" if remove else "list", "leftovers": dict(nothing, core=True), "max_bytes": 0}
-        _waiter.serve(dict(request, jobs=[], tidy=remove), self.batches[0].batch.async_dir)
+        _waiter.serve(dict(request, jobs=[]), self.batches[0].batch.async_dir)
 
     @invariant()
     def all_is_as_it_has_to_be(self):

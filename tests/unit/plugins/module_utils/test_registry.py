@@ -11,8 +11,6 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import _launcher, _records, _registry, _waiter
 
-from .conftest import wait_for_supervisor
-
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
 SLEEP = "import time; time.sleep(300)"
@@ -116,17 +114,6 @@ def test_a_job_gets_the_signal_that_was_asked_for(batch, tmp_path):
         done.serve(block=0.05)
     (answer,) = done.serve("cancel", signal=1)
     assert json.loads(answer["result"])["hup"] == 1
-
-
-def test_folders_without_records_go_and_others_stay(batch):
-    ended, running = batch(["pass"]), batch([SLEEP])
-    ended.wait()
-    wait_for_supervisor(ended)
-    os.unlink(os.path.join(ended.async_dir, ended.jids()[0]))
-    request = {"op": "forget", "jobs": [], "max_bytes": 0, "tidy": True}
-    _waiter.serve(request, ended.async_dir)
-    assert not os.path.exists(ended.path())
-    assert os.path.exists(running.path("batch.json"))
 
 
 def test_what_may_run_once_is_found_by_its_very_name(some):

@@ -31,7 +31,7 @@ def selection(**more):
 def prune(directory, check=False, **more):
     """Return the leftovers that were removed, or would be, below the directory, and what was told of others."""
     fitting = dict(selection(), **more)
-    request = {"op": "list" if check else "forget", "max_bytes": 0, "leftovers": fitting, "tidy": True}
+    request = {"op": "list" if check else "forget", "max_bytes": 0, "leftovers": fitting}
     request.update({"select": fitting} if check else {"jobs": []})
     reply = _waiter.serve(request, str(directory))
     return sorted(os.path.relpath(path, str(directory)) for path in reply["leftovers"]), reply["troubles"]

@@ -185,9 +185,14 @@ class BatchWriter:
             raise
 
     def _write_started(self, jid):
-        fd = os.open(os.path.join(self.async_dir, jid), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path = os.path.join(self.async_dir, jid)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, json.dumps({"started": True, "finished": False, "ansible_job_id": jid}).encode("ascii"))
+            text = json.dumps({"started": True, "finished": False, "ansible_job_id": jid})
+            _files.write_all(fd, text.encode("ascii"))
+        except OSError:
+            _files.remove(path)
+            raise
         finally:
             os.close(fd)
 

@@ -110,6 +110,15 @@ class FullDisk:
         return self.original(*args)
 
 
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+def test_a_creation_for_which_there_is_no_room_leaves_nothing_behind(writer, monkeypatch, room):
+    monkeypatch.setattr(os, "write", FullDisk(os.write, room))
+    with pytest.raises(OSError, match="No space left on device"):
+        create(writer)
+    assert os.listdir(writer.async_dir) == [".background_jobs"]
+    assert os.listdir(os.path.join(writer.async_dir, ".background_jobs")) == []
+
+
 def test_what_a_full_disk_refuses_is_kept_until_there_is_room(writer, monkeypatch):
     reader = create(writer)
     writer.note(job=0, state="running", at=1.0, attempt=1)

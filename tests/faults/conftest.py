@@ -31,8 +31,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HOST_SCRIPT = ROOT / "tests" / "docker" / "host.sh"
 PREFIX = os.environ.get("BGJ_CONTAINER_PREFIX", f"bgj-faults-{os.getpid()}-")
+PREFIX += os.environ.get("PYTEST_XDIST_WORKER", "")
 FULL = os.environ.get("FAULTS", "short") == "full"
 SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
+os.environ["FAULTS_SEED"] = str(SEED)  # the workers' too
 PATIENCE = 60  # seconds that a condition is given to become true; it takes a moment on an idle machine
 ANSIBLE = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
@@ -45,7 +47,7 @@ ANSIBLE = {
     "ANSIBLE_FORKS": "20",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-_FIGURES: list[str] = []
+_FIGURE = "figure"
 _numbers = itertools.count(1)
 
 
@@ -55,14 +57,22 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section(f"figures ({'full' if FULL else 'short'} form, FAULTS_SEED={SEED})")
-    for line in _FIGURES:
-        terminalreporter.write_line(line)
+    ended = [test for tests in terminalreporter.stats.values() for test in tests if getattr(test, "when", "") == "call"]
+    for test in sorted(ended, key=lambda test: test.nodeid):
+        for name, line in test.user_properties:
+            if name == _FIGURE:
+                terminalreporter.write_line(line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The long ones first, those of files late in the alphabet above all: no worker is left alone with one of them.
+    items.sort(key=lambda item: ("rounds" in getattr(item, "fixturenames", ()), item.nodeid), reverse=True)
 
 
 @pytest.fixture
-def report() -> Callable[[str], None]:
+def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """report(line): tell a figure in the summary."""
-    return _FIGURES.append
+    return lambda line: request.node.user_properties.append((_FIGURE, line))
 
 
 @pytest.fixture

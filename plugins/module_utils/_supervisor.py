@@ -13,7 +13,6 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import selectors
@@ -24,9 +23,10 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _attempts,
     _blob,
     _cgroups,
-    _files,
+    _endings,
     _limits,
     _output,
+    _pool,
     _processes,
     _recipes,
     _records,
@@ -43,22 +43,15 @@ _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _KILL_AGAIN_AFTER = 1.0
 _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
-_GIVE_UP = (
-    5.0  # seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended
-)
+# Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
+_GIVE_UP = 5.0
 _RETRY_DISK = 1.0
-_STARTS_AT_ONCE = (
-    16  # orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks
-)
-_TEMPLATE_PATIENCE = 5.0
+# Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
+_STARTS_AT_ONCE = 16
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
 _STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
-
-# The end of a job that is to be written; tasks: the JSON text that tells of each of them, or None; why: what the result
-# does not say.
-_End = collections.namedtuple("_End", "index state outcome at tasks why", defaults=(None, None))
 
 
 class Supervisor:
@@ -72,10 +65,7 @@ class Supervisor:
         self._payloads = plan["payloads"]
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
         self._writer = writer
-        self._template_source = sources["template"]
-        self._capture = {"capture": sources["capture"]} if self._keep else {}
         self._clock = clock
-        self._environment = environment
         self._scheduler = _scheduler.Scheduler(
             [_scheduled(job) for job in self._jobs],
             plan["concurrency"],
@@ -86,31 +76,19 @@ class Supervisor:
         self._groups = groups
         self._timers = _timers.Timers()
         self._selector = selectors.DefaultSelector()
-        self._templates = {}
-        self._leaving = []
-        self._order = []  # an (environment, call) of each template there will be, in the order of need
-        self._positions = {}  # template key: its index there
-        self._furthest = -1
-        self._prepared = set()
-        self._demand = {}  # template key: jobs that may still need it
+        self._pool = _pool.Pool(
+            plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
+        )
+        self._endings = _endings.Endings(writer, self._jobs, self._keep)
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
-        self._unneeded = set()  # indexes of jobs whose output goes when their result is written
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._stopping = set()  # indexes of jobs whose call was told to end
         self._short_of_memory = {}  # index: why the kernel killed something of it, of jobs that run
-        self._ends = []
         self._look_at = 0.0
-        for job in self._jobs:
-            for key, *needed in _calls(job["body"]):
-                if key not in self._positions:
-                    self._positions[key] = len(self._order)
-                    self._order.append(needed)
-            for key in _keys(job):
-                self._demand[key] = self._demand.get(key, 0) + 1
 
     def record(self):
         """Write the records that a reader needs before the first job starts."""
@@ -131,7 +109,7 @@ class Supervisor:
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._end(index, _states.SKIPPED, _skipped(job["skip"]))
-        self._write_ends()
+        self._endings.write()
         self._writer.flush()
 
     def run(self):
@@ -142,18 +120,14 @@ class Supervisor:
                 self._watch_times()
                 # a free slot is refilled before the end that freed it is written
                 self._start_jobs()
-                self._write_ends()
+                self._endings.write()
                 flushed = self._writer.flush()
                 if self._scheduler.done and flushed:
                     break
                 for key, dummy in self._selector.select(self._patience(flushed)):
                     key.data(key.fileobj)
         finally:
-            for template in self._templates.values():
-                template.close()
-                self._leaving.append(template)
-            for template in self._leaving:
-                template.reap(_TEMPLATE_PATIENCE)
+            self._pool.close()
             if self._groups is not None:
                 self._groups.close()
             self._writer.close()
@@ -174,43 +148,15 @@ class Supervisor:
 
     # starting
 
-    def _template(self, environment, call):
-        key = _key(environment, call)
-        if key not in self._templates:
-            label = "%s %s" % (self._writer.batch_id, call["module"])
-            template = _templates.Template(
-                dict(self._payloads[call["payload"]], **self._capture),
-                dict(self._environment, **_templates.start_environment(environment)),
-                self._writer.run_path,
-                label,
-                self._template_source,
-            )
-            self._templates[key] = template
-            self._selector.register(template, selectors.EVENT_READ, self._read_template)
-        return self._templates[key]
-
     def _start_jobs(self):
         while len(self._starting) < _STARTS_AT_ONCE:
             now = self._clock.now()
             index = self._scheduler.start(now)
             if index is None:
-                self._prepare()
+                self._pool.prepare()
                 return
             attempt = self._attempts[index] = _attempts.Attempt(self._jobs[index])
             self._follow(index, attempt.begin(now))
-
-    def _prepare(self):
-        """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
-        following = self._furthest + 1
-        if following in self._prepared or following >= len(self._order):
-            return
-        self._prepared.add(following)
-        environment, call = self._order[following]
-        if self._demand[_key(environment, call)]:
-            try:
-                self._template(environment, call)
-            except (OSError, _templates.TemplateGone):
-                pass  # for its first job to tell
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
@@ -243,14 +189,14 @@ class Supervisor:
             if attempt.is_first_call:
                 _staged.prepare(self._writer.path, index, self._jobs[index], step)
             frame.update(self._limits_of(index, run))
-            template = self._template(step["environment"], call)
+            template = self._pool.get(step["environment"], call)
             template.send(frame)
         except (OSError, _templates.TemplateGone) as exc:
             self._note_running(index, now)
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
-        self._furthest = max(self._furthest, self._positions[_key(step["environment"], call)])
+        self._pool.took(step["environment"], call)
         run.template = template
         run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
@@ -403,6 +349,9 @@ class Supervisor:
 
     # ending
 
+    def _watch(self, template):
+        self._selector.register(template, selectors.EVENT_READ, self._read_template)
+
     def _read_template(self, template):
         try:
             frames = template.receive()
@@ -445,8 +394,7 @@ class Supervisor:
         run.untold = run.stopping is not None  # nobody was there to be told before
 
     def _template_gone(self, template, exc):
-        key = next(key for key, value in self._templates.items() if value is template)
-        self._dismiss(key)
+        self._pool.drop(template)
         if not template.jobs:
             return
         self._find_untold(template.jobs)
@@ -541,17 +489,17 @@ class Supervisor:
         for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
-        if state == _states.SUCCEEDED or (state == _states.FAILED and index not in self._killed):
-            self._unneeded.add(index)
+        was_killed = index in self._killed
         self._killed.discard(index)
         if self._groups is not None:
             self._groups.leave(index)
         why = self._short_of_memory.pop(index, None)
         why = why and state == _states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
         if self._scheduler.ended(index, state, now) is None:
+            if state == _states.SUCCEEDED or (state == _states.FAILED and not was_killed):
+                self._endings.without_output(index)
             self._end(index, state, outcome, tasks, why)
             return
-        self._unneeded.discard(index)
         number = self._scheduler.attempts[index]
         brief = why or _results.brief(
             _results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result
@@ -562,71 +510,35 @@ class Supervisor:
 
     def _end(self, index, state, outcome, tasks=None, why=None):
         """A job is in a terminal state: let go of what it needed, skip what must not start now, and see that it is written."""
-        now = self._clock.now()
-        self._ends.append(_End(index, state, outcome, now, tasks, why or None))
-        self._release(index)
+        self._ended(index, state, outcome, tasks, why)
         stopped = self._scheduler.halt()
         halted = bool(stopped) or self._scheduler.halted
-        todo = [(index, None)]
         for other, reason in stopped:
             if reason is None:
-                outcome, tasks = self._failed.pop(other)
-                self._unneeded.add(other)
-                self._ends.append(_End(other, _states.FAILED, outcome, now, tasks))
+                self._endings.without_output(other)
+                self._ended(other, _states.FAILED, *self._failed.pop(other))
             else:
-                self._ends.append(_End(other, _states.SKIPPED, _skipped(reason), now, None))
-            self._release(other)
-            todo.append((other, reason))
-        for other, dummy in todo:
+                self._ended(other, _states.SKIPPED, _skipped(reason))
+        for other in (index, *(other for other, dummy in stopped)):
             for dependant, reason in self._scheduler.settle(other):
-                self._ends.append(_End(dependant, _states.SKIPPED, _skipped(reason), now, None))
-                self._release(dependant)
+                self._ended(dependant, _states.SKIPPED, _skipped(reason))
         self._failed.pop(index, None)
         if halted and self._cancels_on_failure:
             self._cancel_the_rest()
+
+    def _ended(self, index, state, outcome, tasks=None, why=None):
+        """Let go of what a job needed: its files, and templates that no other job will need; and have its end written."""
+        at = self._clock.wall(self._clock.now())
+        self._endings.add(_endings.End(index, state, outcome, at, tasks, why or None))
+        if "staging_token" in self._plan:
+            _staged.remove(self._writer.path, index)
+        self._pool.release(self._jobs[index])
 
     def _cancel_the_rest(self):
         self._cancels_on_failure = False
         for other in sorted(self._scheduler.running):
             if self._jobs[other].get("run_when") is None and self._attempts[other].fate is None:
                 self._abort(other, _states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
-
-    def _write_ends(self):
-        ends, self._ends = self._ends, []
-        for index, state, outcome, ended, tasks, why in ends:
-            message = why if state in (_states.SUCCEEDED, _states.FAILED) else outcome.result["msg"]
-            if self._jobs[index]["no_log"]:
-                outcome = _results.censor(outcome)
-            durable = state != _states.SKIPPED  # nothing ran: nothing to lose
-            try:
-                if tasks is not None:
-                    self._writer.write_tasks(index, tasks, durable)
-                kept = self._writer.write_result(index, outcome, durable)
-                if not kept or outcome.result.get("msg") == _records.NO_ROOM:
-                    message = "the disk is full: the result could not be kept"
-            except (OSError, _files.UnsafePath) as exc:
-                # somebody has put something else in its place, say: that is no reason to lose the other jobs
-                message = "the result could not be kept: %s" % exc
-            if index in self._unneeded:
-                self._unneeded.discard(index)
-                _output.remove(self._writer.path, index, self._keep)
-            entry = {"msg": message} if message else {}
-            self._writer.note(durable, job=index, state=state, at=self._clock.wall(ended), **entry)
-
-    def _release(self, index):
-        """Let go of what a job needed: its files, and templates that no other job will need."""
-        if "staging_token" in self._plan:
-            _staged.remove(self._writer.path, index)
-        for key in _keys(self._jobs[index]):
-            self._demand[key] -= 1
-            if not self._demand[key] and key in self._templates:
-                self._dismiss(key)
-
-    def _dismiss(self, key):
-        template = self._templates.pop(key)
-        self._selector.unregister(template)
-        template.close()
-        self._leaving.append(template)
 
 
 _KILLED = "; it did not end at SIGTERM and was killed"
@@ -644,25 +556,6 @@ def _scheduled(job):
         job.get("backoff", 1.0),
         job["ignore_errors"],
     )
-
-
-def _calls(nodes):
-    """Yield (template key, environment, call) for each call of a body, in the order written."""
-    for node in nodes:
-        if "block" in node:
-            for section in ("block", "rescue", "always"):
-                yield from _calls(node.get(section) or ())
-        else:
-            for call in node["calls"]:
-                yield _key(node["environment"], call), node["environment"], call
-
-
-def _keys(job):
-    return {key for key, dummy, dummy in _calls(job["body"])}
-
-
-def _key(environment, call):
-    return call["payload"], json.dumps(_templates.start_environment(environment), sort_keys=True)
 
 
 def _failure(message):

@@ -29,6 +29,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _pool,
     _processes,
     _recipes,
+    _recorder,
     _records,
     _results,
     _runs,
@@ -576,7 +577,7 @@ def main():
     """
     settings = json.loads(sys.stdin.buffer.readline())
     plan = _blob.unpack(sys.stdin.buffer.read())
-    writer = _records.BatchWriter(settings["async_dir"], plan["batch_id"])
+    writer = _recorder.BatchWriter(settings["async_dir"], plan["batch_id"])
     try:
         # the host is not made ready for a batch that it has already
         groups, warnings = (None, []) if os.path.isdir(writer.path) else _limits.prepare(plan)
@@ -586,7 +587,7 @@ def main():
     supervisor = Supervisor(plan, writer, settings, _runs.Clock(), dict(os.environ), groups=groups)
     try:
         supervisor.record()
-    except _records.BatchExists as exc:
+    except _recorder.BatchExists as exc:
         print(json.dumps({"error": str(exc), "exists": True}))
         return
     except OSError as exc:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _processes, _records, _results, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import _processes, _recorder, _records, _results, _waiter
 
 SIZE = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 RUNS = 3
@@ -25,7 +25,7 @@ def batches(directory: str, number: int, size: int) -> None:
     supervisor = dict(_processes.identity(os.getpid()), pid=1 << 22)
     job = {"name": "job", "module": "ansible.builtin.command", "timeout": 0.0, "no_log": False, "ignore_errors": False}
     for count in range(number):
-        writer = _records.BatchWriter(directory, f"b{count:015d}")
+        writer = _recorder.BatchWriter(directory, f"b{count:015d}")
         header = {
             "batch_id": writer.batch_id,
             "launched_at": time.time(),

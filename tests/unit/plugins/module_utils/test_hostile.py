@@ -14,7 +14,14 @@ import stat
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _launcher, _processes, _records, _results, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import (
+    _launcher,
+    _processes,
+    _recorder,
+    _records,
+    _results,
+    _waiter,
+)
 
 from .conftest import Batch, wait_for_supervisor
 
@@ -64,7 +71,7 @@ class Place:
         self.before = self.outside()
 
     def _record_a_good_one(self):
-        writer = _records.BatchWriter(str(self.path), GOOD.replace("j", "b")[:16])
+        writer = _recorder.BatchWriter(str(self.path), GOOD.replace("j", "b")[:16])
         supervisor = dict(_processes.identity(os.getpid()), pid=1 << 22)
         header = {"batch_id": writer.batch_id, "launched_at": 2.0, "supervisor": supervisor, "jobs": [{"name": "good"}]}
         writer.create(header, [GOOD])

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _records, _waiter
+from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _recorder, _records, _waiter
 
 from .conftest import Batch, gone, wait_for_supervisor
 
@@ -151,7 +151,7 @@ def test_of_many_launches_at_once_one_starts_the_jobs(counted):
 
 def leave_begun(batch):
     """Leave what a supervisor has written that was killed before all was recorded."""
-    writer = _records.BatchWriter(batch.async_dir, batch.batch_id)
+    writer = _recorder.BatchWriter(batch.async_dir, batch.batch_id)
     os.makedirs(batch.async_dir, mode=0o700, exist_ok=True)
 
     class Killed(BaseException):

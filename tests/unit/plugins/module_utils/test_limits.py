@@ -15,7 +15,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _cgroups,
     _launcher,
     _limits,
-    _records,
+    _recorder,
     _runs,
     _scheduler,
     _supervisor,
@@ -177,7 +177,7 @@ class Supervised:
     def __init__(self, tmp_path, groups, programs, *positional, **settings):
         self.batch = Batch(tmp_path / "async", programs, *positional, **settings)
         os.mkdir(self.batch.async_dir, 0o700)
-        writer = _records.BatchWriter(self.batch.async_dir, self.batch.batch_id)
+        writer = _recorder.BatchWriter(self.batch.async_dir, self.batch.batch_id)
         sources = {name: _launcher._text_of("_" + name) for name in ("template", "capture")}
         plan = _blob.unpack(_blob.pack(self.batch.plan))
         supervisor = _supervisor.Supervisor(plan, writer, sources, _runs.Clock(), dict(os.environ), groups=groups)

@@ -10,14 +10,14 @@ import os
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _files, _records, _results
+from ansible_collections.background.jobs.plugins.module_utils import _files, _recorder, _records, _results
 
 BATCH = "b123456789012345"
 
 
 @pytest.fixture
 def writer(tmp_path):
-    return _records.BatchWriter(str(tmp_path), BATCH)
+    return _recorder.BatchWriter(str(tmp_path), BATCH)
 
 
 def create(writer, size=2):

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.background.jobs.plugins.module_utils import (
     _launcher,
     _processes,
+    _recorder,
     _records,
     _runs,
     _supervisor,
@@ -340,7 +341,7 @@ def test_the_end_of_a_job_is_true_where_the_disk_has_no_room_for_what_its_module
 
 def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
     planned = Batch(tmp_path, ["pass"])
-    writer = _records.BatchWriter(planned.async_dir, planned.batch_id)
+    writer = _recorder.BatchWriter(planned.async_dir, planned.batch_id)
     supervisor = _supervisor.Supervisor(
         planned.plan, writer, dict.fromkeys(("template", "capture"), ""), _runs.Clock(), {}
     )

@@ -97,8 +97,8 @@ def _find(plan, directory, singleton):
     states = _states_of(plan, directory)
     if states is not None:
         return {"states": states}
-    running = _unfinished(singleton, directory) if singleton is not None else None
-    return {"attached": running[-1]} if running else None
+    running = _running(singleton, directory) if singleton is not None else None
+    return {"attached": running} if running else None
 
 
 def _states_of(plan, directory):
@@ -129,19 +129,30 @@ def _brief(names):
     return "%d: %s%s" % (len(names), shown, ", ..." if len(names) > 3 else "")
 
 
-def _unfinished(name, directory):
-    """Return what is told of the jobs of a name that have not ended, the oldest first."""
+def _running(name, directory):
+    """Return what is told of the newest job of a name that has not ended, None where there is none."""
     from ansible_collections.background.jobs.plugins.module_utils import _waiter  # which imports this file
 
     selection = {
         "names": [glob.escape(name)],
         "batch_ids": None,
-        "states": [_states.QUEUED, _states.RUNNING],
+        "states": [_states.QUEUED, _states.RUNNING, _states.LOST],
         "older_than": None,
         "newer_than": None,
         "core": False,
     }
-    return _waiter.serve({"op": "list", "select": selection}, directory)["jobs"]
+    jobs = _waiter.serve({"op": "list", "select": selection}, directory)["jobs"]
+    unfinished = [job for job in jobs if job["state"] != _states.LOST]
+    if unfinished:
+        return unfinished[-1]
+    for job in jobs:
+        if job.get("processes"):
+            raise LaunchError(
+                "Nothing was started: a job of this name, %s, was lost, and processes of it still run (%d, the first is %d). "
+                "End them with async_cancel, or try again when they have ended."
+                % (job["jid"], job["processes"], job["pid"])
+            )
+    return None
 
 
 def _text_of(name):

@@ -33,6 +33,7 @@ options:
     description:
       - Whether to start nothing where a job of this O(name) is queued or running already, launched by whomever on this host as the same user.
         The task then returns that job, with C(changed) V(false), and O(wait=true) waits for it.
+      - Where such a job was lost and processes of it still run, the task fails and names them.
     type: bool
     default: false
 seealso:

@@ -13,6 +13,8 @@ import time
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils import (
+    _blob,
+    _launcher,
     _leftovers,
     _processes,
     _records,
@@ -20,7 +22,7 @@ from ansible_collections.background.jobs.plugins.module_utils import (
     _supervisor,
 )
 
-from .conftest import gone, wait_for_supervisor
+from .conftest import Batch, gone, wait_for_supervisor
 
 # It starts a child in a session of its own, says who they are, and stays.
 WITH_A_CHILD = """
@@ -95,6 +97,20 @@ def test_a_lost_job_with_processes_is_listed_with_them_and_kept_and_can_be_ended
     assert all(gone(pid) for pid in pids)
     assert "processes" not in launched.serve("list")[0]
     assert launched.serve("forget")[0]["forgotten"] is True
+
+
+def test_what_may_run_once_is_not_started_beside_what_is_left_of_a_lost_job(family):
+    launched, pids = family
+    kill_supervisor_and_templates(launched)
+    again = Batch(launched.async_dir, ["pass"])
+    with pytest.raises(
+        _launcher.LaunchError, match=rf"j\d+\.0, was lost, .*\(2, the first is {min(pids)}\).*async_cancel"
+    ):
+        _launcher.launch(_blob.pack(again.plan), again.async_dir, singleton="job 0")
+
+    launched.serve("cancel", grace=5.0)
+    assert "pid" in _launcher.launch(_blob.pack(again.plan), again.async_dir, singleton="job 0")
+    assert again.wait()[0]["state"] == "succeeded"
 
 
 def test_the_session_of_a_lost_job_counts_as_long_as_no_other_can_have_its_number(family, monkeypatch):

@@ -19,7 +19,7 @@ format: ## Let ruff mend what it can
 integration: ## Integration targets on localhost, on each ansible-core
 molecule: ## Molecule scenarios against Docker hosts
 faults: ## Hosts, connections and controllers that break, a few times each; FAULTS_SEED=... repeats a run
-soak: ## The same as often as it takes to believe it: hours, with figures at the end
+soak: ## The same as often as it takes to believe it: about an hour, with figures at the end
 docs: ## The documentation site, in build/docs/html
 galaxy: ## The tarball, and what Galaxy checks on import
 benchmark: ## How fast, beside ansible-core's async

@@ -27,8 +27,9 @@ SCENARIOS = ROOT / "extensions" / "molecule"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("default", "differential")
-# Seconds for the faults: minutes for their short form, hours for the full figures.
-FAULTS_LIMIT = 6 * 3600 if os.environ.get("FAULTS") == "full" else 1200
+# The faults in full, and the sequences of the property test: an hour or two. Their short forms take minutes.
+SOAK = os.environ.get("FAULTS") == "full"
+FAULTS_LIMIT = 3 * 3600 if SOAK else 1200
 # Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
 # or compare jobs with plain tasks, as the scenario `differential` does on the oldest core too.
 ON_NEWEST_CORE = ("async_batch_staged", "operate_playbooks", "paths", "patterns")
@@ -234,7 +235,10 @@ def molecule(core: str, scenario: str, job: Job) -> None:
 
 
 def faults(job: Job) -> Counts:
-    """Hosts, connections and controllers that break; FAULTS=full: as often as the figures that are told of it."""
+    """Hosts, connections and controllers that break; FAULTS=full: as often as the figures that are told of it.
+
+    In full it has the property test too, whose short form is in unit.
+    """
     _want_docker()
     environment = core_environment(machine.newest_core(), "unit", "unit")
     env = environment.env
@@ -243,7 +247,8 @@ def faults(job: Job) -> Counts:
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
     # Half of their time is waiting: two at a time take half as long.
-    return _pytest(job, environment, "-n2", "--maxschedchunk=1", ROOT / "tests" / "faults", env=env)
+    tests = [ROOT / "tests" / "faults", *([PROPERTIES] if SOAK else [])]
+    return _pytest(job, environment, "-n2", "--maxschedchunk=1", *tests, env=env)
 
 
 def scenarios() -> list[str]:

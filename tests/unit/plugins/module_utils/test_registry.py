@@ -117,9 +117,9 @@ def test_a_job_gets_the_signal_that_was_asked_for(batch, tmp_path):
 
 
 def test_what_may_run_once_is_found_by_its_very_name(some):
-    assert [job["name"] for job in _launcher._unfinished("job 2", some.async_dir)] == ["job 2"]
-    assert _launcher._unfinished("job 0", some.async_dir) == []
-    assert _launcher._unfinished("job ?", some.async_dir) == []
+    assert _launcher._running("job 2", some.async_dir)["name"] == "job 2"
+    assert _launcher._running("job 0", some.async_dir) is None
+    assert _launcher._running("job ?", some.async_dir) is None
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,8 @@ class Environment:
         wanted = self.path / "requirements.txt"
         wanted.write_text(self.specs())
         # Tests start thousands of programs out of it; each that has to compile ansible-core takes a second more.
-        install = [uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", self.bin / "python"]
-        run_quietly([*install, "--requirement", wanted])
+        options = ("--quiet", "--compile-bytecode", "--requirement", wanted)
+        run_quietly([uv(), "pip", "install", "--python", self.bin / "python", *options])
         (self.path / "complete").touch()
 
 

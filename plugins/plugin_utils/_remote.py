@@ -34,6 +34,9 @@ Result = dict[str, t.Any]
 
 display = Display()
 
+# Seconds for which calls that seem to have been cut off are taken for that, and not for failures.
+_BENEFIT_OF_DOUBT = 30.0
+
 
 def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions) -> Result:
     """Wait for `targets`; return the result of the task."""
@@ -70,6 +73,7 @@ class Remote:
         self._module = module
         self._task_vars = task_vars
         self._async_dir = _options.async_dir(action)
+        self._cut_off_since: float | None = None
         self._events = _core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -110,9 +114,24 @@ class Remote:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
             raise ConnectionLost(str(exc)) from exc
+        except AnsibleError as exc:
+            self._take_for_lost(exc)
+            raise
         if result.get("unreachable"):
             raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+        self._take_for_lost(result)
         return result
+
+    def _take_for_lost(self, reply: Result | Exception) -> None:
+        """Raise ConnectionLost where a call seems to have been cut off, unless that has been so for too long."""
+        why = _sending.cut_off(reply)
+        if not why:
+            self._cut_off_since = None
+            return
+        now = time.monotonic()
+        self._cut_off_since = self._cut_off_since or now
+        if now - self._cut_off_since < _BENEFIT_OF_DOUBT:
+            raise ConnectionLost(why)
 
     def reset(self) -> None:
         reset = getattr(self._action._connection, "reset", None)

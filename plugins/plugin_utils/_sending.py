@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ Reply = dict[str, t.Any]
 _NEVER_REACHED = re.compile(
     "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed"
 )
+
+
+# What core makes of a host, a container say, that stops in the middle of a call: a file that was not taken, without a word,
+# a process that was killed before it had printed anything, or what Docker says where there is nothing to execute it in.
+_NOT_TAKEN = re.compile(r"failed to transfer file .*:\s*\Z", re.DOTALL)
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM)
+_STOPPED = "Error response from daemon: "
 
 
 class Unreached(Exception):
@@ -43,6 +51,21 @@ class Line:
     sleep: Callable[[float], None]
     say: Callable[[str, float], None]
     retries: int = 0
+
+
+def cut_off(reply: Reply | Exception) -> str:
+    """Return why a call can be taken for one that broke off, nothing where it is an answer or a failure of its own.
+
+    reply: what a module returned, or the error of a transfer.
+    """
+    if isinstance(reply, Exception):
+        return str(reply).strip() if _NOT_TAKEN.search(str(reply)) else ""
+    if reply.get("module_stdout") != "":
+        return ""
+    if reply.get("rc") in _KILLED:
+        return f"the module was killed before it could answer, rc {reply['rc']}"
+    said = str(reply.get("module_stderr") or "").strip()
+    return said if said.startswith(_STOPPED) else ""
 
 
 def send(line: Line) -> tuple[Reply, bool]:

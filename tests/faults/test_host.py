@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+RUN = "background.jobs.async_run"
 BATCH = "background.jobs.async_batch"
 WAIT = "background.jobs.async_wait"
 INFO = "background.jobs.async_info"
@@ -82,6 +83,23 @@ def test_a_restart_loses_what_ran_and_believes_no_pid(host, play, until, end):
     assert one.python(ALIVE, *map(str, strangers)) == strangers
     assert len(after.result("prune")["jobs"]) == 6
     assert after.result("info then")["jobs"] == []
+
+
+@pytest.mark.parametrize(("connection", "pipelining"), [("docker", True), ("docker", False), ("ssh", False)])
+def test_a_wait_goes_on_after_a_restart(host, play, until, connection, pipelining):
+    one = host(connection=connection)
+    env = {"ANSIBLE_PIPELINING": str(pipelining)}
+    launched = play(one, [{"name": "launch", RUN: {"name": "slow", "task": {"command": "sleep 600"}}}]).result("launch")
+    waiting = play.start(
+        one, [{"name": "wait", WAIT: {"jobs": launched, "timeout": 60}, "ignore_errors": True}], env=env
+    )
+    until(lambda: one.run("pgrep", "-f", "[A]nsiballZ_async_wait|[p]ython3$", check=False), "the host is asked")
+    one.docker("kill")
+    one.docker("start")
+    waited = waiting.wait().result("wait")
+    assert "jobs" in waited, repr({key: waited.get(key) for key in ("msg", "rc", "module_stdout", "module_stderr")})
+    (job,) = waited["jobs"]
+    assert (job["state"], job["msg"]) == ("lost", "lost: the host restarted before the job returned a result")
 
 
 # ---- its disk is full

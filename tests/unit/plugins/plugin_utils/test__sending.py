@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible.errors import AnsibleError
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _sending
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost
@@ -95,3 +96,34 @@ def test_a_host_that_the_connection_itself_tried_more_often_may_have_been_reache
 def test_a_host_may_be_lost_after_it_could_not_be_reached_at_first() -> None:
     host = FakeHost(REFUSED, BROKEN, REFUSED, {"pid": 1})
     assert _sending.send(host.line) == ({"pid": 1}, False)
+
+
+TRANSFER = "failed to transfer file /tmp/a to /tmp/b/AnsiballZ_async_wait.py:\n"
+UNPARSED = {"failed": True, "msg": "Module result deserialization failed", "module_stderr": ""}
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (AnsibleError(TRANSFER + "\n"), TRANSFER.strip()),
+        (AnsibleError(TRANSFER + "\ndd: error writing '/tmp/b': No space left on device"), ""),
+        (AnsibleError("Failed to set permissions on the temporary files"), ""),
+        ({**UNPARSED, "module_stdout": "", "rc": 137}, "the module was killed before it could answer, rc 137"),
+        ({**UNPARSED, "module_stdout": "", "rc": 143}, "the module was killed before it could answer, rc 143"),
+        ({**UNPARSED, "module_stdout": "half a li", "rc": 137}, ""),
+        ({**UNPARSED, "module_stdout": "", "module_stderr": "/bin/sh: 1: /usr/bin/python3: not found", "rc": 127}, ""),
+        (
+            {
+                **UNPARSED,
+                "module_stdout": "",
+                "module_stderr": "Error response from daemon: container 1f is not running\n",
+                "rc": 1,
+            },
+            "Error response from daemon: container 1f is not running",
+        ),
+        ({"failed": True, "msg": "no", "rc": 137}, ""),
+        ({"reply": "..."}, ""),
+    ],
+)
+def test_a_call_that_was_cut_off_is_told_from_one_that_failed(reply: t.Any, why: str) -> None:
+    assert _sending.cut_off(reply) == why

@@ -10,7 +10,8 @@
 A theme is a file of CASES: `cases` (tasks as anybody would write them, and `runs`), `runs` (those of cases that name
 none), `around` (keywords of the block around them), `prepare` (plain tasks before them), `switch` (without that word
 the theme is left out). A run is `check` (check mode and diff), `change` (for real, with diff) or `again` (the same).
-DIFFERENTIAL_THEMES in the environment names the themes to write, where not all are wanted.
+DIFFERENTIAL_THEMES and DIFFERENTIAL_RUNS in the environment name the themes and the runs to write, where not all are
+wanted; a case that has none of these runs keeps its first.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ KEYWORDS = {"args", "check_mode", "diff", "environment", "ignore_errors", "name"
 LONG = 20_000
 
 
+WANTED_THEMES = os.environ.get("DIFFERENTIAL_THEMES", "").split()
+WANTED_RUNS = os.environ.get("DIFFERENTIAL_RUNS", "").split()
+
+
 class Unsafe(str):
     """A text that Ansible is not to render."""
 
@@ -61,9 +66,8 @@ Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!un
 def write(cases: Path, out: Path, switches: set[str]) -> None:
     themes: list[str] = []
     runs: dict[str, list[Record]] = {}
-    wanted = os.environ.get("DIFFERENTIAL_THEMES", "").split()
     for path in sorted(cases.glob("*.yml")):
-        if wanted and path.stem not in wanted:
+        if WANTED_THEMES and path.stem not in WANTED_THEMES:
             continue
         theme = yaml.load(path.read_text(), Loader)  # noqa: S506  # it is a safe one
         if theme.get("switch", "") not in {"", *switches}:
@@ -84,7 +88,10 @@ def write(cases: Path, out: Path, switches: set[str]) -> None:
 def expanded(theme: Record) -> Iterator[Record]:
     """Yield the tasks of a theme, in order, one a run."""
     for case in theme["cases"]:
-        for run in case.get("runs", theme.get("runs", list(RUNS))):
+        runs = case.get("runs", theme.get("runs", list(RUNS)))
+        if WANTED_RUNS:
+            runs = [run for run in runs if run in WANTED_RUNS] or runs[:1]
+        for run in runs:
             task = {key: value for key, value in case.items() if key != "runs"}
             yield {**RUNS[run], **task, "name": f"{case['name']} ({run})"}
 
@@ -225,7 +232,7 @@ def compare(out: Path, rules: Rules, ways: list[str]) -> int:
                 found += differences(rules, case, "block" if way == "blocked" else way, result, job)
                 compared += 1
     needless = [str(rules.known[index][0].pattern) for index in range(len(rules.known)) if index not in rules.used]
-    if needless and not found:
+    if needless and not found and not WANTED_THEMES and not WANTED_RUNS:
         found.append(f"rules.yml knows of differences that are none: {', '.join(needless)}")
     everything = [run for written in runs.values() for run in written]
     cases = {(theme, run["name"].rpartition(" (")[0]) for theme, written in runs.items() for run in written}

@@ -92,7 +92,10 @@ class Pool:
 
     def drop(self, template):
         """A template is gone: who needs it next gets a new one."""
-        self._dismiss(next(key for key, value in self._templates.items() if value is template))
+        for key, value in self._templates.items():
+            if value is template:
+                self._dismiss(key)
+                return  # where there is none it was let go a moment ago, before its end was seen
 
     def _dismiss(self, key):
         template = self._templates.pop(key)

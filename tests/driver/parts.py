@@ -49,16 +49,9 @@ TEST_COLLECTIONS = (
 
 
 def parts() -> list[Part]:
-    """Every part there is, the long ones and those that others wait for first."""
+    """Every part there is. Those on Docker hosts run one after the other, and take the longest: they come first."""
     return [
         Part("hosts", "molecule", hosts),
-        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
-        *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
-        Part("unit-host", "unit", unit_host, alone="unit"),
-        *(
-            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
-            for core in CORES
-        ),
         *(
             Part(
                 f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule", 1500
@@ -67,6 +60,13 @@ def parts() -> list[Part]:
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),
         Part("faults", "faults", faults, "hosts", "molecule", limit=FAULTS_LIMIT),
+        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
+        *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
+        Part("unit-host", "unit", unit_host, alone="unit"),
+        *(
+            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
+            for core in CORES
+        ),
         *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),

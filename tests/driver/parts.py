@@ -29,7 +29,7 @@ TARGETS = ROOT / "tests" / "integration" / "targets"
 ON_OLDEST_CORE = ("default", "differential")
 # The faults in full, and the sequences of the property test: an hour or two. Their short forms take minutes.
 SOAK = os.environ.get("FAULTS") == "full"
-FAULTS_LIMIT = 3 * 3600 if SOAK else 1200
+FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
 # Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
 # or compare jobs with plain tasks, as the scenario `differential` does on the oldest core too.
 # Limits and output are kept by what runs on the host.

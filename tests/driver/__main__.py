@@ -13,7 +13,6 @@ import subprocess
 import sys
 
 import machine
-from machine import CORES
 from parts import left_out, parts
 from runner import Part, Runner
 
@@ -44,9 +43,9 @@ def choose(words: list[str]) -> list[Part]:
 def introduce(chosen: list[Part]) -> None:
     missing = [version for version in machine.KNOWN_PYTHONS if version not in machine.pythons()]
     print(f"Pythons: {' '.join(machine.pythons())}; not here: {' '.join(missing) or 'none'}", flush=True)
-    for core in CORES:
-        if left_out(core) and any(part.name == f"integration-{core}" for part in chosen):
-            print(f"integration-{core} leaves out {', '.join(left_out(core))}", flush=True)
+    for part in chosen:
+        if what := left_out(part):
+            print(f"{part.name} leaves out {what}", flush=True)
 
 
 def demo() -> int:

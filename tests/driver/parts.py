@@ -34,6 +34,9 @@ FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
 # or compare jobs with plain tasks, as the scenario `differential` does on the oldest core too.
 # Limits and output are kept by what runs on the host.
 ON_NEWEST_CORE = ("async_batch_staged", "limits", "operate_playbooks", "output", "paths", "patterns")
+# Themes of the scenario `differential` about what modules do; the others are about how a task runs. All but the newest
+# core run each case once, for real: not in check mode, nor a second time.
+THEMES_ON_NEWEST_CORE = ("configuration", "files", "network", "packages", "services", "users")
 # Those that run on the cores between the oldest and the newest.
 BETWEEN = ("async_batch", "async_run", "async_wait")
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
@@ -49,9 +52,13 @@ TEST_COLLECTIONS = (
 
 
 def parts() -> list[Part]:
-    """Every part there is. Those on Docker hosts run one after the other, and take the longest: they come first."""
+    """Every part there is. Those that take the longest come first, or one of them would go on alone at the end."""
     return [
         Part("hosts", "molecule", hosts),
+        *(
+            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
+            for core in reversed(CORES)
+        ),
         *(
             Part(
                 f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule", 1500
@@ -63,14 +70,19 @@ def parts() -> list[Part]:
         *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),
-        *(
-            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
-            for core in CORES
-        ),
         *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
     ]
+
+
+def left_out(part: Part) -> str:
+    """What this part runs on another core only."""
+    left = {f"integration-{core}": targets_left_out(core) for core in CORES}
+    left |= {f"sanity-{core}": sanity_left_out(core) for core in CORES}
+    left |= {f"molecule-{core}:differential": themes_left_out(core) for core in CORES}
+    left |= {f"unit-{core}": [HOST_HALF.name] for core in CORES if core != machine.newest_core()}
+    return ", ".join(left.get(part.name, []))
 
 
 # ---- unit
@@ -123,9 +135,10 @@ def _pytest(job: Job, environment: Environment, *arguments: Path | str, env: dic
 
 def sanity(core: str, job: Job) -> Counts:
     environment = core_environment(core, "unit", "unit")
+    skipped = ["shellcheck", *sanity_left_out(core)]  # shellcheck is a part of its own
     status, output = job.call(
         environment.bin / "ansible-test",
-        *("sanity", "--color", "no", "--skip-test", "shellcheck"),
+        *("sanity", "--color", "no", *(word for name in skipped for word in ("--skip-test", name))),
         env=environment.env,
         cwd=_copy_for_ansible_test(core, "sanity"),
     )
@@ -139,7 +152,12 @@ def sanity(core: str, job: Job) -> Counts:
     return counts
 
 
-def left_out(core: str) -> list[str]:
+def sanity_left_out(core: str) -> list[str]:
+    # It takes longer than all others together, and what it says depends little on the core.
+    return [] if core == machine.newest_core() else ["pylint"]
+
+
+def targets_left_out(core: str) -> list[str]:
     """The integration targets that do not run on this core."""
     oldest, *dummy, newest = CORES
     if core == newest:
@@ -157,7 +175,7 @@ def integration(core: str, job: Job) -> Counts:
     status, output = job.call(
         environment.bin / "ansible-test",
         *("integration", "--color", "no", "--continue-on-error"),
-        *(f"--exclude={target}" for target in left_out(core)),
+        *(f"--exclude={target}" for target in targets_left_out(core)),
         env=environment.env,
         cwd=copy,
     )
@@ -233,9 +251,14 @@ def molecule(core: str, scenario: str, job: Job) -> None:
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
     if core != machine.newest_core():
-        # Each case once, for real; in check mode and a second time on the newest core.
+        cases = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
+        env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(cases - set(themes_left_out(core)))))
         env.setdefault("DIFFERENTIAL_RUNS", "change")
     job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
+
+
+def themes_left_out(core: str) -> list[str]:
+    return [] if core == machine.newest_core() else list(THEMES_ON_NEWEST_CORE)
 
 
 def faults(job: Job) -> Counts:
@@ -283,14 +306,16 @@ def _test_collections() -> Path:
 
 
 def galaxy(job: Job) -> None:
-    """The tarball builds, and passes what Galaxy does on import."""
+    """The tarball builds, and passes what Galaxy does on import; but for ansible-lint, which is a part of its own."""
     environment = tool_environment("galaxy")
     folder = CACHE / "galaxy"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     env = environment.env
     env["GALAXY_IMPORTER_CONFIG"] = str(folder / "importer.cfg")
-    (folder / "importer.cfg").write_text("[galaxy-importer]\nRUN_FLAKE8 = True\nCHECK_REQUIRED_TAGS = True\n")
+    (folder / "importer.cfg").write_text(
+        "[galaxy-importer]\nRUN_FLAKE8 = True\nRUN_ANSIBLE_LINT = False\nCHECK_REQUIRED_TAGS = True\n"
+    )
     job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=env)
     tarball = next(folder.glob("*.tar.gz"))
     output = job.check(environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder)

@@ -126,13 +126,13 @@ def test_what_a_killed_supervisor_left_goes_and_the_records_of_its_jobs_stay(bat
 
 
 def test_nothing_of_a_batch_that_runs_is_a_leftover(batch):
-    running = batch(["pass", SLEEP])
+    running = batch([SLEEP, "pass"])
     running.wait(mode="any")
-    running.serve("forget", jids=running.jids()[:1])
-    write(running.async_dir, running.jids()[0] + ".tmp")
+    running.serve("forget", jids=running.jids()[1:])
+    write(running.async_dir, running.jids()[1] + ".tmp")
     assert prune(running.async_dir) == ([], [])
     assert os.path.exists(running.path("run")) and os.path.exists(running.path("control"))
-    assert running.serve(block=0.0)[1]["state"] == "running"
+    assert running.serve(block=0.0)[0]["state"] == "running"
 
 
 def test_a_folder_of_whose_jobs_none_has_a_record_goes(batch):

@@ -32,13 +32,21 @@ SOAK = os.environ.get("FAULTS") == "full"
 FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
 # Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
 # or compare jobs with plain tasks, as the scenario `differential` does on the oldest core too.
-# Limits and output are kept by what runs on the host.
-ON_NEWEST_CORE = ("async_batch_staged", "limits", "operate_playbooks", "output", "paths", "patterns")
+# Limits, output and the order of jobs are kept by what runs on the host.
+ON_NEWEST_CORE = (
+    "async_batch_graph",
+    "async_batch_staged",
+    "limits",
+    "operate_playbooks",
+    "output",
+    "paths",
+    "patterns",
+)
 # Themes of the scenario `differential` about what modules do; the others are about how a task runs. All but the newest
 # core run each case once, for real: not in check mode, nor a second time.
 THEMES_ON_NEWEST_CORE = ("configuration", "files", "network", "packages", "services", "users")
 # Those that run on the cores between the oldest and the newest.
-BETWEEN = ("async_batch", "async_run", "async_wait")
+BETWEEN = ("async_batch",)
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
 ANSIBLE_TEST_PIP = {"2.19": "24.2", "2.20": "25.2", "2.21": "25.2"}
 # The release of the `ansible` package out of which the collections that tests use are taken.

@@ -29,13 +29,15 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
+            waiting = _launching.waiting_of(options)
             core = Core(self, task_vars or {})
             started = _launching.launch(
                 core,
                 options["tasks"],
                 _launching.defaults_of(core, options),
                 _launching.Limits.of(options),
+                waiting=waiting,
             )
         except _launching.LaunchFailed as exc:
             return exc.result
-        return {**_launching.finish(core, started, options), "batch_id": started.batch_id}
+        return {**_launching.finish(core, started, waiting), "batch_id": started.batch_id}

@@ -29,6 +29,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
+            waiting = _launching.waiting_of(options)
             core = Core(self, task_vars or {})
             entries = _launching.single_entry(core, options["task"], options["name"])
             if options["singleton"] and not any("name" in entry for entry in entries if isinstance(entry, dict)):
@@ -43,12 +44,13 @@ class ActionModule(ActionBase):
                     keep_output=_options.kept_output(options["keep_output"]),
                 ),
                 module="async_run",
+                waiting=waiting,
             )
         except _launching.LaunchFailed as exc:
             return exc.result
         only = started.jobs[0]
         return {
-            **_launching.finish(core, started, options),
+            **_launching.finish(core, started, waiting, "async_run"),
             "ansible_job_id": only["ansible_job_id"],
             "results_file": only["results_file"],
         }

@@ -30,14 +30,13 @@ class ActionModule(ActionBase):
         try:
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            targets, warnings = _operating.targets_of(
-                options, _remote.Remote(self, task_vars or {}).call_until_answered
-            )
+            remote = _remote.Remote(self, task_vars or {})
+            targets, warnings = _operating.targets_of(options, remote.call_until_answered)
         except WaitFailed as exc:
             return exc.result
         except ConnectionLost as exc:
             raise AnsibleConnectionFailure(str(exc)) from exc
-        result = _remote.wait(self, task_vars or {}, targets, _options.of_waiter(options))
+        result = _remote.wait(remote, task_vars or {}, targets, _options.of_waiter(options))
         if warnings:
             result["warnings"] = warnings + list(result.get("warnings") or ())
         hand_on_discovered_interpreter(self, result)

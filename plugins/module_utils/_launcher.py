@@ -16,6 +16,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 
 from ansible_collections.background.jobs.plugins.module_utils import _blob, _files, _records, _states
 
@@ -39,21 +40,45 @@ COMMON = dict(
     keep_output=dict(type="str", default="1M"),
     _plan=dict(type="str", no_log=True),
     _singleton=dict(type="str"),
+    _request=dict(type="str"),
     _async_dir=dict(type="str"),
 )
 
 
 def serve(module):
-    """Be the module `module`: start the batch that its action plugin has planned."""
-    if not module.params["_plan"]:
-        module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the plan.")
+    """Be the module `module`: start the batch that its action plugin has planned, answer what it asks for, or both."""
+    plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
+    if not plan:
+        _waiter().be(module)
     try:
-        reply = launch(module.params["_plan"], module.params["_async_dir"], module.params["_singleton"])
+        reply = launch(plan, async_dir, module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
+    if request and "attached" not in reply:
+        reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
+
+
+def first_answer(packed_request, async_dir):
+    """Return {reply, waited}: the packed answer to a packed request, and the seconds it took; nothing where there is none.
+
+    The jobs are there, whatever comes of it: who asks again is told why they can't be looked at.
+    """
+    begun = time.monotonic()
+    try:
+        reply = _waiter().serve(_blob.unpack(packed_request), async_dir)
+    except (_files.UnsafePath, OSError):
+        return {}
+    return {"reply": _blob.pack(reply), "waited": time.monotonic() - begun}
+
+
+def _waiter():
+    """Return the module of that name, which imports this file, and which few launches need."""
+    from ansible_collections.background.jobs.plugins.module_utils import _waiter as found
+
+    return found
 
 
 class LaunchError(Exception):
@@ -103,11 +128,9 @@ def _find(plan, directory, singleton):
 
 def _states_of(plan, directory):
     """Return the states of the jobs of a plan, None where no batch of its id was launched here."""
-    from ansible_collections.background.jobs.plugins.module_utils import _waiter  # which imports this file
-
     batch_id = plan["batch_id"]
     try:
-        reader = _waiter.look_up(directory, batch_id)
+        reader = _waiter().look_up(directory, batch_id)
         recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
     except _files.UnsafePath as exc:
         raise LaunchError(
@@ -131,8 +154,6 @@ def _brief(names):
 
 def _running(name, directory):
     """Return what is told of the newest job of a name that has not ended, None where there is none."""
-    from ansible_collections.background.jobs.plugins.module_utils import _waiter  # which imports this file
-
     selection = {
         "names": [glob.escape(name)],
         "batch_ids": None,
@@ -141,7 +162,7 @@ def _running(name, directory):
         "newer_than": None,
         "core": False,
     }
-    jobs = _waiter.serve({"op": "list", "select": selection}, directory)["jobs"]
+    jobs = _waiter().serve({"op": "list", "select": selection}, directory)["jobs"]
     unfinished = [job for job in jobs if job["state"] != _states.LOST]
     if unfinished:
         return unfinished[-1]

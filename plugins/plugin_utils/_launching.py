@@ -20,6 +20,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core import Core,
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._tasks import ABSENT, Defaults, Job
+from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
+    FIRST_CONTACT,
+    Begun,
+    WaitOptions,
+    first_request,
+)
 
 Result = dict[str, t.Any]
 
@@ -82,6 +88,8 @@ class Launch:
     warnings: list[str]
     attached: str | None = None
     """Why nothing was started: what there is already. None where the jobs were."""
+    begun: Begun | None = None
+    """What is known of the jobs' ends already, where the task waits for them."""
 
 
 class LaunchFailed(Exception):
@@ -109,9 +117,14 @@ def launch(
     entries: object,
     defaults: Defaults,
     limits: Limits | None = None,
+    *,
     module: str = "async_batch",
+    waiting: WaitOptions | None = None,
 ) -> Launch:
-    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started."""
+    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started.
+
+    waiting: how they are to be waited for, where they are; the call that launches them begins with that.
+    """
     jobs, warnings = _entries.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
@@ -120,10 +133,11 @@ def launch(
     planner = _plan.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
-    reply, was_asked_once = _send(core, {**plan, **core.send_files()}, module, name)
+    jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
+    request = first_request(jids, waiting) if waiting else None
+    reply, was_asked_once = _send(core, {**plan, **core.send_files()}, module, singleton=name, request=request)
     if "attached" in reply:
         return _attached(reply["attached"], warnings)
-    jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     states = reply.get("states") or [_states.SKIPPED if job.skip else _states.QUEUED for job in jobs]
     started = Launch(
         batch_id=batch_id,
@@ -131,6 +145,7 @@ def launch(
         targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
+        begun=Begun(_blob.unpack(reply["reply"]), reply["waited"]) if "reply" in reply else None,
     )
     # Where the host had to be asked again, it is this task that launched what is there.
     if "states" in reply and was_asked_once:
@@ -151,12 +166,18 @@ def _attached(job: Result, warnings: list[str]) -> Launch:
     return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=why)
 
 
-def _send(core: Core, plan: Result, module: str, singleton: str | None) -> tuple[Result, bool]:
-    """Return what the host says of a plan, and whether it was asked once."""
+def _send(
+    core: Core, plan: Result, module: str, *, singleton: str | None, request: Result | None
+) -> tuple[Result, bool]:
+    """Return what the host says of a plan and of a request, and whether it was asked once."""
     remote = _remote.Remote(core.action, core.task_vars, module)
     arguments = {"_plan": _blob.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
+    if request:
+        arguments["_request"] = _blob.pack(request)
     try:
-        reply, was_asked_once = remote.send(lambda: remote.execute(**arguments))
+        reply, was_asked_once = remote.send(
+            lambda: remote.execute(**arguments), FIRST_CONTACT if request else _sending.PATIENCE
+        )
     except _sending.Unreached as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
     except _sending.Unanswered as exc:
@@ -207,14 +228,20 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
     return [task if name is None else {**task, "name": name}]
 
 
-def finish(core: Core, started: Launch, options: dict[str, t.Any]) -> Result:
+def waiting_of(options: dict[str, t.Any]) -> WaitOptions | None:
+    """Return how a task that launches waits, None where it does not."""
+    return _options.of_waiter(options, "wait_timeout") if options["wait"] else None
+
+
+def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
     if started.attached:
         result["msg"] = started.attached
-    if options["wait"]:
-        waited = _remote.wait(core.action, core.task_vars, started.targets, _options.of_waiter(options, "wait_timeout"))
-        result.update(waited)
+    if waiting:
+        # By the module that launched: its payload is there already.
+        remote = _remote.Remote(core.action, core.task_vars, module)
+        result.update(_remote.wait(remote, core.task_vars, started.targets, waiting, started.begun))
     if started.warnings:
         result["warnings"] = started.warnings + list(result.get("warnings") or ())
     hand_on_discovered_interpreter(core.action, result)

@@ -19,6 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils import _core, _opt
 from ansible_collections.background.jobs.plugins.plugin_utils._progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target, View
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
+    Begun,
     ConnectionLost,
     Waiter,
     WaitFailed,
@@ -38,12 +39,15 @@ display = Display()
 _BENEFIT_OF_DOUBT = 30.0
 
 
-def wait(action: ActionBase, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions) -> Result:
+def wait(
+    remote: Remote, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions, begun: Begun | None = None
+) -> Result:
     """Wait for `targets`; return the result of the task."""
-    world = world_of(Remote(action, task_vars))
-    host = str(task_vars.get("inventory_hostname") or "localhost")
+    waiter = Waiter(targets, options, world_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
+    if begun:
+        waiter.take(begun)
     try:
-        outcome = Waiter(targets, options, world, host).run()
+        outcome = waiter.run()
     except WaitFailed as exc:
         return exc.result
     return _report.build(outcome, decode_result, options.on_timeout, options.timeout)
@@ -89,7 +93,7 @@ class Remote:
         except (_sending.Unreached, _sending.Unanswered) as exc:
             raise ConnectionLost(str(exc)) from exc
 
-    def send(self, call: t.Callable[[], Result]) -> tuple[Result, bool]:
+    def send(self, call: t.Callable[[], Result], patience: float = _sending.PATIENCE) -> tuple[Result, bool]:
         """See _sending.send."""
         progress = Progress(str(self._task_vars.get("inventory_hostname") or "localhost"), 0.0)
         options = self._action._connection.get_options()
@@ -100,6 +104,7 @@ class Remote:
             sleep=time.sleep,
             say=lambda why, pause: self.say(progress.lost(why, pause), []),
             retries=int(options.get("reconnection_retries") or 0),
+            patience=patience,
         )
         return _sending.send(line)
 
@@ -119,6 +124,8 @@ class Remote:
             raise
         if result.get("unreachable"):
             raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+        if why := _sending.stopped(result):
+            raise ConnectionLost(why)
         self._take_for_lost(result)
         return result
 

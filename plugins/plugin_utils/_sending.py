@@ -20,17 +20,17 @@ PATIENCE = 60.0
 
 Reply = dict[str, t.Any]
 
-# What ssh says where nothing can have been sent to the host: it is as unreachable for this task as for any other.
+# What Docker says where there is nothing to execute anything in.
+_STOPPED = "Error response from daemon: .*(?:is not running|is paused|is restarting|No such container)"
+# What is said where nothing can have been sent to the host: it is as unreachable for this task as for any other.
 _NEVER_REACHED = re.compile(
-    "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed"
+    "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed|"
+    + _STOPPED
 )
-
-
 # What core makes of a host, a container say, that stops in the middle of a call: a file that was not taken, without a word,
-# a process that was killed before it had printed anything, or what Docker says where there is nothing to execute it in.
+# or a process that was killed before it had printed anything.
 _NOT_TAKEN = re.compile(r"failed to transfer file .*:\s*\Z", re.DOTALL)
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM)
-_STOPPED = "Error response from daemon: "
 
 
 class Unreached(Exception):
@@ -43,7 +43,10 @@ class Unanswered(Exception):
 
 @dataclass(slots=True)
 class Line:
-    """All that sending needs of what is around it; retries: those that the connection makes of its own."""
+    """All that sending needs of what is around it.
+
+    retries: those that the connection makes of its own; patience: seconds for which a host that was lost is tried.
+    """
 
     call: Callable[[], Reply]
     reset: Callable[[], None]
@@ -51,6 +54,7 @@ class Line:
     sleep: Callable[[float], None]
     say: Callable[[str, float], None]
     retries: int = 0
+    patience: float = PATIENCE
 
 
 def cut_off(reply: Reply | Exception) -> str:
@@ -60,18 +64,21 @@ def cut_off(reply: Reply | Exception) -> str:
     """
     if isinstance(reply, Exception):
         return str(reply).strip() if _NOT_TAKEN.search(str(reply)) else ""
-    if reply.get("module_stdout") != "":
-        return ""
-    if reply.get("rc") in _KILLED:
+    if reply.get("module_stdout") == "" and reply.get("rc") in _KILLED:
         return f"the module was killed before it could answer, rc {reply['rc']}"
+    return ""
+
+
+def stopped(reply: Reply) -> str:
+    """Return why a host is as unreachable as one that refuses connections, where core takes that for a module's failure."""
     said = str(reply.get("module_stderr") or "").strip()
-    return said if said.startswith(_STOPPED) else ""
+    return said if reply.get("module_stdout") == "" and re.match(_STOPPED, said) else ""
 
 
 def send(line: Line) -> tuple[Reply, bool]:
     """Return what the host says, and whether it was asked once; raise Unreached or Unanswered.
 
-    A host that cannot be connected to is tried once more; one that was lost is tried for PATIENCE seconds.
+    A host that cannot be connected to is tried once more; one that was lost is tried for the line's patience.
     """
     attempt, give_up, was_reached = 0, 0.0, False
     while True:
@@ -81,7 +88,7 @@ def send(line: Line) -> tuple[Reply, bool]:
             # A retry that the connection made of its own may have had more luck before it had none.
             was_reached = was_reached or line.retries > 0 or not _NEVER_REACHED.search(str(exc))
             now = line.clock()
-            give_up = give_up or now + PATIENCE
+            give_up = give_up or now + line.patience
             pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], give_up - now)
             if attempt and not was_reached:
                 raise Unreached(str(exc)) from exc

@@ -24,7 +24,9 @@ MAX_BYTES = 8 * 1024 * 1024
 GRACE = 10.0
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A host that never answered is given up after this time, even where the wait itself has no limit.
-_FIRST_CONTACT = 300.0
+FIRST_CONTACT = 300.0
+# The call that launches jobs waits for their end no longer than this.
+_FIRST_BLOCK = 2.0
 # Between two calls that came back at once and brought nothing.
 _BREATH = 0.5
 
@@ -51,6 +53,14 @@ class WaitOptions:
     on_timeout: str = "fail"
     cleanup: str = "none"
     """none, succeeded or ended: whose records are removed once they were reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the call that launched the jobs has brought of the wait for them, and for how many seconds it waited."""
+
+    reply: Reply
+    waited: float
 
 
 @dataclass(slots=True)
@@ -109,6 +119,14 @@ class Waiter:
         outcome.elapsed = self.world.clock() - self.start
         return outcome
 
+    def take(self, begun: Begun) -> None:
+        """Go on where the call that launched the jobs stopped."""
+        self.start -= begun.waited
+        self.deadline -= begun.waited
+        self.contact = True
+        for index, job in enumerate(begun.reply["jobs"]):
+            self._update(index, job, begun.reply)
+
     def _pending(self) -> list[int]:
         """Return the indexes of the jobs whose end, or result, is still to come."""
         return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
@@ -153,16 +171,9 @@ class Waiter:
     def _ask(
         self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE
     ) -> Reply:
-        request = {
-            "protocol": PROTOCOL,
-            "op": op,
-            "jobs": [{"jid": self.targets[index].jid, "dir": self.targets[index].directory} for index in indexes],
-            "mode": self.options.mode if op == "wait" else "all",
-            "block": block,
-            "max_bytes": max_bytes,
-            "grace": grace,
-        }
-        reply = self._call(request)
+        jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
+        mode = self.options.mode if op == "wait" else "all"
+        reply = self._call(_request(op, jobs, mode, block, max_bytes=max_bytes, grace=grace))
         for index, job in zip(indexes, reply["jobs"], strict=True):
             if op != "forget":
                 self._update(index, job, reply)
@@ -184,7 +195,7 @@ class Waiter:
 
     def _back_off(self, attempt: int, exc: ConnectionLost) -> None:
         now = self.world.clock()
-        limit = self.deadline if self.contact else min(self.deadline, self.start + _FIRST_CONTACT)
+        limit = self.deadline if self.contact else min(self.deadline, self.start + FIRST_CONTACT)
         pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], limit - now)
         if pause <= 0:
             raise _Unreachable(str(exc)) from exc
@@ -239,6 +250,32 @@ class Waiter:
             self._ask("forget", ended, 0.0, max_bytes=0)
         except _Unreachable as exc:
             self.warnings.append(f"The records of {len(ended)} jobs were not removed: {exc}")
+
+
+def first_request(jids: list[str], options: WaitOptions) -> dict[str, t.Any]:
+    """Return what the call that launches these jobs may ask for at once: see Begun."""
+    block = min(_FIRST_BLOCK, options.poll or MAX_BLOCK, options.timeout or MAX_BLOCK)
+    return _request("wait", [(jid, None) for jid in jids], options.mode, block)
+
+
+def _request(
+    op: str,
+    jobs: list[tuple[str | None, str | None]],
+    mode: str,
+    block: float,
+    *,
+    max_bytes: int = MAX_BYTES,
+    grace: float = GRACE,
+) -> dict[str, t.Any]:
+    return {
+        "protocol": PROTOCOL,
+        "op": op,
+        "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs],
+        "mode": mode,
+        "block": block,
+        "max_bytes": max_bytes,
+        "grace": grace,
+    }
 
 
 def _unseen(target: Target) -> View:

@@ -109,6 +109,7 @@ class Runner:
 
     def run(self) -> Counts:
         LOGS.mkdir(parents=True, exist_ok=True)
+        (LOGS / "summary.log").unlink(missing_ok=True)  # that of a run before is no summary of this one
         threads = [threading.Thread(target=self._lane, daemon=True) for dummy in range(self.lanes)]
         for thread in threads:
             thread.start()

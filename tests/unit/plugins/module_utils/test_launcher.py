@@ -84,6 +84,71 @@ def test_a_batch_that_was_launched_is_found_and_not_run_again(counted):
     assert counted.runs() == [0, 1, 2]
 
 
+class Exit(Exception):
+    """What a module returns."""
+
+
+class Module:
+    """An AnsibleModule, as far as one that launches needs it."""
+
+    def __init__(self, **params):
+        self.params = dict({"_plan": None, "_request": None, "_singleton": None}, **params)
+
+    def exit_json(self, **result):
+        raise Exit(result)
+
+    fail_json = exit_json
+
+
+def served(counted, **params):
+    with pytest.raises(Exit) as caught:
+        _launcher.serve(Module(_async_dir=counted.batch.async_dir, **params))
+    return caught.value.args[0]
+
+
+def request_of(batch, block=20.0):
+    jobs = [{"jid": jid, "dir": None} for jid in batch.jids()]
+    return _blob.pack({"op": "wait", "jobs": jobs, "mode": "all", "block": block, "max_bytes": 1 << 20})
+
+
+def test_the_call_that_launches_may_wait_as_well(counted):
+    told = served(counted, _plan=counted.order, _request=request_of(counted.batch))
+    assert told["changed"] and told["pid"]
+    assert [job["state"] for job in _blob.unpack(told["reply"])["jobs"]] == ["succeeded"] * 3
+    assert 0 < told["waited"] < 20
+    again = served(counted, _plan=counted.order, _request=request_of(counted.batch))
+    assert not again["changed"] and again["states"] == ["succeeded"] * 3
+    assert _blob.unpack(again["reply"])["jobs"] == _blob.unpack(told["reply"])["jobs"]
+    assert counted.runs() == [0, 1, 2]
+
+
+def test_a_module_that_launches_answers_what_a_wait_asks(counted):
+    assert "reply" not in served(counted, _plan=counted.order)
+    told = served(counted, _request=request_of(counted.batch))
+    assert [job["state"] for job in _blob.unpack(told["reply"])["jobs"]] == ["succeeded"] * 3
+    assert "its action plugin" in served(counted)["msg"]
+
+
+def test_what_a_launch_is_attached_to_is_not_waited_for_by_the_jobs_of_its_plan(batch, tmp_path):
+    running = batch(["import time; time.sleep(300)"])
+    other = Counted(tmp_path, 1)
+    other.batch.async_dir = running.async_dir
+    told = served(other, _plan=other.order, _request=request_of(other.batch), _singleton="job 0")
+    assert told["attached"]["jid"] == running.jids()[0]
+    assert "reply" not in told
+
+
+def test_jobs_are_launched_where_they_cannot_be_looked_at_afterwards(counted, monkeypatch):
+    def refuse(request, async_dir):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(_waiter, "serve", refuse)
+    told = served(counted, _plan=counted.order, _request=request_of(counted.batch))
+    monkeypatch.undo()
+    assert told["changed"] and "reply" not in told
+    assert counted.runs() == [0, 1, 2]
+
+
 def test_a_batch_that_runs_is_found_as_it_is(batch):
     first = batch(["pass", "import time; time.sleep(300)"])
     first.wait(jids=first.jids()[:1])

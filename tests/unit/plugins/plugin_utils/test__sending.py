@@ -69,6 +69,14 @@ def test_a_host_that_was_lost_is_given_up_after_a_minute(takes: float) -> None:
     assert _sending.PATIENCE <= host.now <= _sending.PATIENCE + 3 * takes
 
 
+def test_a_host_may_be_tried_for_longer() -> None:
+    host = FakeHost(BROKEN, REFUSED)
+    host.line.patience = 300.0
+    with pytest.raises(_sending.Unanswered):
+        _sending.send(host.line)
+    assert host.now == 300.0
+
+
 @pytest.mark.parametrize(
     "why",
     [
@@ -76,6 +84,7 @@ def test_a_host_that_was_lost_is_given_up_after_a_minute(takes: float) -> None:
         "ssh: Could not resolve hostname web1: Name or service not known",
         "root@web1: Permission denied (publickey).",
         "Host key verification failed.",
+        "Error response from daemon: container 1f is not running",
     ],
 )
 def test_a_host_that_was_never_reached_is_tried_once_more(why: str) -> None:
@@ -98,6 +107,7 @@ def test_a_host_may_be_lost_after_it_could_not_be_reached_at_first() -> None:
     assert _sending.send(host.line) == ({"pid": 1}, False)
 
 
+NOT_RUNNING = "Error response from daemon: container 1f is not running"
 TRANSFER = "failed to transfer file /tmp/a to /tmp/b/AnsiballZ_async_wait.py:\n"
 UNPARSED = {"failed": True, "msg": "Module result deserialization failed", "module_stderr": ""}
 
@@ -112,18 +122,29 @@ UNPARSED = {"failed": True, "msg": "Module result deserialization failed", "modu
         ({**UNPARSED, "module_stdout": "", "rc": 143}, "the module was killed before it could answer, rc 143"),
         ({**UNPARSED, "module_stdout": "half a li", "rc": 137}, ""),
         ({**UNPARSED, "module_stdout": "", "module_stderr": "/bin/sh: 1: /usr/bin/python3: not found", "rc": 127}, ""),
-        (
-            {
-                **UNPARSED,
-                "module_stdout": "",
-                "module_stderr": "Error response from daemon: container 1f is not running\n",
-                "rc": 1,
-            },
-            "Error response from daemon: container 1f is not running",
-        ),
+        ({**UNPARSED, "module_stdout": "", "module_stderr": NOT_RUNNING, "rc": 1}, ""),
         ({"failed": True, "msg": "no", "rc": 137}, ""),
         ({"reply": "..."}, ""),
     ],
 )
 def test_a_call_that_was_cut_off_is_told_from_one_that_failed(reply: t.Any, why: str) -> None:
     assert _sending.cut_off(reply) == why
+
+
+@pytest.mark.parametrize(
+    ("printed", "said", "why"),
+    [
+        ("", f"{NOT_RUNNING}\n", NOT_RUNNING),
+        (
+            "",
+            "Error response from daemon: No such container: web1\n",
+            "Error response from daemon: No such container: web1",
+        ),
+        ("half a li", NOT_RUNNING, ""),
+        ("", "Error response from daemon: unable to find user nobody2: no matching entries in passwd file", ""),
+        ("", "Traceback (most recent call last):", ""),
+    ],
+)
+def test_a_container_that_is_not_there_is_a_host_that_cannot_be_reached(printed: str, said: str, why: str) -> None:
+    assert _sending.stopped({**UNPARSED, "module_stdout": printed, "module_stderr": said, "rc": 1}) == why
+    assert _sending.stopped({"reply": "..."}) == ""

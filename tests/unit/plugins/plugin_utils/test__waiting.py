@@ -10,11 +10,13 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.plugin_utils._selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._waiting import (
+    Begun,
     ConnectionLost,
     Outcome,
     Waiter,
     WaitOptions,
     World,
+    first_request,
 )
 
 
@@ -117,6 +119,56 @@ def test_nothing_to_wait_for_asks_nobody() -> None:
     known = {"name": "s", "state": "skipped", "finished": True}
     assert wait(host, [Target(where="jobs", jid=None, known=known)]).views == [known]
     assert host.requests == []
+
+
+def go_on(host: FakeHost, **options: t.Any) -> Outcome:
+    """Wait for the jobs of a host that were launched by a call that began to wait for them."""
+    request = first_request(list(host.ends), WaitOptions(**options))
+    before = host.now
+    begun = Begun(host.call(request), host.now - before)
+    targets = [Target(where=f"jobs[{index}]", jid=jid) for index, jid in enumerate(host.ends)]
+    waiter = Waiter(targets, WaitOptions(**options), host.world(), "web1")
+    waiter.take(begun)
+    return waiter.run()
+
+
+def test_what_the_launch_has_brought_is_not_asked_for_again() -> None:
+    host = FakeHost({"j1.1": 0.5, "j1.2": 1.5})
+    outcome = go_on(host)
+    assert states(outcome) == ["succeeded", "succeeded"]
+    assert [request["block"] for request in host.requests] == [2.0]
+    assert outcome.elapsed == pytest.approx(1.5)
+    assert host.lines == []
+
+
+def test_a_wait_goes_on_where_the_launch_stopped() -> None:
+    host = FakeHost({"j1.1": 1.0, "j1.2": 30.0})
+    outcome = go_on(host, poll=10.0)
+    assert states(outcome) == ["succeeded", "succeeded"]
+    assert outcome.elapsed == pytest.approx(30.0)
+    assert [len(request["jobs"]) for request in host.requests] == [2, 1, 1, 1]
+    assert host.lines[0] == "[web1] 1/2 finished, 1 running (j1.2 12s)"
+
+
+def test_the_time_of_a_wait_counts_from_its_launch() -> None:
+    host = FakeHost({"j1.1": 30.0})
+    outcome = go_on(host, timeout=5.0)
+    assert outcome.timed_out
+    assert outcome.elapsed == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "block"), [({"timeout": 1.0}, 1.0), ({"poll": 0.5}, 0.5), ({"poll": 0.0}, 2.0), ({}, 2.0)]
+)
+def test_a_launch_waits_no_longer_than_it_may(options: t.Any, block: float) -> None:
+    assert first_request(["j1.1"], WaitOptions(**options))["block"] == block
+
+
+def test_results_that_the_answer_to_a_launch_had_no_room_for_are_fetched() -> None:
+    host = FakeHost({"j1.1": 0.1, "j1.2": 0.1, "j1.3": 0.1}, page=2)
+    outcome = go_on(host)
+    assert [view.get("result") for view in outcome.views] == ["{}"] * 3
+    assert [len(request["jobs"]) for request in host.requests] == [3, 1]
 
 
 def test_a_call_blocks_no_longer_than_until_the_next_line() -> None:

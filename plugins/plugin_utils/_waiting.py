@@ -26,7 +26,7 @@ BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A host that never answered is given up after this time, even where the wait itself has no limit.
 FIRST_CONTACT = 300.0
 # The call that launches jobs waits for their end no longer than this.
-_FIRST_BLOCK = 2.0
+_FIRST_BLOCK = 5.0
 # Between two calls that came back at once and brought nothing.
 _BREATH = 0.5
 

@@ -304,11 +304,11 @@ class Core:
         return _asked(work, handler)
 
     def send_files(self) -> dict[str, t.Any]:
-        """Return what the plan says of the files that jobs need, after sending them ahead where they are large."""
-        try:
-            return _core_files.send(self.action, self.files)
-        finally:
-            self.files.close()
+        """Return what the plan says of the files that jobs need, after sending them ahead where they are large.
+
+        May be called again where the connection broke; whoever calls it closes `files`.
+        """
+        return _core_files.send(self.action, self.files)
 
     def complete(self, asked: Asked, step: Step) -> Arguments:
         """Return the arguments of a module as it gets them, with those that core adds."""

@@ -135,7 +135,9 @@ def launch(
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
     jids = [_plan.jid(batch_id, index) for index in range(len(jobs))]
     request = first_request(jids, waiting) if waiting else None
-    reply, was_asked_once = _send(core, {**plan, **core.send_files()}, module, singleton=name, request=request)
+    remote = _remote.Remote(core.action, core.task_vars, module)
+    plan.update(_send_files(core, remote))
+    reply, was_asked_once = _send(remote, plan, singleton=name, request=request)
     if "attached" in reply:
         return _attached(reply["attached"], warnings)
     states = reply.get("states") or [_states.SKIPPED if job.skip else _states.QUEUED for job in jobs]
@@ -166,11 +168,20 @@ def _attached(job: Result, warnings: list[str]) -> Launch:
     return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=why)
 
 
+def _send_files(core: Core, remote: _remote.Remote) -> Result:
+    """Return what the plan says of the files that jobs need."""
+    try:
+        return remote.send(lambda: remote.attempt(core.send_files))[0]
+    except (_sending.Unreached, _sending.Unanswered) as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    finally:
+        core.files.close()
+
+
 def _send(
-    core: Core, plan: Result, module: str, *, singleton: str | None, request: Result | None
+    remote: _remote.Remote, plan: Result, *, singleton: str | None, request: Result | None
 ) -> tuple[Result, bool]:
     """Return what the host says of a plan and of a request, and whether it was asked once."""
-    remote = _remote.Remote(core.action, core.task_vars, module)
     arguments = {"_plan": _blob.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
     if request:
         arguments["_request"] = _blob.pack(request)

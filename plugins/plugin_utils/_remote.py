@@ -108,13 +108,10 @@ class Remote:
         )
         return _sending.send(line)
 
-    def execute(self, **arguments: object) -> Result:
-        """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
-        arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
+    def attempt(self, work: t.Callable[[], Result]) -> Result:
+        """Return what `work` returns; raise ConnectionLost where the connection broke meanwhile."""
         try:
-            result: Result = self._action._execute_module(
-                f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
-            )
+            return work()
         except AnsibleAuthenticationFailure:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
@@ -122,6 +119,15 @@ class Remote:
         except AnsibleError as exc:
             self._take_for_lost(exc)
             raise
+
+    def execute(self, **arguments: object) -> Result:
+        """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
+        arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
+        result = self.attempt(
+            lambda: self._action._execute_module(
+                f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
+            )
+        )
         if result.get("unreachable"):
             raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
         if why := _sending.stopped(result):

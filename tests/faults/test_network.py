@@ -155,6 +155,24 @@ def test_connections_are_reset_in_a_wait(far, play, until, rounds, rng) -> None:
         assert job["state"] == "succeeded"
 
 
+def test_a_network_breaks_while_large_files_are_sent(far, play, until, rounds, rng) -> None:
+    behind, relay = far
+    size = 6_000_000
+    task = {"ansible.builtin.copy": {"content": f"{{{{ 'x' * {size} }}}}", "dest": "/root/large", "mode": "0600"}}
+    for number in range(rounds(1, 5)):
+        limit = rng.randrange(100_000, size)
+        print(f"round {number}: gone after {limit} bytes up")
+        behind.run("rm", "-f", "/root/large")
+        relay.reset_after(limit, "up", for_good=True)
+        running = play.start(
+            behind, [{"name": "copy", "background.jobs.async_run": {"task": task, "wait": True}}], env=ALONE
+        )
+        until(lambda running=running: "connection lost" in running.output(), "the loss was told")
+        relay.mend()
+        (job,) = running.wait(180).result("copy")["jobs"]
+        assert (job["state"], job["result"]["size"]) == ("succeeded", size)
+
+
 # What becomes of the network once it broke: it is back at once; it stays away until the task has no more time; it stays
 # away until the launch is given up, which takes a minute.
 BLIP, GONE, UNREACHABLE = "back at once", "gone", "unreachable"

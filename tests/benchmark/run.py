@@ -187,7 +187,7 @@ def against_parallel(host: Host, figures: dict[str, object]) -> None:
         before = time.monotonic()
         host.run("sh", "-c", f"seq {size} | parallel -j8 true")
         theirs = (time.monotonic() - before) / size * 1000
-        batch = re.search(r"batch (b\d+)", host.play("jobs.yml", count=size)[1])[1]
+        batch = re.search(r"batch (b\d+)", host.play("jobs.yml", count=size, forget=False)[1])[1]
         journal = [
             json.loads(line)
             for line in host.run("cat", f"/root/.ansible_async/.background_jobs/{batch}/journal").splitlines()

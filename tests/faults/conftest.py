@@ -158,6 +158,11 @@ class Host:
         if verb in ("start", "restart", "unpause"):
             until(self.answers, "sshd answers")
 
+    def id(self) -> str:
+        """Its name in the kernel's control groups."""
+        command = ["docker", "inspect", "--format", "{{.Id}}", self.container]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
     def answers(self) -> bool:
         """Whether its sshd talks to whoever connects."""
         try:

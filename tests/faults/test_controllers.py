@@ -241,7 +241,7 @@ CRASH = re.compile(r"Traceback|MODULE FAILURE|deserialization|Errno|KeyError")
 
 def test_two_controllers_do_the_same_at_once(host, play, rng, rounds, report) -> None:
     web = host(connection="ssh")
-    lengths = [[rng.randrange(0, 30) for dummy in range(SIZE)] for dummy in range(rounds(4, 50))]
+    lengths = [[rng.randrange(0, 30) for dummy in range(SIZE)] for dummy in range(rounds(3, 50))]
     keeper = web.begin(KEEPER)
     pair = [play.start(web, controller(*names, lengths, rng), ignore_errors=True) for names in ("ab", "ba")]
     both = [running.wait(1800) for running in pair]

@@ -105,7 +105,7 @@ def test_many_jobs_at_once(host, play, until, rounds, report):
 
 def test_a_long_batch(host, play, rounds, report):
     one = host()
-    number = rounds(1000, 10000)
+    number = rounds(500, 10000)
     jobs = [{"name": "{{ item }}", "command": "true", "loop": f"{{{{ range({number}) | list }}}}"}]
     launch = {"tasks": jobs, "concurrency": 8}
     with Measured(one) as measured:

@@ -69,9 +69,10 @@ def benchmark() -> int:
 
 
 def soak() -> int:
-    """The fault tests in full, in a driver of its own that knows so from the start."""
+    """The fault tests and the differential test in full, in a driver of its own that knows so from the start."""
     env = {**os.environ, "FAULTS": "full"}
-    status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", "faults"], check=False, env=env)
+    wanted = ("faults", f"molecule-{machine.newest_core()}:differential")
+    status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", *wanted], check=False, env=env)
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():
         # the last section of what pytest prints, but for its verdict

@@ -32,13 +32,12 @@ SOAK = os.environ.get("FAULTS") == "full"
 FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
 # Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
 # or compare jobs with plain tasks, or run blocks, as the scenario `differential` does on the oldest core too.
-# Verbs, limits, output and the order of jobs are kept by what runs on the host.
+# Limits, output and the order of jobs are kept by what runs on the host.
 ON_NEWEST_CORE = (
     "async_batch_blocks",
     "async_batch_graph",
     "async_batch_staged",
     "limits",
-    "operate",
     "operate_playbooks",
     "output",
     "paths",
@@ -46,8 +45,8 @@ ON_NEWEST_CORE = (
 )
 # Themes of the scenario `differential` about what modules do; the others are about how a task runs.
 THEMES_ON_NEWEST_CORE = ("commands", "configuration", "files", "network", "packages", "services", "users")
-# How often a case runs: in check mode and for real on the newest core, once for real on others; a second time in `soak`.
-CASE_RUNS, CASE_RUNS_ON_OTHERS = "check change", "change"
+# How a case of it may run: see differential.py.
+CASE_RUNS = ("check", "change", "again")
 # Those that run on the cores between the oldest and the newest.
 BETWEEN = ("async_batch",)
 # The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
@@ -91,7 +90,10 @@ def left_out(part: Part) -> str:
     """What this part runs on another core only, or in `soak`."""
     left = {f"integration-{core}": targets_left_out(core) for core in CORES}
     left |= {f"sanity-{core}": sanity_left_out(core) for core in CORES}
-    left |= {f"molecule-{core}:differential": [*themes_left_out(core), *runs_left_out(core)] for core in CORES}
+    left |= {
+        f"molecule-{core}:differential": [*themes_left_out(core), *(f"the run '{run}'" for run in runs_left_out(core))]
+        for core in CORES
+    }
     left |= {f"unit-{core}": [HOST_HALF.name] for core in CORES if core != machine.newest_core()}
     return ", ".join(left.get(part.name, []))
 
@@ -261,12 +263,9 @@ def molecule(core: str, scenario: str, job: Job) -> None:
         BGJ_CONTAINER_PREFIX=f"bgj-{run}-{scenario}-",
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
-    if core == machine.newest_core():
-        env.setdefault("DIFFERENTIAL_RUNS", "" if SOAK else CASE_RUNS)
-    else:
-        cases = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
-        env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(cases - set(themes_left_out(core)))))
-        env.setdefault("DIFFERENTIAL_RUNS", CASE_RUNS_ON_OTHERS)
+    themes = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
+    env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(themes.difference(themes_left_out(core)))))
+    env.setdefault("DIFFERENTIAL_RUNS", " ".join(run for run in CASE_RUNS if run not in runs_left_out(core)))
     job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
 
 
@@ -275,9 +274,9 @@ def themes_left_out(core: str) -> list[str]:
 
 
 def runs_left_out(core: str) -> list[str]:
-    if core == machine.newest_core():
-        return [] if SOAK else ["the second run of a case"]
-    return ["check mode", "the second run of a case"]
+    if core != machine.newest_core():
+        return ["check", "again"]
+    return [] if SOAK else ["again"]
 
 
 def faults(job: Job) -> Counts:

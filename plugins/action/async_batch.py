@@ -11,9 +11,10 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_batch import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _launching, _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import launching
 
 
 class ActionModule(ActionBase):
@@ -29,15 +30,15 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            waiting = _launching.waiting_of(options)
+            waiting = launching.waiting_of(options)
             core = Core(self, task_vars or {})
-            started = _launching.launch(
+            started = launching.launch(
                 core,
                 options["tasks"],
-                _launching.defaults_of(core, options),
-                _launching.Limits.of(options),
+                launching.defaults_of(core, options),
+                launching.Limits.of(options),
                 waiting=waiting,
             )
-        except _launching.LaunchFailed as exc:
+        except launching.LaunchFailed as exc:
             return exc.result
-        return {**_launching.finish(core, started, waiting), "batch_id": started.batch_id}
+        return {**launching.finish(core, started, waiting), "batch_id": started.batch_id}

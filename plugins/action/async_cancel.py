@@ -11,9 +11,10 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_cancel import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _operating, _options, _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._core import refuse_unsupported_controller
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import refuse_unsupported_controller
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating, remote
 
 
 class ActionModule(ActionBase):
@@ -24,13 +25,13 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         refuse_unsupported_controller(self)
         options = _options.read(self._task.args, ARGUMENT_SPEC)
-        selection = _operating.Selection.of(options, options["all"], options["core_jobs"])
-        _operating.signal_number(options["signal"])
+        selection = operating.Selection.of(options, options["all"], options["core_jobs"])
+        operating.signal_number(options["signal"])
         host = str((task_vars or {}).get("inventory_hostname") or "localhost")
         check_mode = bool(self._task.check_mode)
-        return _remote.operate(
+        return remote.operate(
             self,
             task_vars or {},
             "async_cancel",
-            lambda world: _operating.cancel(world, selection, options, host, check_mode),
+            lambda world: operating.cancel(world, selection, options, host, check_mode),
         )

@@ -11,9 +11,10 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_info import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _operating, _options, _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._core import refuse_unsupported_controller
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import refuse_unsupported_controller
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating, remote
 
 
 class ActionModule(ActionBase):
@@ -24,10 +25,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         refuse_unsupported_controller(self)
         options = _options.read(self._task.args, ARGUMENT_SPEC)
-        selection = _operating.Selection.of(options, everything=True, core=options["core_jobs"])
+        selection = operating.Selection.of(options, everything=True, core=options["core_jobs"])
         tail = options["tail"]
         if tail is not None and tail < 0:
             raise Refused(f"Option 'tail': it must be a number of lines, 0 or more: got {tail}.")
-        return _remote.operate(
-            self, task_vars or {}, "async_info", lambda world: _operating.info(world.call, selection, tail)
+        return remote.operate(
+            self, task_vars or {}, "async_info", lambda world: operating.info(world.call, selection, tail)
         )

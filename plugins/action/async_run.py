@@ -11,9 +11,10 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_run import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _launching, _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import launching
 
 
 class ActionModule(ActionBase):
@@ -29,16 +30,16 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             options = _options.read(self._task.args, ARGUMENT_SPEC)
-            waiting = _launching.waiting_of(options)
+            waiting = launching.waiting_of(options)
             core = Core(self, task_vars or {})
-            entries = _launching.single_entry(core, options["task"], options["name"])
+            entries = launching.single_entry(core, options["task"], options["name"])
             if options["singleton"] and not any("name" in entry for entry in entries if isinstance(entry, dict)):
                 raise Refused("Option 'singleton': it goes by the name of the job, and there is none. Add 'name'.")
-            started = _launching.launch(
+            started = launching.launch(
                 core,
                 entries,
-                _launching.defaults_of(core, options),
-                _launching.Limits(
+                launching.defaults_of(core, options),
+                launching.Limits(
                     singleton=options["singleton"],
                     batch_id=options["batch_id"],
                     keep_output=_options.kept_output(options["keep_output"]),
@@ -46,11 +47,11 @@ class ActionModule(ActionBase):
                 module="async_run",
                 waiting=waiting,
             )
-        except _launching.LaunchFailed as exc:
+        except launching.LaunchFailed as exc:
             return exc.result
         only = started.jobs[0]
         return {
-            **_launching.finish(core, started, waiting, "async_run"),
+            **launching.finish(core, started, waiting, "async_run"),
             "ansible_job_id": only["ansible_job_id"],
             "results_file": only["results_file"],
         }

@@ -12,13 +12,15 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _operating, _options, _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._core import (
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import (
     hand_on_discovered_interpreter,
     refuse_unsupported_controller,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
-from ansible_collections.background.jobs.plugins.plugin_utils._waiting import ConnectionLost, WaitFailed
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import ConnectionLost, WaitFailed
 
 
 class ActionModule(ActionBase):
@@ -31,7 +33,7 @@ class ActionModule(ActionBase):
             refuse_unsupported_controller(self)
             options = _options.read(self._task.args, ARGUMENT_SPEC)
             remote = _remote.Remote(self, task_vars or {})
-            targets, warnings = _operating.targets_of(options, remote.call_until_answered)
+            targets, warnings = operating.targets_of(options, remote.call_until_answered)
         except WaitFailed as exc:
             return exc.result
         except ConnectionLost as exc:

@@ -61,8 +61,8 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _timeline
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import timeline as _timeline
 
 
 def timeline(jobs: object, width: int | None = None, format: str = "text") -> str:

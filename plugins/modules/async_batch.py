@@ -243,7 +243,7 @@ jobs:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 ARGUMENT_SPEC = dict(
     tasks=dict(type="list", elements="raw", required=True),
@@ -255,12 +255,12 @@ ARGUMENT_SPEC = dict(
     min_free_memory=dict(type="str"),
     max_load=dict(type="float"),
     mode=dict(type="str", choices=["all", "any"], default="all"),
-    **_launcher.COMMON,
+    **launcher.COMMON,
 )
 
 
 def main():
-    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, options
 
 ARGUMENT_SPEC = dict(
     all=dict(type="bool", default=False),
@@ -120,13 +120,13 @@ ARGUMENT_SPEC = dict(
     signal=dict(type="str", default="TERM"),
     grace=dict(type="float", default=10),
     poll=dict(type="float", default=10),
-    **_specs.SELECT,
-    **_specs.REQUEST,
+    **options.SELECT,
+    **options.REQUEST,
 )
 
 
 def main():
-    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -163,15 +163,15 @@ counts:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _specs, _waiter
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, options
 
 ARGUMENT_SPEC = dict(
-    core_jobs=dict(type="bool", default=True), tail=dict(type="int"), **_specs.SELECT, **_specs.REQUEST
+    core_jobs=dict(type="bool", default=True), tail=dict(type="int"), **options.SELECT, **options.REQUEST
 )
 
 
 def main():
-    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

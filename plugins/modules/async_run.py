@@ -122,18 +122,18 @@ jobs:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 ARGUMENT_SPEC = dict(
     task=dict(type="dict", required=True),
     name=dict(type="str"),
     singleton=dict(type="bool", default=False),
-    **_launcher.COMMON,
+    **launcher.COMMON,
 )
 
 
 def main():
-    _launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    launcher.serve(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ elapsed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils import _waiter
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
 
 ARGUMENT_SPEC = dict(
     jobs=dict(type="raw"),
@@ -292,7 +292,7 @@ ARGUMENT_SPEC = dict(
 
 
 def main():
-    _waiter.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.background.jobs.plugins.module_utils import _output, _records
+from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, output
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import MAX_SECONDS, seconds
-from ansible_collections.background.jobs.plugins.plugin_utils._waiting import WaitOptions
+from ansible_collections.background.jobs.plugins.plugin_utils._model import MAX_SECONDS, seconds
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import WaitOptions
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -119,7 +119,7 @@ def percentage(value: object) -> float:
 
 def batch_id(value: object) -> str:
     """Return the id of a batch."""
-    if not _records.is_batch_id(str(value)):
+    if not ids.is_batch_id(str(value)):
         raise Refused(f"it must be 'b' and 15 digits, such as b482910475620183: got {shorten(value, 40)!r}.")
     return str(value)
 
@@ -147,7 +147,7 @@ def kept_output(value: object) -> int:
     """Return how many bytes of a job's output are kept, 0 for none."""
     where = "Option 'keep_output'"
     number = size(value, where)
-    if number and not _output.LEAST <= number <= _MOST_KEPT:
+    if number and not output.LEAST <= number <= _MOST_KEPT:
         raise Refused(f"{where}: it must be 0 (nothing is kept), or from 4K to 1G: got {shorten(value, 40)!r}.")
     return number
 

@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils import _processes, _recorder, _records, _results, _waiter
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, ids, results
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
 
 SIZE = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 RUNS = 3
@@ -22,20 +24,20 @@ RESULT = {"changed": True, "rc": 0, "stdout": "done", "stderr": "", "cmd": ["tru
 
 def batches(directory: str, number: int, size: int) -> None:
     """Record batches whose jobs have all succeeded."""
-    supervisor = dict(_processes.identity(os.getpid()), pid=1 << 22)
+    supervisor = dict(processes.identity(os.getpid()), pid=1 << 22)
     job = {"name": "job", "module": "ansible.builtin.command", "timeout": 0.0, "no_log": False, "ignore_errors": False}
     for count in range(number):
-        writer = _recorder.BatchWriter(directory, f"b{count:015d}")
+        writer = batch_writer.BatchWriter(directory, f"b{count:015d}")
         header = {
             "batch_id": writer.batch_id,
             "launched_at": time.time(),
             "supervisor": supervisor,
             "jobs": [job] * size,
         }
-        writer.create(header, [_records.jid_of(writer.batch_id, index) for index in range(size)])
+        writer.create(header, [ids.jid_of(writer.batch_id, index) for index in range(size)])
         for index in range(size):
             writer.note(job=index, state="running", at=1.0, attempt=1, pid=1 << 22, start=1)
-            writer.write_result(index, _results.of(RESULT), durable=False)
+            writer.write_result(index, results.of(RESULT), durable=False)
             writer.note(job=index, state="succeeded", at=2.0)
         writer.flush()
         writer.close()
@@ -52,12 +54,12 @@ def measure(directory: str) -> tuple[float, float]:
     """Return the seconds that listing all took, and forgetting all."""
     fitting = {**dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than")), "core": True}
     before = time.monotonic()
-    found = _waiter.serve({"op": "list", "select": fitting}, directory)["jobs"]
+    found = answers.serve({"op": "list", "select": fitting}, directory)["jobs"]
     listed = time.monotonic() - before
     assert [job["state"] for job in found] == ["succeeded"] * SIZE
     jobs = [{"jid": job["jid"], "dir": job["dir"]} for job in found]
     before = time.monotonic()
-    reply = _waiter.serve({"op": "forget", "jobs": jobs, "leftovers": fitting}, directory)
+    reply = answers.serve({"op": "forget", "jobs": jobs, "leftovers": fitting}, directory)
     assert all(job["forgotten"] for job in reply["jobs"])
     return listed, time.monotonic() - before
 

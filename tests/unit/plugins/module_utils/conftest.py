@@ -15,7 +15,10 @@ import zipfile
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _blob, _launcher, _processes, _waiter
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 # A payload in the form that ansible-core gives it: a program that carries a zip, puts it on sys.path, hands the
 # arguments over in ansible.module_utils.basic and has runpy run the module. The module runs the Python text in its
@@ -128,7 +131,7 @@ class Batch:
         self.plan.update(plan or {})
 
     def launch(self):
-        self.reply = _launcher.launch(_blob.pack(self.plan), self.async_dir)
+        self.reply = launcher.launch(packing.pack(self.plan), self.async_dir)
         return self
 
     def jids(self):
@@ -141,7 +144,7 @@ class Batch:
         request = {"op": op, "mode": "all", "block": 30.0, "max_bytes": 1 << 23, "grace": 10.0}
         request["jobs"] = [{"jid": jid, "dir": None} for jid in (jids or self.jids())]
         request.update(settings)
-        return _waiter.serve(request, self.async_dir)["jobs"]
+        return _answers.serve(request, self.async_dir)["jobs"]
 
     def wait(self, **settings):
         return self.serve(**settings)
@@ -174,7 +177,7 @@ def gone(pid):
     """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        process = _processes.look(pid)
+        process = processes.look(pid)
         if process is None or process.state in "ZX":
             return True
         time.sleep(0.02)  # Python 3.8 has no pidfd to wait for

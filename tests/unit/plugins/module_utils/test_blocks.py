@@ -12,7 +12,7 @@ import signal
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import _processes
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
 from .conftest import payload, step, wait_for_supervisor
 
@@ -308,8 +308,8 @@ def test_a_block_whose_template_dies_is_lost_but_does_what_is_always_done(batch,
     body = [{"block": [trail.step("a", SLEEP)], "always": [trail.step("b")]}]
     done = batch([body])
     wait_for_trail(done, trail, "a")
-    (template,) = [process for process in _processes.Snapshot() if process.ppid == done.reply["pid"]]
-    assert _processes.send(template, signal.SIGKILL)
+    (template,) = [process for process in processes.Snapshot() if process.ppid == done.reply["pid"]]
+    assert processes.send(template, signal.SIGKILL)
     (answer,) = done.wait()
     assert (str(trail), answer["state"]) == ("ab", "lost")
 

@@ -14,14 +14,15 @@ import stat
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils import (
-    _launcher,
-    _processes,
-    _recorder,
-    _records,
-    _results,
-    _waiter,
+from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    batch_lock,
+    batch_writer,
+    records,
+    results,
 )
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 from .conftest import Batch, wait_for_supervisor
 
@@ -60,7 +61,7 @@ class Place:
             (self.victim / name).write_text(content)
         self.path.mkdir(0o700)
         self._record_a_good_one()
-        self.bad = self.path / _records.FOLDER / BAD
+        self.bad = self.path / batch_lock.FOLDER / BAD
         shutil.copytree(self.victim / BAD, self.bad)
         os.chmod(self.bad, 0o700)
         header["jobs"][0]["name"] = "forged"
@@ -71,11 +72,11 @@ class Place:
         self.before = self.outside()
 
     def _record_a_good_one(self):
-        writer = _recorder.BatchWriter(str(self.path), GOOD.replace("j", "b")[:16])
-        supervisor = dict(_processes.identity(os.getpid()), pid=1 << 22)
+        writer = batch_writer.BatchWriter(str(self.path), GOOD.replace("j", "b")[:16])
+        supervisor = dict(processes.identity(os.getpid()), pid=1 << 22)
         header = {"batch_id": writer.batch_id, "launched_at": 2.0, "supervisor": supervisor, "jobs": [{"name": "good"}]}
         writer.create(header, [GOOD])
-        writer.write_result(0, _results.of({"changed": True}))
+        writer.write_result(0, results.of({"changed": True}))
         writer.note(job=0, state="succeeded", at=3.0)
         writer.flush()
         writer.close()
@@ -160,7 +161,7 @@ FILES = [
 
 
 def a_link_elsewhere(path, place):
-    target = {_records.FOLDER: place.victim, BAD: place.victim / BAD}.get(path.name, place.victim)
+    target = {batch_lock.FOLDER: place.victim, BAD: place.victim / BAD}.get(path.name, place.victim)
     path.symlink_to(target)
 
 
@@ -204,7 +205,7 @@ def nothing(**more):
 
 def ask(place, op, **more):
     request = {"op": op, "mode": "all", "block": 0.0, "grace": 0.1, "max_bytes": 1 << 20}
-    return _waiter.serve(dict(request, **more), str(place.path))
+    return _answers.serve(dict(request, **more), str(place.path))
 
 
 def by_ids(place):
@@ -229,7 +230,7 @@ def go_through_the_verbs(place, good_is_readable=True):
     signal.alarm(PATIENCE)
     try:
         launched = Batch(place.path, ["pass"], skip="to be quick").launch()
-    except _launcher.LaunchError as exc:
+    except launcher.LaunchError as exc:
         assert not good_is_readable
         replies.append(str(exc))
     else:
@@ -334,7 +335,7 @@ def test_a_folder_of_a_batch_that_is_not_ours_is_left_alone(place, make):
 
 @pytest.mark.parametrize("make", FOLDERS)
 def test_a_place_of_all_batches_that_is_not_ours_is_left_alone(place, make):
-    folder = place.path / _records.FOLDER
+    folder = place.path / batch_lock.FOLDER
     shutil.rmtree(folder)
     make(folder, place)
     if make is for_all_to_write:
@@ -354,11 +355,11 @@ def test_a_place_of_all_batches_that_is_not_ours_is_left_alone(place, make):
 @pytest.mark.parametrize("name", ["control", "lock"])
 @pytest.mark.parametrize("make", FILES)
 def test_what_requests_and_locks_go_to_is_not_written_elsewhere(place, name, make):
-    path = place.bad / "control" if name == "control" else place.path / _records.FOLDER / "lock"
+    path = place.bad / "control" if name == "control" else place.path / batch_lock.FOLDER / "lock"
     if path.exists():
         path.unlink()
     make(path, place)
-    reader = _records.BatchReader(str(place.path), BAD)
+    reader = records.BatchReader(str(place.path), BAD)
     signal.alarm(PATIENCE)
     before = os.lstat(path)
     if make is not fifo:
@@ -397,7 +398,7 @@ def test_a_journal_that_is_cut_off_anywhere_tells_as_much_as_it_holds(place):
         (answer,) = ask(place, "wait", jobs=[{"jid": FORGED, "dir": None}])["jobs"]
         # where the last line is missing, its supervisor is gone, and the results file says that it succeeded
         assert answer["state"] == ("failed" if size >= len(whole) - 1 else "succeeded"), size
-        reader = _records.BatchReader(str(place.path), BAD)
+        reader = records.BatchReader(str(place.path), BAD)
         reader.refresh()
         assert reader.jobs[0]["state"] == answer["state"], "the next reader finds what the first has written"
 
@@ -463,18 +464,18 @@ def test_an_async_dir_that_is_not_ours_is_refused_by_each_verb(place, kind):
         if op != "forget":
             reply = ask(place, op, select=nothing())
             assert reply["jobs"] == [] and "could not look for jobs" in reply["troubles"][0]
-    with pytest.raises(_launcher.LaunchError, match="async_dir"):
+    with pytest.raises(launcher.LaunchError, match="async_dir"):
         Batch(place.path, ["pass"]).launch()
-    with pytest.raises(_launcher.LaunchError, match="async_dir"):
-        _launcher.launch("", str(place.path), "singleton")
+    with pytest.raises(launcher.LaunchError, match="async_dir"):
+        launcher.launch("", str(place.path), "singleton")
     assert sorted(os.listdir(real)) == listing
     assert place.outside() == place.before
 
 
 def test_where_a_record_goes_away_during_a_wait_that_is_told(batch):
     running = batch(["import time; time.sleep(300)"])
-    reader = _records.BatchReader(running.async_dir, running.batch_id)
-    question = _waiter._Question({"op": "list", "jobs": [{"jid": running.jids()[0], "dir": None}]}, running.async_dir)
+    reader = records.BatchReader(running.async_dir, running.batch_id)
+    question = _answers._Question({"op": "list", "jobs": [{"jid": running.jids()[0], "dir": None}]}, running.async_dir)
     journal = running.path("journal")
     os.rename(journal, journal + ".away")
     try:
@@ -482,7 +483,7 @@ def test_where_a_record_goes_away_during_a_wait_that_is_told(batch):
         (answer,) = question.report(1 << 20)
         assert answer["error"] == "not_found"
         os.mkfifo(journal)
-        with pytest.raises(_records._files.UnsafePath, match="not a regular file"):
+        with pytest.raises(records.files.UnsafePath, match="not a regular file"):
             reader.refresh()
     finally:
         if stat.S_ISFIFO(os.lstat(journal).st_mode):
@@ -493,7 +494,7 @@ def test_where_a_record_goes_away_during_a_wait_that_is_told(batch):
 def test_of_readers_that_find_a_supervisor_gone_one_writes_it_down(place):
     (place.bad / "journal").write_text("")
     (place.path / FORGED).write_text('{"started": true, "finished": false}')
-    readers = [_records.BatchReader(str(place.path), BAD) for dummy in range(3)]
+    readers = [records.BatchReader(str(place.path), BAD) for dummy in range(3)]
     for reader in readers:
         reader.refresh()
     for reader in readers:

@@ -23,7 +23,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ansible_collections.background.jobs.plugins.module_utils import _processes, _records, _states, _waiter, _watcher
+from ansible_collections.background.jobs.plugins.module_utils._protocol import records, states
+from ansible_collections.background.jobs.plugins.module_utils._system import inotify, processes
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
 
 from .conftest import Batch, gone
 
@@ -64,7 +66,7 @@ class Modelled:
         self.jids = self.batch.jids()
         self.size, self.chain = size, chain
         self._slots = concurrency or size
-        self.states = [_states.QUEUED] * size
+        self.states = [states.QUEUED] * size
         self._ready = collections.deque([0] if chain else range(size))
         self.forgotten = set()
         self._commands = {}  # index: what its commands are written to, of jobs that were seen to run
@@ -77,8 +79,8 @@ class Modelled:
 
     def _fill(self):
         """Start what can start."""
-        while self._ready and self.states.count(_states.RUNNING) < self._slots:
-            self.states[self._ready.popleft()] = _states.RUNNING
+        while self._ready and self.states.count(states.RUNNING) < self._slots:
+            self.states[self._ready.popleft()] = states.RUNNING
 
     def end(self, index, state):
         """A job ends, and with that what depends on it can start, or never will."""
@@ -90,41 +92,41 @@ class Modelled:
         if index in self._ready:
             self._ready.remove(index)
         if self.chain and index == 0:
-            waiting = [other for other in range(1, self.size) if self.states[other] == _states.QUEUED]
-            if state == _states.SUCCEEDED:
+            waiting = [other for other in range(1, self.size) if self.states[other] == states.QUEUED]
+            if state == states.SUCCEEDED:
                 self._ready.extend(waiting)
             else:
                 for other in waiting:
-                    self.states[other] = _states.SKIPPED
+                    self.states[other] = states.SKIPPED
 
     def cancel(self, indexes):
         for index in indexes:
-            if self.states[index] == _states.QUEUED:
-                self._settle(index, _states.CANCELLED)
+            if self.states[index] == states.QUEUED:
+                self._settle(index, states.CANCELLED)
         for index in indexes:
-            if self.states[index] == _states.RUNNING:
-                self._settle(index, _states.CANCELLED)
+            if self.states[index] == states.RUNNING:
+                self._settle(index, states.CANCELLED)
         self._fill()
 
     def lose(self):
         """Its supervisor is gone."""
         for index in self.unfinished:
-            self.states[index] = _states.LOST
+            self.states[index] = states.LOST
         self._ready.clear()
 
     def lose_running(self):
         """The template of what runs is gone."""
         for index in self.running:
-            self._settle(index, _states.LOST)
+            self._settle(index, states.LOST)
         self._fill()
 
     @property
     def unfinished(self):
-        return [index for index, state in enumerate(self.states) if state not in _states.TERMINAL]
+        return [index for index, state in enumerate(self.states) if state not in states.TERMINAL]
 
     @property
     def running(self):
-        return [index for index, state in enumerate(self.states) if state == _states.RUNNING]
+        return [index for index, state in enumerate(self.states) if state == states.RUNNING]
 
     # the real thing
 
@@ -137,8 +139,8 @@ class Modelled:
             self._read_pids()
 
     def _read_pids(self):
-        reader = _records.BatchReader(self.batch.async_dir, self.batch.batch_id)
-        watcher = _watcher.Watcher()
+        reader = records.BatchReader(self.batch.async_dir, self.batch.batch_id)
+        watcher = inotify.Watcher()
         watcher.add(self.batch.path("journal"))
         try:
             reader.refresh()
@@ -158,8 +160,8 @@ class Modelled:
 
     def family(self):
         """Return the supervisor's templates and jobs, as {pid: Process}."""
-        found = _processes.look(self.supervisor)
-        tree = _processes.Snapshot().tree({found.pid: found.start})
+        found = processes.look(self.supervisor)
+        tree = processes.Snapshot().tree({found.pid: found.start})
         del tree[found.pid]
         return tree
 
@@ -282,7 +284,7 @@ class Jobs(RuleBasedStateMachine):
         indexes = self.subset(data, batch)
         if not indexes:
             return
-        finished = [batch.states[index] in _states.TERMINAL for index in indexes]
+        finished = [batch.states[index] in states.TERMINAL for index in indexes]
         done = all(finished) if mode == "all" else any(finished)
         answers = batch.batch.wait(
             jids=[batch.jids[index] for index in indexes], mode=mode, block=float(PATIENCE) if done else 0.0
@@ -301,7 +303,7 @@ class Jobs(RuleBasedStateMachine):
             return
         answers = batch.batch.serve("forget", jids=[batch.jids[index] for index in indexes])
         for index, answer in zip(indexes, answers):
-            assert answer["forgotten"] is (batch.states[index] in _states.TERMINAL), "what runs is not pruned"
+            assert answer["forgotten"] is (batch.states[index] in states.TERMINAL), "what runs is not pruned"
             if answer["forgotten"]:
                 batch.forgotten.add(index)
 
@@ -310,7 +312,7 @@ class Jobs(RuleBasedStateMachine):
     def look_for_leftovers(self, remove):
         nothing = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"), None)
         request = {"op": "forget" if remove else "list", "leftovers": dict(nothing, core=True), "max_bytes": 0}
-        _waiter.serve(dict(request, jobs=[]), self.batches[0].batch.async_dir)
+        _answers.serve(dict(request, jobs=[]), self.batches[0].batch.async_dir)
 
     @invariant()
     def all_is_as_it_has_to_be(self):
@@ -327,7 +329,7 @@ class Jobs(RuleBasedStateMachine):
     def compare_what_is_told(self):
         nothing = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"), None)
         request = {"op": "list", "select": dict(nothing, core=True)}
-        reply = _waiter.serve(request, self.batches[0].batch.async_dir)
+        reply = _answers.serve(request, self.batches[0].batch.async_dir)
         expected = {
             batch.jids[index]: batch.states[index]
             for batch in self.batches
@@ -337,14 +339,14 @@ class Jobs(RuleBasedStateMachine):
         assert {answer["jid"]: answer["state"] for answer in reply["jobs"]} == expected
         assert reply["troubles"] == []
         for jid, state in expected.items():
-            if state in _states.TERMINAL:
+            if state in states.TERMINAL:
                 assert self.ended.setdefault(jid, state) == state, "a final state stays"
 
     def compare_records(self, batch):
         for index, pid in batch.pids.items():
-            process = _processes.look(pid)
+            process = processes.look(pid)
             lives = process is not None and process.state not in "ZX"
-            if batch.states[index] == _states.RUNNING:
+            if batch.states[index] == states.RUNNING:
                 assert lives, "what is said to run does"
             else:
                 assert not lives or gone(pid), "what has ended does not run"
@@ -360,7 +362,7 @@ class Jobs(RuleBasedStateMachine):
             return
         with open(batch.batch.path("journal")) as stream:
             lines = [json.loads(line) for line in stream if line.strip()]
-        final = collections.Counter(line["job"] for line in lines if line["state"] in _states.TERMINAL)
+        final = collections.Counter(line["job"] for line in lines if line["state"] in states.TERMINAL)
         assert final == collections.Counter(index for index in range(batch.size) if index not in batch.unfinished)
 
     def teardown(self):
@@ -370,11 +372,11 @@ class Jobs(RuleBasedStateMachine):
         signal.signal(signal.SIGALRM, self.before)
         for batch in self.batches:
             batch.close()
-            process = _processes.look(batch.supervisor)
+            process = processes.look(batch.supervisor)
             if process is not None and batch.unfinished:
                 family = batch.family()
                 # alone and first, so that it starts nobody else; its templates then end what they have started
-                _processes.send(process, signal.SIGKILL)
+                processes.send(process, signal.SIGKILL)
                 for pid in (batch.supervisor, *family):
                     gone(pid)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -8,9 +8,9 @@ import re
 import typing as t
 from collections.abc import Collection, Mapping
 
-from ansible_collections.background.jobs.plugins.plugin_utils import _entries
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._tasks import (
+from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Block,
     Body,
@@ -160,7 +160,7 @@ def expand(
     roles: Mapping[str, t.Any] | None = None,
     **variables: t.Any,
 ) -> list[Job]:
-    return _entries.expand(entries, FakeLanguage(files, roles, **variables), defaults or Defaults())[0]
+    return expansion.expand(entries, FakeLanguage(files, roles, **variables), defaults or Defaults())[0]
 
 
 def only(job: Job) -> Step:

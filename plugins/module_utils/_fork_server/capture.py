@@ -1,0 +1,264 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Makes a copy of what a module reads from its child processes, in files of bounded size, while it reads it.
+
+Like _fork_server/server.py it is sent as text to a bare interpreter, and so imports nothing of this collection. It runs in the
+process of a job. Nothing in it may be felt by the module: it has no threads and keeps no file open, and where a copy
+can't be written, that stream's copy just ends there.
+
+What is seen is what is read from a pipe of subprocess.Popen (and so of AnsibleModule.run_command, subprocess.run,
+os.popen, asyncio, ...), through its file object or os.read().
+
+The files of a stream are named by the offset at which they begin: the first, `.0`, holds the first half of what is kept,
+the others an eighth each; of these as many are left as make up the other half.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import subprocess
+import sys
+
+_MASK = b"********"  # what ansible-core puts in place of a secret
+_BLOCK = 65536
+_read = os.read
+
+
+def part_of(base, offset):
+    """Return the path of the file of a stream that begins at `offset`."""
+    return "%s.%d" % (base, offset)
+
+
+class Stream:
+    """Keeps the first and the last part of what is written. base: of the paths of its files; keep: bytes, at least 8."""
+
+    def __init__(self, base, keep):
+        self._base = base
+        self._size = keep // 8
+        self._half = 4 * self._size
+        self._begin = 0  # where the file begins that is written to
+        self._ended = False
+
+    def write(self, data):
+        """Write `data` (bytes); what the disk does not take is lost, with all that follows."""
+        view = memoryview(data)
+        try:
+            while view and not self._ended:
+                view = self._write_part(view)
+        except OSError:
+            self._ended = True
+
+    def _write_part(self, view):
+        # The file is opened anew each time: others (threads, forks, a module that closes whatever is open) may do as they
+        # like, and no write ever goes to what took over the number of a file that was closed.
+        begin = self._begin
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(part_of(self._base, begin), flags, 0o600)
+        try:
+            limit = self._size if begin else self._half
+            room = limit - os.fstat(fd).st_size
+            if room > 0:
+                return view[os.write(fd, view[:room]) :]
+        finally:
+            os.close(fd)
+        if begin:
+            self._begin = begin + limit
+        else:  # filled by this process, or by that of a call of this job before
+            self._begin = max(self._newest(), self._half)
+        oldest = self._begin - self._half
+        if oldest >= self._half:
+            self._remove(part_of(self._base, oldest))
+        return view
+
+    def _newest(self):
+        folder, name = os.path.split(self._base)
+        ends = [entry[len(name) + 1 :] for entry in os.listdir(folder) if entry.startswith(name + ".")]
+        return max([int(end) for end in ends if end.isdigit()] or [0])
+
+    @staticmethod
+    def _remove(path):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+class _Pipe:
+    """A pipe that a module reads from, and the Stream that has the copy."""
+
+    def __init__(self, fd, stream, modules):
+        self._stream = stream
+        self._modules = modules
+        self._identity = _identity(fd)
+        self._held = b""  # what may be the beginning of a secret
+
+    def is_at(self, fd):
+        """Say whether `fd` still is this pipe, and not a file that was opened after it was closed."""
+        return _identity(fd) == self._identity
+
+    def take(self, data):
+        secrets = self._secrets()
+        if secrets:
+            data = self._masked(self._held + data, secrets)
+        if data:
+            self._stream.write(data)
+
+    def end(self):
+        held, self._held = self._held, b""
+        if held:
+            self._stream.write(held)
+
+    def _secrets(self):
+        """Return the values that ansible-core takes out of what these modules return, the longest first."""
+        values = {str(value) for module in self._modules for value in tuple(getattr(module, "no_log_values", ()))}
+        return sorted((value.encode("utf-8", "surrogateescape") for value in values if value), key=len, reverse=True)
+
+    def _masked(self, data, secrets):
+        for secret in secrets:
+            data = data.replace(secret, _MASK)
+        held = 0
+        for secret in secrets:
+            for length in range(min(len(secret) - 1, len(data)), held, -1):
+                if data.endswith(secret[:length]):
+                    held = length
+                    break
+        self._held = data[len(data) - held :]
+        return data[: len(data) - held]
+
+
+def _identity(fd):
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+_pipes = {}  # file descriptor: the _Pipe that was opened there
+
+
+class _Reader(io.FileIO):
+    """The file object of a pipe, beneath those that buffer and decode."""
+
+    def __init__(self, fd, pipe):
+        super().__init__(fd, "rb")
+        self._pipe = pipe
+        _pipes[fd] = pipe
+
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        if count:
+            self._pipe.take(bytes(memoryview(buffer).cast("B")[:count]))
+        return count
+
+    def read(self, size=-1):
+        if size is None or size < 0:
+            return self.readall()
+        data = super().read(size)
+        if data:
+            self._pipe.take(data)
+        return data
+
+    def readall(self):
+        # not by FileIO, which would say nothing until it has all
+        pieces = []
+        while True:
+            data = self.read(_BLOCK)
+            if not data:
+                return b"".join(pieces) if pieces else data
+            pieces.append(data)
+
+    def close(self):
+        if not self.closed:
+            fd = self.fileno()
+            if _pipes.get(fd) is self._pipe:
+                del _pipes[fd]
+            self._pipe.end()
+        super().close()
+
+
+class _OsRead:
+    """Takes the place of os.read(), which Popen.communicate() reads two pipes by. No function, for that would become a
+    method in a class that has it for an attribute."""
+
+    __name__ = "read"
+
+    def __call__(self, fd, length):
+        data = _read(fd, length)
+        pipe = _pipes.get(fd) if data else None
+        if pipe is not None and pipe.is_at(fd):
+            pipe.take(data)
+        return data
+
+
+def _watched(file, stream, modules):
+    """Return the file object of a pipe as Popen made it, but for what lies beneath."""
+    raw = getattr(file, "buffer", file)
+    raw = getattr(raw, "raw", raw)
+    if not isinstance(raw, io.FileIO) or isinstance(raw, _Reader):
+        return file
+    try:
+        fd = os.dup(raw.fileno())
+    except OSError:
+        return file
+    reader = _Reader(fd, _Pipe(fd, stream, modules))
+    if file is raw:
+        file.close()
+        return reader
+    encoding, errors = getattr(file, "encoding", None), getattr(file, "errors", None)
+    buffered = file.detach() if encoding else file
+    # a reader that looks whether there is more to come depends on how much a buffer may hold
+    size = buffered.__sizeof__() - type(buffered).__basicsize__
+    buffered.detach().close()
+    file = io.BufferedReader(reader, size if size > 0 else io.DEFAULT_BUFFER_SIZE)
+    return io.TextIOWrapper(file, encoding=encoding, errors=errors) if encoding else file
+
+
+def install(base, keep):
+    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes of a stream."""
+    streams = [(name, Stream("%s.%s" % (base, name), keep)) for name in ("stdout", "stderr")]
+    modules = []
+    open_process = subprocess.Popen.__init__
+
+    @functools.wraps(open_process)
+    def open_watched(self, *args, **kwargs):
+        open_process(self, *args, **kwargs)
+        for name, stream in streams:
+            file = getattr(self, name, None)
+            if file is not None:
+                os.read = _OS_READ
+                setattr(self, name, _watched(file, stream, modules))
+
+    subprocess.Popen.__init__ = open_watched
+    module_class = getattr(sys.modules.get("ansible.module_utils.basic"), "AnsibleModule", None)
+    if module_class is None:
+        return
+    make = module_class.__init__
+
+    @functools.wraps(make)
+    def make_known(self, *args, **kwargs):
+        modules.append(self)
+        make(self, *args, **kwargs)
+
+    module_class.__init__ = make_known
+
+
+_OS_READ = _OsRead()
+
+
+def run_program(program, name, base, keep):
+    """Run the text of a module's program (bytes), and have copies made once it begins with the module itself."""
+    import runpy
+
+    run_module = runpy.run_module
+
+    def run_watched(*args, **kwargs):
+        runpy.run_module = run_module
+        install(base, keep)
+        return run_module(*args, **kwargs)
+
+    runpy.run_module = run_watched
+    exec(compile(program, name, "exec"), {"__name__": "__main__", "__builtins__": __builtins__})  # pylint: disable=exec-used

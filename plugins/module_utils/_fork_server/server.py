@@ -1,0 +1,607 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
+"""The template process: loads a module's payload once and forks a process for each job.
+
+The supervisor sends the text of this file to a fresh interpreter, the one that the module itself would run
+under: so it imports nothing of this collection, and is the one file on the host that touches ansible-core's
+private names (`basic._ANSIBLE_ARGS`, and that a payload calls `runpy.run_module`; 2.19 to 2.21).
+
+The template never runs a module itself, so nothing of one job is seen by the next. Payloads of another form
+(binary, old-style, not recognised) are executed, job by job, as Ansible would.
+
+Frames on the socket: four bytes of length, then JSON.
+  in:  the payload, once, with "capture", the text of _fork_server/capture.py, where output is kept; then a job at a time
+       {"job", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and where
+       it is limited "nice" and "groups", the files by which its process enters control groups
+  out: {"job", "pid"} when it was started; {"job", "status"} when it ended, with "brief" ({"failed", "changed", "rc"} as far
+       as they are known) where the disk was too full for its result; {"job", "error"} when it could not be started
+End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import base64
+import collections.abc
+import datetime
+import errno
+import gc
+import importlib
+import importlib.util
+import io
+import json
+import locale
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import traceback
+import zipfile
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_CANNOT_EXECUTE = 127  # as a shell says it
+
+
+class _Channel:
+    """Frames to and from the supervisor."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._unsent = bytearray()
+
+    def fileno(self):
+        return self._sock.fileno()
+
+    def _exactly(self, size):
+        data = bytearray()
+        while len(data) < size:
+            piece = self._sock.recv(size - len(data))
+            if not piece:
+                return None
+            data += piece
+        return bytes(data)
+
+    def receive(self):
+        """Return the next frame, or None where there are no more."""
+        head = self._exactly(4)
+        body = head and self._exactly(struct.unpack("!I", head)[0])
+        return json.loads(body) if body else None
+
+    def send(self, frame):
+        """Send without ever waiting, for the supervisor may be busy sending itself: what does not go now stays `unsent`."""
+        body = json.dumps(frame).encode("ascii")
+        self._unsent += struct.pack("!I", len(body)) + body
+        self.flush()
+
+    @property
+    def unsent(self):
+        return bool(self._unsent)
+
+    def flush(self):
+        try:
+            while self._unsent:
+                del self._unsent[: self._sock.send(self._unsent, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody is there to be told any more: the end of file says so in a moment
+            self._unsent.clear()
+
+    def close(self):
+        self._sock.close()
+
+
+class _Server:
+    """Forks a process for each job and tells how it ended."""
+
+    def __init__(self, channel, directory):
+        self._channel = channel
+        self._pids = os.path.join(directory, "pids.%d" % os.getpid())
+        self._jobs = {}  # pid: job
+        self._briefs = {}  # job: what is known of its result where the disk did not take it
+        self._wake_out, self._wake_in = os.pipe()
+        self._told_out, self._told_in = os.pipe()  # for what a job has to tell when the disk is full
+        # by its path, for a module may look at what it has open, and is to find what it would find otherwise
+        self._told_path = "/proc/%d/fd/%d" % (os.getpid(), self._told_in)
+        for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
+            os.set_blocking(fd, False)
+
+    def serve(self):
+        """Return None when there is no more to do; in the process of a job, its frame."""
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # what exists now is shared by all jobs: the collector must not touch, and so copy, its pages
+        while True:
+            unsent = [self._channel] if self._channel.unsent else []
+            ready, writable, dummy = select.select([self._channel, self._wake_out], unsent, [])
+            if writable:
+                self._channel.flush()
+            if self._wake_out in ready:
+                self._drain(self._wake_out)
+                self._reap()
+            if self._channel in ready:
+                frame = self._channel.receive()
+                if frame is None:
+                    self._end_all()
+                    return None
+                if self._start(frame):
+                    return frame
+
+    @staticmethod
+    def _drain(fd):
+        data = b""
+        try:
+            while True:
+                data += os.read(fd, 4096)
+        except BlockingIOError:
+            return data
+
+    def _hear(self):
+        for line in self._drain(self._told_out).splitlines():
+            brief = json.loads(line)
+            self._briefs[brief.pop("job")] = brief
+
+    def tell(self, job, result):
+        """In the process of a job: say what matters of its result, which found no room on the disk."""
+        brief = {key: result[key] for key in ("failed", "changed", "rc") if isinstance(result.get(key), (bool, int))}
+        try:
+            fd = os.open(self._told_path, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(fd, json.dumps(dict(brief, job=job)).encode("ascii") + b"\n")
+        except OSError:
+            pass  # thousands at once, nobody to hear it, or a host without /proc
+
+    def _start(self, frame):
+        """Fork; true in the process of the job."""
+        try:
+            outputs = [
+                os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                for key in ("stdout", "stderr")
+            ]
+            pid = os.fork()
+        except OSError as exc:
+            self._channel.send({"job": frame["job"], "error": "cannot start it: %s" % exc})
+            return False
+        if pid == 0:
+            self._become_job(outputs)
+            if "groups" in frame or "nice" in frame:
+                _limit(frame)
+            return True
+        for fd in outputs:
+            os.close(fd)
+        self._jobs[pid] = frame["job"]
+        self._note(frame["job"], pid)
+        self._channel.send({"job": frame["job"], "pid": pid})
+        return False
+
+    def _note(self, job, pid):
+        """Write down a pid for those who look for what is left where the supervisor is killed before it has done so."""
+        try:
+            fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, b"%d %d\n" % (job, pid))
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # a full disk is no reason not to run a job
+
+    def _become_job(self, outputs):
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._channel.close()
+        for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
+            os.close(fd)
+        os.dup2(outputs[0], 1)
+        os.dup2(outputs[1], 2)
+        for fd in outputs:
+            os.close(fd)
+        _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def _reap(self):
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            job = self._jobs.pop(pid, None)
+            if job is not None:
+                self._hear()
+                frame = {"job": job, "status": _return_code(status)}
+                if job in self._briefs:
+                    frame["brief"] = self._briefs.pop(job)
+                self._channel.send(frame)
+
+    def _end_all(self):
+        """End the jobs and all that they have started, in sessions of its own too."""
+        for pid in self._jobs:
+            _signal(pid, signal.SIGSTOP)  # it must neither start more nor act on the end of what it has started
+        told = set(self._jobs)
+        more = _below(self._jobs) - told
+        while more:
+            for pid in more:
+                _signal(pid, signal.SIGKILL)
+            told |= more
+            more = _below(self._jobs) - told
+        for pid in self._jobs:
+            _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _below(ancestors):
+    """Return the pids of what is, or descends from, one of these processes, or shares a session with one that does."""
+    parents, sessions = {}, {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as stream:
+                    text = stream.read()
+            except OSError:  # it has gone
+                continue
+            fields = text[text.rindex(b")") + 2 :].split()
+            parents[int(name)], sessions[int(name)] = int(fields[1]), int(fields[3])
+    found, before, own = set(ancestors), 0, os.getsid(0)
+    while len(found) != before:
+        before = len(found)
+        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is in ours yet
+        found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
+    return found
+
+
+def _limit(frame):
+    """Hold this process, and all that it will start, to the limits of its job; it ends where the host refuses one."""
+    try:
+        for path in frame.get("groups", ()):
+            with open(path, "w", encoding="ascii") as stream:
+                stream.write(str(os.getpid()))
+        if "nice" in frame:
+            os.setpriority(os.PRIO_PROCESS, 0, frame["nice"])
+    except OSError as exc:
+        message = "cannot start it: the host does not hold it to its limits: %s" % exc
+        os.write(1, json.dumps({"failed": True, "changed": False, "msg": message}).encode("ascii"))
+        os._exit(1)
+
+
+def _return_code(status):
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _load_prctl():
+    """prctl(2), loaded before the first fork; elsewhere than on Linux a function that does nothing.
+
+    A job is made the reaper of what its children leave behind, so that all of it is found below it at a time-out.
+    """
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):
+        return lambda *args: None
+
+
+class _Unfit(Exception):
+    """This payload cannot be served by forking."""
+
+
+class _Forking:
+    """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
+
+    def __init__(self, channel, payload):
+        self._server = _Server(channel, payload["directory"])
+        self._payload = payload
+        self._capture = _load_capture(payload)
+        self._run_module = runpy.run_module
+        self._rmtree = shutil.rmtree
+        self._in_job = False
+        self._frame = None
+        self._served = False
+
+    def run(self):
+        """Return when all jobs are done; exits in the process of a job. _Unfit where no job could be served."""
+        runpy.run_module = self._serve_instead
+        standard_output = sys.stdout
+        sys.stdout = io.StringIO()  # what a payload that can't be loaded has to say is said again by each job
+        sys.argv = [self._payload["name"]]
+        program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
+        try:
+            exec(program, {"__name__": "__main__", "__builtins__": __builtins__})  # pylint: disable=exec-used
+        except SystemExit as exc:
+            if self._in_job:
+                self._leave(exc.code)
+        except BaseException:  # whatever it is: the process of a job must not come back into the template
+            if self._in_job:
+                traceback.print_exc()
+                self._leave(1)
+            if self._served:
+                raise
+        finally:
+            if not self._in_job:
+                sys.stdout = standard_output
+                runpy.run_module = self._run_module
+        if not self._served:
+            raise _Unfit
+
+    def _serve_instead(self, mod_name, *args, **kwargs):
+        basic = sys.modules.get("ansible.module_utils.basic")
+        if not hasattr(basic, "_ANSIBLE_ARGS"):
+            raise _Unfit
+        _preload(mod_name)
+        sys.stdout = sys.__stdout__
+        self._served = True
+        frame = self._server.serve()
+        if frame is None:
+            raise SystemExit(0)
+        self._in_job, self._frame = True, frame
+        self._printed = _Printed()
+        before = sys.__stdout__
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
+        sys.__stdout__ = sys.stdout
+        runpy.run_module = self._run_module
+        atexit._clear()
+        os.environ.update(frame["environment"])
+        basic._ANSIBLE_ARGS = frame["params"].encode("utf-8", "surrogateescape")
+        if self._capture and "output" in frame:
+            self._capture["install"](frame["output"], frame["keep_output"])
+        try:
+            return self._run_module(mod_name, *args, **kwargs)
+        finally:
+            # the payload now removes its zip, which belongs to the template and the jobs after this one
+            shutil.rmtree = self._keep
+
+    def _keep(self, *args, **kwargs):
+        shutil.rmtree = self._rmtree
+
+    def _leave(self, code):
+        """End the process of a job as the interpreter would end it, without what the template has set up."""
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                code = 120  # as the interpreter does
+        result = self._printed.result(self._frame["stdout"])
+        if result is not None:
+            self._server.tell(self._frame["job"], result)
+        os._exit((code or 0) & 0xFF)
+
+
+def _load_capture(payload):
+    """Return what _fork_server/capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
+    if not payload.get("capture"):
+        return None
+    names = {"__name__": "background.jobs capture", "__builtins__": __builtins__}
+    exec(compile(payload["capture"], "background.jobs capture", "exec"), names)  # pylint: disable=exec-used
+    return names
+
+
+class _Printed(io.RawIOBase):
+    """What is below the standard output of a job: a full disk is no error of the module, what it does not take is kept here."""
+
+    name, mode = "<stdout>", "wb"
+
+    def __init__(self):
+        self._left = None
+
+    def fileno(self):
+        return 1
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if self._left is None:
+            try:
+                return os.write(1, data)
+            except OSError as exc:
+                if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._left = bytearray()
+        self._left += data
+        return len(data)
+
+    def result(self, path):
+        """Return the result of the module where not all of it is in the file `path`, as far as it can be understood."""
+        if self._left is None:
+            return None
+        try:
+            with open(path, "rb") as stream:
+                result = json.loads(stream.read() + self._left)
+        except (OSError, ValueError):
+            return None
+        return result if isinstance(result, dict) else None
+
+
+def _preload(mod_name):
+    """Import what the module `mod_name` will import, and compile the module itself, once for all jobs.
+
+    That is what the payload holds of ansible-core's module_utils, and what the module imports at its top level
+    without condition, as far as it comes with the payload or the standard library: what else a host has may not
+    bear a fork.
+    """
+    spec = importlib.util.find_spec(mod_name)
+    names = _core_utilities(spec.loader.archive)
+    standard = getattr(sys, "stdlib_module_names", ())
+    for name in _top_level_imports(spec.loader.get_source(mod_name), spec.parent):
+        if name.startswith("ansible_collections.") or name.split(".")[0] in standard:
+            names.append(name)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # an attribute, not a module; or the job will say it
+    sys.meta_path.insert(0, _Compiled(spec))
+    _warm_up()
+
+
+def _warm_up():
+    """Fill the caches that each job would fill anew; nothing that a module can see is changed."""
+    for value in (None, True, 1, 1.0, "", b"", [], {}, (), set(), frozenset(), datetime.datetime.min):
+        for name in (
+            "Mapping",
+            "MutableMapping",
+            "Sequence",
+            "MutableSequence",
+            "Set",
+            "MutableSet",
+            "KeysView",
+            "Iterable",
+            "Hashable",
+        ):
+            isinstance(value, getattr(collections.abc, name))
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+    except locale.Error:
+        return
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def _core_utilities(archive):
+    with zipfile.ZipFile(archive) as payload:
+        paths = [
+            path for path in payload.namelist() if path.startswith("ansible/module_utils/") and path.endswith(".py")
+        ]
+    return [path[: -len(".py")].replace("/", ".") for path in paths if not path.endswith("/__init__.py")]
+
+
+class _Compiled:
+    """Finds one module that was compiled beforehand: zipimport would compile it anew in each job, more than once."""
+
+    def __init__(self, spec):
+        self._name, self._loader, self._origin = spec.name, spec.loader, spec.origin
+        self._code = spec.loader.get_code(spec.name)
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self._name:
+            return importlib.util.spec_from_file_location(name, self._origin, loader=self)
+        return None
+
+    def __getattr__(self, attribute):
+        return getattr(self._loader, attribute)
+
+    def get_code(self, name):
+        return self._code if name == self._name else self._loader.get_code(name)
+
+
+def _top_level_imports(source, package):
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            name = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield name
+            for alias in node.names:
+                yield "%s.%s" % (name, alias.name)
+
+
+class _Executing:
+    """Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
+
+    def __init__(self, channel, payload):
+        self._server = _Server(channel, payload["directory"])
+        self._payload = payload
+        self._program = None
+        if payload["style"] == "args_file":
+            self._program = os.path.join(
+                payload["directory"], "%d.%s" % (os.getpid(), os.path.basename(payload["name"]))
+            )
+
+    def run(self):
+        """Return when all jobs are done; does not return in the process of a job."""
+        if self._program:
+            _write(self._program, base64.b64decode(self._payload["data"]), 0o700)
+        try:
+            frame = self._server.serve()
+            if frame is not None:
+                self._execute(frame)
+        finally:
+            if self._program:
+                os.unlink(self._program)
+
+    def _execute(self, frame):
+        arguments_file = frame["stdout"] + ".args"
+        try:
+            params = frame["params"].encode("utf-8", "surrogateescape")
+            command = list(self._payload["interpreter"])
+            if self._payload["style"] == "command":
+                command = [os.fsencode(word) for word in json.loads(frame["params"])["command"]]
+            elif self._program:
+                _write(arguments_file, params, 0o600)
+                command += [self._program, arguments_file]
+            else:
+                if self._payload["style"] == "ansiballz":
+                    text = self._payload["head"] + repr(frame["params"]) + self._payload["tail"]
+                    params = text.encode("utf-8", "surrogateescape")
+                    if "output" in frame:
+                        params = self._with_capture(params, frame)
+                _write(arguments_file, params, 0o600)
+                program = os.open(arguments_file, os.O_RDONLY)
+                os.unlink(arguments_file)
+                os.dup2(program, 0)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)  # what Python ignores must not be ignored by what it executes
+            os.environ.update(frame["environment"])
+            os.execvp(command[0], command)
+        except OSError as exc:
+            os.write(2, ("cannot execute it: %s\n" % exc).encode("utf-8", "replace"))
+        finally:
+            os._exit(_CANNOT_EXECUTE)
+
+    def _with_capture(self, program, frame):
+        """Return the text of a program (bytes) that runs `program` and keeps what its child processes print."""
+        settings = (program, self._payload["name"], frame["output"], frame["keep_output"])
+        return ("%s\nrun_program%r\n" % (self._payload["capture"], settings)).encode("utf-8")
+
+
+def _write(path, data, mode):
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+        stream.write(data)
+
+
+def main():
+    global _PRCTL
+    _PRCTL = _load_prctl()
+    sock = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    channel = _Channel(sock)
+    payload = channel.receive()
+    if payload is None:
+        return
+    if payload["style"] == "ansiballz" and payload.get("fork", True):
+        try:
+            _Forking(channel, payload).run()
+            return
+        except _Unfit:
+            pass
+    _Executing(channel, payload).run()
+
+
+if __name__ == "__main__":
+    main()

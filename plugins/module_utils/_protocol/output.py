@@ -1,0 +1,228 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What jobs have printed so far, as far as it is kept: read back, and removed (who writes it: _fork_server/capture.py).
+
+Below the batch's folder:
+  output/<index>.<stream>.<offset>   what was read from child processes of the job; its first and its last part
+  run/<index>.<stream>               what the process of the job prints itself, while a call runs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture
+from ansible_collections.background.jobs.plugins.module_utils._system import files
+
+FOLDER = "output"
+STREAMS = ("stdout", "stderr")
+PIDS = "pids."  # files in run/: "index pid" a line, as the template processes have started jobs
+LEAST = 4096  # bytes of a stream that can be kept, but for none at all
+_MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
+_MOST_OF_TAIL = 1024 * 1024
+_OWN = re.compile(r"[0-9]+\.(stdout|stderr)\Z")
+_PART = re.compile(r"([0-9]+)\.(stdout|stderr)\.([0-9]+)\Z")
+
+
+def base_of(batch_path, index):
+    """Return the base of the paths of a job's output."""
+    return os.path.join(batch_path, FOLDER, str(index))
+
+
+def run_base(run_path, index, hidden=False):
+    """Return the base of the paths that the process of a job prints into; hidden: nobody is to read it from there."""
+    return os.path.join(run_path, "%d.hidden" % index if hidden else str(index))
+
+
+class Output:
+    """What is kept of the output of a batch's jobs, at the moment."""
+
+    def __init__(self, batch_path):
+        self._path = batch_path
+        self._parts = {}  # (index, stream): [offsets]
+        folder = os.path.join(batch_path, FOLDER)
+        try:
+            names = os.listdir(folder) if _is_folder(folder) else []
+        except FileNotFoundError:  # the batch has just come to its end
+            names = []
+        self._has_run = _is_folder(os.path.join(batch_path, "run"))
+        for found in filter(None, map(_PART.match, names)):
+            self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
+
+    def _part(self, index, stream, offset):
+        return capture.part_of("%s.%s" % (base_of(self._path, index), stream), offset)
+
+    def _run(self, index, stream):
+        return os.path.join(self._path, "run", "%d.%s" % (index, stream))
+
+    def is_kept(self, index):
+        """Say whether there is output of a job that its processes have left."""
+        return any((index, stream) in self._parts for stream in STREAMS)
+
+    def end(self, index, stream):
+        """Return how many bytes of a stream came from child processes."""
+        offset = max(self._parts.get((index, stream), (0,)))
+        return offset + (_size(self._part(index, stream, offset)) or 0)
+
+    def size(self, index):
+        """Return how many bytes a job has printed, None where that is not known."""
+        own = [_size(self._run(index, stream)) if self._has_run else None for stream in STREAMS]
+        if own == [None, None] and not self.is_kept(index):
+            return None
+        return sum(size or 0 for size in own) + sum(self.end(index, stream) for stream in STREAMS)
+
+    def read(self, index, stream, begin=0, lines=None):
+        """Return what is kept of a stream: what came from child processes since the offset `begin`, then the job's own.
+
+        lines: so many of the last lines are all that is wanted.
+        """
+        own = b""
+        if self._has_run:
+            own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL)[0]
+        if stream == "stdout":
+            own = _without_result(own)
+        return self._of_children(index, stream, begin, lines) + own
+
+    def _of_children(self, index, stream, begin, lines):
+        pieces, left, following = [], _MOST if lines is None else _MOST_OF_TAIL, None
+        for offset in sorted(self._parts.get((index, stream), ()), reverse=True):
+            data, size = _last(self._part(index, stream, offset), left)
+            end = offset + size
+            if not size or end <= begin:
+                continue
+            start = max(end - len(data), begin)
+            if following is not None and end < following:
+                pieces.append(_mark(following - end))
+            pieces.append(data[len(data) - (end - start) :])
+            following, left = start, left - (end - start)
+            if left <= 0 or (lines is not None and sum(piece.count(b"\n") for piece in pieces) > lines):
+                following = None
+                break
+        if following is not None and following > begin:
+            pieces.append(_mark(following - begin))
+        return b"".join(reversed(pieces))
+
+    def remove(self, index):
+        """Remove what is kept of a job."""
+        for stream in STREAMS:
+            for offset in self._parts.get((index, stream), ()):
+                files.try_to_remove_tree(self._part(index, stream, offset))
+            if self._has_run:
+                files.remove(self._run(index, stream))
+
+
+def remove(batch_path, index, keep):
+    """Remove what is kept of a job, of which `keep` bytes a stream were to be kept: quickly, where it is little."""
+    more = False
+    for stream in STREAMS:
+        first = capture.part_of("%s.%s" % (base_of(batch_path, index), stream), 0)
+        size = _size(first)
+        if size is not None:
+            more = more or size >= keep // 8 * 4
+            files.try_to_remove_tree(first)
+    if more:
+        Output(batch_path).remove(index)
+
+
+def begins(batch_path, index):
+    """Return {stream: offset}: where what a job prints from now on begins in what is kept."""
+    offsets, kept = {}, None
+    for stream in STREAMS:
+        size = _size(capture.part_of("%s.%s" % (base_of(batch_path, index), stream), 0))
+        if size:
+            kept = kept or Output(batch_path)
+        offsets[stream] = kept.end(index, stream) if size else 0
+    return offsets
+
+
+def add(batch_path, index, printed, keep):
+    """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes."""
+    for stream, data in zip(STREAMS, printed):
+        if data:
+            capture.Stream("%s.%s" % (base_of(batch_path, index), stream), keep).write(data)
+
+
+def is_kept_in_run(name):
+    """Say whether a file in run/ is one that a lost job has printed into, and that is told of it, or tells its pids."""
+    return bool(_OWN.match(name)) or name.startswith(PIDS)
+
+
+def _is_folder(path):
+    """Say whether there is a directory; a link to one is none."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _mark(count):
+    return b"\n... %d bytes left out ...\n" % count
+
+
+def _size(path):
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
+
+
+def _last(path, most):
+    """Return (the last bytes, `most` at the most, the size) of a regular file of our own; nothing of anything else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # it is gone, a link, or closed to us
+        return b"", 0
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+            return b"", 0
+        begin = max(0, found.st_size - most)
+        pieces, at = [], begin
+        while at < found.st_size:
+            piece = os.pread(fd, found.st_size - at, at)
+            if not piece:
+                break
+            pieces.append(piece)
+            at += len(piece)
+        return b"".join(pieces), at
+    finally:
+        os.close(fd)
+
+
+def _without_result(printed):
+    """Return what the process of a job has printed without the result of its module, which comes last."""
+    before, dummy, last = printed.rstrip().rpartition(b"\n")
+    if not (last.startswith(b"{") and last.endswith(b"}")):
+        return printed
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return printed
+    return before + b"\n" if before else b""
+
+
+def text_of(data):
+    """Return output as text; what is none is replaced."""
+    return data.decode("utf-8", "replace")
+
+
+def told(stdout, stderr, lines=None):
+    """Return {stdout, stdout_lines, stderr, stderr_lines} of two texts, as the command module tells it.
+
+    lines: how many of the last lines; None: all.
+    """
+    result = {}
+    for name, text in zip(STREAMS, (stdout, stderr)):
+        split = text.splitlines()
+        if lines is not None:
+            split = split[max(0, len(split) - lines) :]
+        result[name] = text.rstrip("\r\n") if lines is None else "\n".join(split)
+        result[name + "_lines"] = split if lines is not None else result[name].splitlines()
+    return result

@@ -1,0 +1,238 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""One attempt at a job: which call its supervisor has to make next, and what comes of them all. No clock, no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import block_walk, recipes, scheduler
+
+# What the supervisor is to do. A call of a step: `call` is one of its `calls`.
+Call = namedtuple("Call", "step call")
+# To ask for the next action at a time (by `resume`).
+Wait = namedtuple("Wait", "until")
+# Nothing: the attempt has ended.
+END = None
+
+
+class Attempt:
+    """Goes through the tasks of a job, and keeps what each of them returned."""
+
+    def __init__(self, job):
+        self._job = job
+        self._course = block_walk.Course(job["body"])
+        self._recipe = None
+        self._tries = 0  # of the step
+        self._step_started = None
+        self._waiting = None  # the (state, Outcome) of a step that waits to be tried again
+        self._given_up = False
+        self.is_first_call = True  # of this try of the step
+        self._last = None  # the Outcome of the last step that ran, or of the one that was stopped
+        self._failures = {}  # id of a step that failed: (its Outcome, its index in entries)
+        self.entries = []  # what is reported of each step
+        self.fate = None  # the state that it ends in, decided from outside
+        self._why = None
+
+    # the way through
+
+    @property
+    def step(self):
+        return self._course.step
+
+    @property
+    def is_block(self):
+        """Whether the job is more than one task, so that each of them is reported."""
+        body = self._job["body"]
+        return len(body) != 1 or "block" in body[0]
+
+    @property
+    def must_finish(self):
+        """Whether what runs belongs to an `always`, which is not stopped with the rest."""
+        return self._course.step is not None and self._course.must_finish and not self._given_up
+
+    def begin(self, now):
+        """Return the first action."""
+        return self._enter(self._course.next(), now)
+
+    def began(self, now):
+        """Take note that a call has a process: of the first one, the step's time counts from now on."""
+        if self.is_first_call and self._tries == 1:
+            self._step_started = now
+
+    def resume(self, now):
+        """Return the next action, where a Wait is over or was cut short."""
+        state, outcome = self._waiting
+        if self._is_over:
+            return self._conclude(state, outcome, now)
+        return self._call_first(now)
+
+    def took(self, outcome, now):
+        """Return the next action after a call that gave `outcome`."""
+        if self._recipe is not None:
+            self.is_first_call = False
+            try:
+                return Call(self.step, self.step["calls"][self._recipe.send(outcome.result)])
+            except StopIteration as end:
+                outcome = results.of(end.value)
+        return self._step_ended(states.FAILED if outcome.failed else states.SUCCEEDED, outcome, now)
+
+    def stopped(self, state, outcome, now):
+        """Return the next action after a call that was stopped, its step so ending in `state`."""
+        return self._step_ended(state, outcome, now)
+
+    def abort(self, fate, why):
+        """Decide that the job ends in the state `fate`: nothing but what always runs is still to come.
+
+        Return whether the step that runs is to be stopped.
+        """
+        self.fate, self._why = fate, why
+        self._course.abort()
+        return not self.must_finish
+
+    def give_up(self, why):
+        """Leave out even what always runs; `why` is added to what is said of its end."""
+        self._why += why
+        self._given_up = True
+        self._course.give_up()
+
+    def add_why(self, text):
+        """Add to what is said of why it was ended."""
+        self._why += text
+
+    @property
+    def _is_over(self):
+        return self.fate is not None and not self.must_finish
+
+    def _enter(self, step, now):
+        while step is not None and step.get("skip"):
+            self.entries.append(
+                {
+                    "name": step["name"],
+                    "module": step["module"],
+                    "section": self._course.section,
+                    "state": states.SKIPPED,
+                    "changed": False,
+                    "msg": step["skip"],
+                    "result": _skipped(step["skip"]),
+                }
+            )
+            if "item" in step:
+                self.entries[-1]["item"] = step["item"]
+            step = self._course.next()
+        if step is None:
+            return END
+        self._tries = 0
+        self._step_started = now
+        return self._call_first(now)
+
+    def _call_first(self, now):
+        self._tries += 1
+        self.is_first_call = True
+        if self.step.get("recipe"):
+            self._recipe = recipes.begin(self.step["recipe"])
+            try:
+                return Call(self.step, self.step["calls"][next(self._recipe)])
+            except StopIteration as end:
+                outcome = results.of(end.value)
+                return self._step_ended(states.FAILED if outcome.failed else states.SUCCEEDED, outcome, now)
+        return Call(self.step, self.step["calls"][0])
+
+    def _step_ended(self, state, outcome, now):
+        step = self.step
+        if self._recipe is not None:
+            self._recipe.close()
+            self._recipe = None
+        if step.get("no_log") or self._job["no_log"]:
+            outcome = results.censor(outcome)
+        again = self._tries <= step.get("retries", 0) and state in (states.FAILED, states.TIMED_OUT)
+        if again and not self._is_over:
+            self._waiting = (state, outcome)
+            delay, backoff = step.get("delay", scheduler.DELAY), step.get("backoff", 1.0)
+            return Wait(now + scheduler.pause(delay, backoff, self._tries))
+        return self._conclude(state, outcome, now)
+
+    def _conclude(self, state, outcome, now):
+        succeeded = state == states.SUCCEEDED
+        ignored = not succeeded and not self._is_over and self.step.get("ignore_errors", False)
+        self._report(state, outcome, now, ignored)
+        if self.fate is None or not self.must_finish or self._last is None:
+            self._last = outcome
+        if not succeeded and not ignored:
+            self._failures[id(self.step)] = (outcome, len(self.entries) - 1)
+        return self._leave(succeeded or ignored, now)
+
+    def _leave(self, succeeded, now):
+        return self._enter(self._course.next(succeeded), now)
+
+    def _report(self, state, outcome, now, ignored):
+        step = self.step
+        entry = {
+            "name": step["name"],
+            "module": step["module"],
+            "section": self._course.section,
+            "state": state,
+            "started_at": self._step_started,
+            "ended_at": now,
+            "attempts": self._tries,
+            "changed": outcome.changed,
+            "result": outcome,
+        }
+        if "item" in step:
+            entry["item"] = step["item"]
+        if ignored:
+            entry["ignored"] = True
+        self.entries.append(entry)
+
+    # what comes of it
+
+    @property
+    def state(self):
+        """The state that the attempt ends in."""
+        return self.fate or (states.FAILED if self._course.failed else states.SUCCEEDED)
+
+    def outcome(self):
+        """Return the Outcome of the job."""
+        if self.fate is not None:
+            result = self._last.result if self._last is not None else {"changed": False}
+            return results.of(dict(result, failed=True, msg=self._why))
+        if self._course.failed:
+            return self._failures[id(self._course.culprit)][0]
+        if self._last is None:
+            return results.of(self.entries[-1]["result"] if self.entries else _skipped("it has no tasks"))
+        if self._last.failed:  # which was ignored
+            return results.of(dict(self._last.result, failed=False))
+        return self._last
+
+    def report(self, wall):
+        """Return the JSON text that tells of each task, None for a job of one task. wall: a time as seconds since 1970."""
+        if not self.is_block:
+            return None
+        told = {"rescued": self.state == states.SUCCEEDED and self._course.rescued}
+        if self.state == states.FAILED:
+            told["culprit"] = self._failures[id(self._course.culprit)][1]
+        parts = []
+        for entry in self.entries:
+            entry = dict(entry)
+            result = entry.pop("result")
+            if "ended_at" in entry:
+                entry.update(
+                    started_at=wall(entry["started_at"]),
+                    ended_at=wall(entry["ended_at"]),
+                    duration=round(entry["ended_at"] - entry["started_at"], 6),
+                )
+            # as text, so that it stays as the module printed it
+            entry["result"] = result.text if isinstance(result, results.Outcome) else json.dumps(result)
+            parts.append(entry)
+        told["results"] = parts
+        return json.dumps(told)
+
+
+def _skipped(reason):
+    return {"changed": False, "skipped": True, "skip_reason": reason, "msg": reason}

@@ -1,0 +1,126 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The template processes of a batch: started when they are needed, or just before, and ended with their last job."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
+
+_PATIENCE = 5.0  # seconds that the last of them may take to end
+
+
+class Pool:
+    """Templates by what they run: a payload, and what its interpreter starts with."""
+
+    def __init__(self, plan, run_path, sources, environment, *, watch, unwatch):
+        """run_path: the folder for what jobs print; sources: see Supervisor; environment: the supervisor's own.
+
+        watch(template), unwatch(template): told when there is one to hear from, and when there is no more.
+        """
+        self._batch_id = plan["batch_id"]
+        self._payloads = plan["payloads"]
+        self._run_path = run_path
+        self._source = sources["template"]
+        self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
+        self._environment = environment
+        self._watch, self._unwatch = watch, unwatch
+        self._templates = {}
+        self._leaving = []
+        self._order = []  # an (environment, call) of each template there will be, in the order of need
+        self._positions = {}  # key: its index there
+        self._furthest = -1
+        self._prepared = set()
+        self._demand = {}  # key: jobs that may still need it
+        for job in plan["jobs"]:
+            keys = set()
+            for environment_of_call, call in calls(job["body"]):
+                key = _key(environment_of_call, call)
+                keys.add(key)
+                if key not in self._positions:
+                    self._positions[key] = len(self._order)
+                    self._order.append((environment_of_call, call))
+            for key in keys:
+                self._demand[key] = self._demand.get(key, 0) + 1
+
+    def get(self, environment, call):
+        """Return the template of a call of a job with this environment, a new one where there is none.
+
+        OSError, TemplateGone where it can't be started.
+        """
+        key = _key(environment, call)
+        if key not in self._templates:
+            template = fork_client.Template(
+                dict(self._payloads[call["payload"]], **self._capture),
+                dict(self._environment, **fork_client.start_environment(environment)),
+                self._run_path,
+                "%s %s" % (self._batch_id, call["module"]),
+                self._source,
+            )
+            self._templates[key] = template
+            self._watch(template)
+        return self._templates[key]
+
+    def took(self, environment, call):
+        """Its template took a call: the one after it may be `prepare`d."""
+        self._furthest = max(self._furthest, self._positions[_key(environment, call)])
+
+    def prepare(self):
+        """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
+        following = self._furthest + 1
+        if following in self._prepared or following >= len(self._order):
+            return
+        self._prepared.add(following)
+        environment, call = self._order[following]
+        if self._demand[_key(environment, call)]:
+            try:
+                self.get(environment, call)
+            except (OSError, fork_client.TemplateGone):
+                pass  # for its first job to tell
+
+    def release(self, job):
+        """A job has ended: let go of the templates that no other one may need."""
+        for key in {_key(environment, call) for environment, call in calls(job["body"])}:
+            self._demand[key] -= 1
+            if not self._demand[key] and key in self._templates:
+                self._dismiss(key)
+
+    def drop(self, template):
+        """A template is gone: who needs it next gets a new one."""
+        for key, value in self._templates.items():
+            if value is template:
+                self._dismiss(key)
+                return  # where there is none it was let go a moment ago, before its end was seen
+
+    def _dismiss(self, key):
+        template = self._templates.pop(key)
+        self._unwatch(template)
+        template.close()
+        self._leaving.append(template)
+
+    def close(self):
+        """Have all of them end, and wait for that."""
+        for key in list(self._templates):
+            self._dismiss(key)
+        for template in self._leaving:
+            template.reap(_PATIENCE)
+
+
+def calls(nodes):
+    """Yield (environment, call) for each call of a job's body, in the order written."""
+    for node in nodes:
+        if "block" in node:
+            for section in ("block", "rescue", "always"):
+                yield from calls(node.get(section) or ())
+        else:
+            for call in node["calls"]:
+                yield node["environment"], call
+
+
+def _key(environment, call):
+    return call["payload"], json.dumps(fork_client.start_environment(environment), sort_keys=True)

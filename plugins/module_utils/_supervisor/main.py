@@ -1,0 +1,69 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The program of a supervisor: takes an order, records the batch, leaves its launcher, and sees the jobs done."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call
+from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import Supervisor
+
+
+def main():
+    """Read an order from standard input, say on standard output that it was taken, and see it done.
+
+    The order: a line of JSON {"async_dir", "template", "capture", "lock"}, then the packed plan; template and capture:
+    the texts of the files of these names; lock: the file descriptor of a lock that was handed over, to be kept until all
+    is recorded. The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
+    batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
+    """
+    settings = json.loads(sys.stdin.buffer.readline())
+    plan = packing.unpack(sys.stdin.buffer.read())
+    writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
+    try:
+        # the host is not made ready for a batch that it has already
+        groups, warnings = (None, []) if os.path.isdir(writer.path) else host_limits.prepare(plan)
+    except host_limits.Refused as exc:
+        print(json.dumps({"error": str(exc)}))
+        return
+    supervisor = Supervisor(plan, writer, settings, module_call.Clock(), dict(os.environ), groups=groups)
+    try:
+        supervisor.record()
+    except batch_writer.BatchExists as exc:
+        print(json.dumps({"error": str(exc), "exists": True}))
+        return
+    except OSError as exc:
+        if groups is not None:
+            groups.close()
+        print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))
+        return
+    os.close(settings["lock"])
+    _detach(writer, warnings)
+    supervisor.run()
+
+
+def _detach(writer, warnings):
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = writer.open_log()
+    answer = os.dup(1)
+    os.dup2(null, 0)
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    for fd in (null, log):
+        os.close(fd)
+    said = {"pid": os.getpid()}
+    if warnings:
+        said["warnings"] = warnings
+    try:
+        os.write(answer, json.dumps(said).encode("ascii") + b"\n")
+    except BrokenPipeError:
+        pass  # whoever asked was killed: what it asked for is recorded, and can be found by the id of the batch
+    os.close(answer)

@@ -1,0 +1,102 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""A call that a job makes, as its supervisor knows it, and the clock that tells when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
+
+_MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
+
+
+class Clock:
+    """Seconds that only go forward, and the time of day that they stood for when the batch began."""
+
+    def __init__(self):
+        self._epoch = time.time() - time.monotonic()
+
+    now = staticmethod(time.monotonic)
+
+    def wall(self, now):
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
+        return round(self._epoch + now, 6)
+
+
+class Run:
+    """A call that a job makes: its process and what that prints."""
+
+    def __init__(self, base, started):
+        self.stdout, self.stderr = base + ".stdout", base + ".stderr"
+        self.started = started
+        self.template = None
+        self.style = None  # of its payload
+        self.members = {}  # pid: start, of the processes that are known to be its own
+        self.status = None
+        self.brief = None  # what is known of its result where the disk did not take it
+        self.error = None
+        self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
+        self.give_up = None
+        self.pid = None
+        self.insist_at = None
+        self.number = signal.SIGTERM  # what it is told to end with
+        self.untold = False  # whether it is still to be told to end
+        self.to_kill = False
+        self.stopping = None  # the (state, reason) that it was told to end for
+        self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
+
+    @property
+    def was_ended(self):
+        """Whether it did not end by itself."""
+        return self.stopping is not None or (self.status is not None and self.status < 0)
+
+    @property
+    def has_ended(self):
+        """Whether its main process is gone; its descendants may not be."""
+        return self.status is not None or self.error is not None
+
+    def left(self, snapshot):
+        """Return the processes of the job that still live."""
+        found = snapshot.tree(self.members)
+        self.members.update((pid, process.start) for pid, process in found.items())
+        return found
+
+    def ask_to_end(self, snapshot, now):
+        """Send its signal: first to what the module has started, so that the module can still tell what that printed."""
+        started = [process for process in self.left(snapshot).values() if process.pid != self.pid]
+        if started and not self.has_ended:
+            self.insist_at = now + _MODULE_PATIENCE
+            for process in started:
+                processes.send(process, self.number)
+        else:
+            self.signal(self.number, snapshot)
+
+    def insist(self, snapshot, now):
+        """Send its signal to all of it where the module did not end when what it had started was told to."""
+        if self.insist_at is not None and now >= self.insist_at and not self.has_ended:
+            self.insist_at = None
+            self.signal(self.number, snapshot)
+
+    def signal(self, number, snapshot):
+        for process in self.left(snapshot).values():
+            processes.send(process, number)
+
+    def read(self):
+        """Return what it printed, as (stdout, stderr), and remove it."""
+        found = []
+        for path in (self.stdout, self.stderr):
+            try:
+                with open(path, "rb") as stream:
+                    found.append(stream.read(results.LIMIT + 1))
+                os.unlink(path)
+            except FileNotFoundError:
+                found.append(b"")
+        return found

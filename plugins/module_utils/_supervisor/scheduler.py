@@ -1,0 +1,252 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What the supervisor of a batch decides: who starts, who has run too long, who is tried again, who is skipped.
+
+No clock, no I/O. Times are seconds of any clock that only goes forward; the caller hands in `now`.
+"""
+
+from __future__ import annotations
+
+from collections import deque, namedtuple
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import timers
+
+SUCCESS, FAILURE, ALWAYS = "success", "failure", "always"
+
+# What the scheduler has to know of a job. timeout: seconds, 0 for none; depends_on: indexes of other jobs; skip: it never
+# runs; run_when: how those jobs must have ended; retries: how often it is tried again, after `delay` seconds, each time
+# `backoff` times as many; ignore_errors: its failure counts as none.
+Job = namedtuple(
+    "Job",
+    "name timeout depends_on skip run_when retries delay backoff ignore_errors",
+    defaults=((), False, SUCCESS, 0, 5.0, 1.0, False),
+)
+
+# What holds further starts: seconds between two of them, bytes that must be free, a load that must not be reached; 0 for
+# what does not.
+Holds = namedtuple("Holds", "start_delay min_free_memory max_load", defaults=(0.0, 0, 0.0))
+
+NO_HOLDS = Holds()
+LOOK_AGAIN = 1.0  # seconds between looks at memory and load, while they hold a start
+START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
+DELAY = 5.0  # seconds, where a job does not say otherwise
+MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
+
+
+def pause(delay, backoff, attempt):
+    """Return how many seconds there are between an attempt (the first is 1) and the next."""
+    try:
+        return min(delay * backoff ** (attempt - 1), MOST_DELAY)
+    except OverflowError:
+        return MOST_DELAY
+
+
+class Scheduler:
+    """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run.
+
+    max_failures: percent of the jobs that may fail before no more are started; None for any number. look: called where
+    `holds` asks for it, returns (bytes of memory that are free, load average).
+    """
+
+    def __init__(self, jobs, concurrency=0, max_failures=None, holds=NO_HOLDS, look=None):
+        self._jobs = list(jobs)
+        self._concurrency = concurrency
+        self._max_failures = max_failures
+        self._holds = holds
+        self._look = look
+        self._next_start = None  # before which start_delay lets no job start
+        self._beginning = None  # the last job that start_delay let start, until it has a process
+        self._held_until = None  # when there is a point in trying again to start what is held
+        self.states = [states.SKIPPED if job.skip else states.QUEUED for job in self._jobs]
+        self.attempts = [0] * len(self._jobs)
+        self._waits_for = [set(job.depends_on) for job in self._jobs]
+        self._dependants = [[] for dummy in self._jobs]
+        for index, job in enumerate(self._jobs):
+            for other in job.depends_on:
+                self._dependants[other].append(index)
+        self._ready = deque(index for index, job in enumerate(self._jobs) if not job.skip and not job.depends_on)
+        self._running = set()
+        self._limits = timers.Timers()
+        self._again = timers.Timers()
+        self._troubled = set()  # those skipped because something before them went wrong
+        self._failures = 0
+        self._total = self._unfinished = sum(state not in states.TERMINAL for state in self.states)
+        self.halted = None  # why no more jobs start
+
+    @property
+    def done(self):
+        """Whether every job is in a terminal state."""
+        return self._unfinished == 0
+
+    @property
+    def running(self):
+        """The indexes of the jobs that run."""
+        return frozenset(self._running)
+
+    def _take(self, index, state):
+        self.states[index] = states.advance(self.states[index], state)
+        if state in states.TERMINAL:
+            self._unfinished -= 1
+
+    @property
+    def _full(self):
+        return self._concurrency and len(self._running) >= self._concurrency
+
+    def start(self, now):
+        """Return the index of a job to start, which counts as running from now on, or None."""
+        if self._full:
+            self._held_until = None
+            return None
+        self._ready.extend(iter(lambda: self._again.pop(now), None))
+        while self._ready and self.states[self._ready[0]] != states.QUEUED:
+            self._ready.popleft()  # it was cancelled while it stood in the queue
+        if not self._ready:
+            self._held_until = None
+            return None
+        if self._is_held(now):
+            return None
+        index = self._ready.popleft()
+        self._take(index, states.RUNNING)
+        self._running.add(index)
+        self.attempts[index] += 1
+        self._limit(index, now + START_PATIENCE)
+        if self._holds.start_delay:
+            self._beginning, self._next_start = index, now + self._holds.start_delay
+        return index
+
+    def _is_held(self, now):
+        """Whether the next job must not start yet; `_held_until` tells when to look again."""
+        holds, held_until = self._holds, self._held_until
+        self._held_until = None
+        if self._beginning is not None:
+            return True
+        if self._next_start is not None and now < self._next_start:
+            self._held_until = self._next_start
+        elif holds.min_free_memory or holds.max_load:
+            if held_until is not None and now < held_until:
+                self._held_until = held_until  # what other events there are is no reason to look more often
+            elif self._is_short():
+                self._held_until = now + LOOK_AGAIN
+        return self._held_until is not None
+
+    def _is_short(self):
+        free, load = self._look()
+        return free < self._holds.min_free_memory or bool(self._holds.max_load and load >= self._holds.max_load)
+
+    def began(self, index, now):
+        """Take note that the first process of a job is there: its time counts from now on, and so does start_delay."""
+        if index == self._beginning:
+            self._beginning, self._next_start = None, now + self._holds.start_delay
+        if index in self._running:
+            self._limit(index, now)
+
+    def _limit(self, index, since):
+        if self._jobs[index].timeout:
+            self._limits.set(index, since + self._jobs[index].timeout)
+
+    def expire(self, now):
+        """Return the index of a running job whose timeout has passed, each once; None where there is no more."""
+        return self._limits.pop(now)
+
+    def cancel(self, index):
+        """Cancel a job. True: it runs, and is to be stopped; False: nothing is to be done."""
+        if self.states[index] == states.QUEUED:
+            self._again.clear(index)
+            self._take(index, states.CANCELLED)
+        return index in self._running
+
+    def ended(self, index, state, now):
+        """Take note that a running job has ended in `state`. Return when it is tried again, None where it is not."""
+        self._running.discard(index)
+        self._limits.clear(index)
+        if index == self._beginning:
+            self._beginning = None
+        job = self._jobs[index]
+        if state in (states.FAILED, states.TIMED_OUT) and self.attempts[index] <= job.retries and not self.halted:
+            self._take(index, states.QUEUED)
+            at = now + pause(job.delay, job.backoff, self.attempts[index])
+            self._again.set(index, at)
+            return at
+        self._take(index, state)
+        if state in states.UNSUCCESSFUL and not job.ignore_errors:
+            self._failures += 1
+        return None
+
+    def halt(self):
+        """Stop the batch where more jobs have failed than may. Return [(index, reason)] of those skipped by that now.
+
+        Jobs that are there for what went wrong (run_when) still start. One that waited to be tried again has failed:
+        its reason is None.
+        """
+        if self.halted or self._max_failures is None or not self._failures:
+            return []
+        if self._failures * 100 <= self._max_failures * self._total:
+            return []
+        self.halted = "%d of %d jobs failed, and more than %g percent must not" % (
+            self._failures,
+            self._total,
+            self._max_failures,
+        )
+        stopped = []
+        for index, job in enumerate(self._jobs):
+            if self.states[index] != states.QUEUED:
+                continue
+            if self.attempts[index]:
+                self._again.clear(index)
+                self._take(index, states.FAILED)
+                stopped.append((index, None))
+            elif job.run_when == SUCCESS:
+                self._take(index, states.SKIPPED)
+                self._troubled.add(index)
+                stopped.append((index, self.halted))
+        return stopped
+
+    def settle(self, index):
+        """Follow the edges from a job that is in a terminal state. Return [(index, reason)] of those now skipped."""
+        skipped, todo = [], [index]
+        while todo:
+            done = todo.pop()
+            for dependant in self._dependants[done]:
+                if self.states[dependant] != states.QUEUED:
+                    continue
+                self._waits_for[dependant].discard(done)
+                reason = self._why_not(dependant, done)
+                if reason:
+                    self._take(dependant, states.SKIPPED)
+                    if self._is_bad(done):
+                        self._troubled.add(dependant)
+                    skipped.append((dependant, reason))
+                    todo.append(dependant)
+                elif not self._waits_for[dependant]:
+                    self._ready.append(dependant)
+        return skipped
+
+    def _why_not(self, index, done):
+        """Return why a job will never start, now that one that it depends on is done; None where it still may."""
+        job = self._jobs[index]
+        if job.run_when == SUCCESS and not self._is_good(done):
+            return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])
+        unused = job.run_when == FAILURE and not self._waits_for[index]
+        if unused and not any(self._is_bad(other) for other in job.depends_on):
+            return "runs when one of those that it depends on fails, and none did"
+        return None
+
+    def _is_good(self, index):
+        forgiven = self._jobs[index].ignore_errors and self.states[index] in (states.FAILED, states.TIMED_OUT)
+        return forgiven or self.states[index] == states.SUCCEEDED
+
+    def _is_bad(self, index):
+        return not self._is_good(index) and (self.states[index] != states.SKIPPED or index in self._troubled)
+
+    def next_due(self, now):
+        """Return in how many seconds something is due, or None where only events can change anything."""
+        times = [self._limits.next()]
+        if not self._full:
+            times += [self._again.next(), self._held_until]
+        times = [time for time in times if time is not None]
+        return max(0.0, min(times) - now) if times else None

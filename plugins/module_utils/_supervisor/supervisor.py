@@ -1,0 +1,564 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
+"""The supervisor of a batch: a process of its own, without a terminal or a connection, gone with its last job.
+
+It never runs a module: template processes do. It is single-threaded, and waits for events in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    ids,
+    output,
+    records,
+    results,
+    staged,
+    states,
+)
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
+    attempts,
+    fork_client,
+    fork_servers,
+    host_limits,
+    module_call,
+    outbox,
+    recipes,
+    scheduler,
+    timers,
+)
+from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
+
+_GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
+_KILL_AGAIN_AFTER = 1.0
+_ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
+_LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
+# Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
+_GIVE_UP = 5.0
+_RETRY_DISK = 1.0
+# Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
+_STARTS_AT_ONCE = 16
+_TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
+
+# What the timers of a job are about.
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
+
+
+class Supervisor:
+    """Runs the jobs of a plan (see the protocol in the documentation)."""
+
+    def __init__(self, plan, writer, sources, clock, environment, *, groups=None):
+        """sources: the texts of what template processes run, {"template", "capture"}; groups: the control groups of jobs."""
+        self._plan = plan
+        self._keep = plan.get("keep_output", 0)  # bytes of a stream
+        self._jobs = plan["jobs"]
+        self._payloads = plan["payloads"]
+        self._cancels_on_failure = plan.get("on_failure") == "cancel"
+        self._writer = writer
+        self._clock = clock
+        self._scheduler = scheduler.Scheduler(
+            [_scheduled(job) for job in self._jobs],
+            plan["concurrency"],
+            plan.get("max_failures"),
+            scheduler.Holds(*(plan.get(name, 0) for name in scheduler.Holds._fields)),
+            host_limits.look,
+        )
+        self._groups = groups
+        self._timers = timers.Timers()
+        self._selector = selectors.DefaultSelector()
+        self._pool = fork_servers.Pool(
+            plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
+        )
+        self._endings = outbox.Endings(writer, self._jobs, self._keep)
+        self._attempts = {}  # index: Attempt, of the jobs that run
+        self._runs = {}  # index: Run, of those of them that have a call under way
+        self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
+        self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
+        self._noted = set()  # indexes of running jobs whose attempt stands in the journal
+        self._starting = set()  # indexes of jobs whose pid is not known yet
+        self._stopping = set()  # indexes of jobs whose call was told to end
+        self._short_of_memory = {}  # index: why the kernel killed something of it, of jobs that run
+        self._look_at = 0.0
+
+    def record(self):
+        """Write the records that a reader needs before the first job starts."""
+        now = self._clock.now()
+        described = [
+            {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
+            for job in self._jobs
+        ]
+        header = {
+            "protocol": records.PROTOCOL,
+            "batch_id": self._writer.batch_id,
+            "launched_at": self._clock.wall(now),
+            "supervisor": processes.identity(os.getpid()),
+            "jobs": described,
+        }
+        jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
+        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.path))
+        for index, job in enumerate(self._jobs):
+            if job["skip"] is not None:
+                self._end(index, states.SKIPPED, _skipped(job["skip"]))
+        self._endings.write()
+        self._writer.flush()
+
+    def run(self):
+        """Return when every job is in a terminal state, and that is written."""
+        self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
+        try:
+            while True:
+                self._watch_times()
+                # a free slot is refilled before the end that freed it is written
+                self._start_jobs()
+                self._endings.write()
+                flushed = self._writer.flush()
+                if self._scheduler.done and flushed:
+                    break
+                for key, dummy in self._selector.select(self._patience(flushed)):
+                    key.data(key.fileobj)
+        finally:
+            self._pool.close()
+            if self._groups is not None:
+                self._groups.close()
+            self._writer.close()
+
+    def _patience(self, flushed):
+        """Return how many seconds events may be waited for, None for ever."""
+        now = self._clock.now()
+        times = [self._scheduler.next_due(now)]
+        due = self._timers.next()
+        if due is not None:
+            times.append(max(0.0, due - now))
+        if not flushed:
+            times.append(_RETRY_DISK)
+        if self._stopping:
+            times.append(max(0.0, self._look_at - now))
+        times = [seconds for seconds in times if seconds is not None]
+        return min(times) if times else None
+
+    # starting
+
+    def _start_jobs(self):
+        while len(self._starting) < _STARTS_AT_ONCE:
+            now = self._clock.now()
+            index = self._scheduler.start(now)
+            if index is None:
+                self._pool.prepare()
+                return
+            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index])
+            self._follow(index, attempt.begin(now))
+
+    def _follow(self, index, action):
+        """Do what comes next in a job."""
+        attempt = self._attempts[index]
+        while action is not attempts.END:
+            if isinstance(action, attempts.Wait):
+                self._timers.clear((_STEP_LIMIT, index))
+                self._timers.set((_AGAIN, index), action.until)
+                return
+            if attempt.is_first_call:
+                self._timers.clear((_STEP_LIMIT, index))
+            if attempt.fate is not None and (_ALWAYS_LIMIT, index) not in self._timers:
+                self._limit_always(index)
+            failure = self._call(index, attempt, action)
+            if failure is None:
+                return
+            action = attempt.took(failure, self._clock.now())
+        self._attempt_ended(index)
+
+    def _call(self, index, attempt, action):
+        """Have a call made. Return the Outcome where it could not be begun."""
+        step, call = action
+        now = self._clock.now()
+        run = self._new_run(index, step, now)
+        frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
+        frame.update(params=self._params(index, call), environment=step["environment"])
+        if run.output_begins is not None:
+            frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
+        try:
+            if attempt.is_first_call:
+                staged.prepare(self._writer.path, index, self._jobs[index], step)
+            frame.update(self._limits_of(index, run))
+            template = self._pool.get(step["environment"], call)
+            template.send(frame)
+        except (OSError, fork_client.TemplateGone) as exc:
+            self._note_running(index, now)
+            return _failure("cannot start it: %s" % exc)
+        if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
+            call["params"] = None  # secrets stay in memory no longer than they are needed
+        self._pool.took(step["environment"], call)
+        run.template = template
+        run.style = self._payloads[call["payload"]]["style"]
+        template.jobs.add(index)
+        self._runs[index] = run
+        self._starting.add(index)
+        if step.get("timeout") and attempt.is_first_call:
+            self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + scheduler.START_PATIENCE)
+        return None
+
+    def _new_run(self, index, step, now):
+        if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
+            return module_call.Run(output.run_base(self._writer.run_path, index, hidden=True), now)
+        run = module_call.Run(output.run_base(self._writer.run_path, index), now)
+        run.output_begins = output.begins(self._writer.path, index)
+        return run
+
+    def _limits_of(self, index, run):
+        """Return what the frame of a call says of the limits of its job."""
+        job, said = self._jobs[index], {}
+        if "nice" in job:
+            said["nice"] = job["nice"]
+        if self._groups is not None and any(key in job for key in cgroups.CONTROLLERS):
+            said["groups"] = self._groups.enter(index, job)
+            run.kills = self._groups.kills(index)
+        return said
+
+    def _params(self, index, call):
+        token = self._plan.get("staging_token")
+        if token is None:
+            return call["params"]
+        return staged.fill_in(call["params"], token, staged.folder_of(self._writer.path, index))
+
+    def _note_running(self, index, at, **process):
+        attempt = self._attempts[index]
+        if index in self._noted and not process:
+            return
+        self._noted.add(index)
+        if attempt.is_block and attempt.step is not None:
+            process["task"] = attempt.step["name"]
+        number = self._scheduler.attempts[index]
+        self._writer.note(job=index, state=states.RUNNING, at=self._clock.wall(at), attempt=number, **process)
+
+    # times, and stopping what has no more of it
+
+    def _watch_times(self):
+        now = self._clock.now()
+        # one by one, for each may take others away
+        for index in iter(lambda: self._scheduler.expire(now), None):
+            self._abort(index, states.TIMED_OUT, _TIMED_OUT % self._jobs[index]["timeout"])
+        for what, index in iter(lambda: self._timers.pop(now), None):
+            if what == _STEP_LIMIT:
+                limit = self._attempts[index].step["timeout"]
+                self._stop(index, states.TIMED_OUT, _TIMED_OUT % limit)
+            elif what == _AGAIN:
+                self._follow(index, self._attempts[index].resume(now))
+            elif what == _ALWAYS_LIMIT:
+                self._end_always(index)
+            else:
+                self._kill(index, now)
+        if self._stopping and now >= self._look_at:
+            self._look_at_stopped(now)
+
+    def _look_at_stopped(self, now):
+        """Signal, and look after, all that is to end: in one look at the host's processes, however many jobs there are."""
+        snapshot = processes.Snapshot()
+        for index in sorted(self._stopping):
+            run = self._runs[index]
+            if run.untold:
+                run.untold = False
+                run.ask_to_end(snapshot, now)
+            run.insist(snapshot, now)
+            if run.to_kill:
+                run.to_kill = False
+                run.signal(signal.SIGKILL, snapshot)
+            if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
+                self._call_ended(index)
+        # on a host with very many processes a look takes long: leave most of the time to others
+        cost = self._clock.now() - now
+        self._look_at = now + max(_LOOK_AGAIN, 10 * cost)
+
+    def _stop(self, index, state, why, grace=_GRACE, number=signal.SIGTERM):
+        """Tell the call that a job has under way to end."""
+        run = self._runs.get(index)
+        if run is None or run.stopping:
+            return
+        run.stopping, run.number = (state, why), number
+        run.untold = True
+        self._stopping.add(index)
+        self._timers.set((_KILL, index), self._clock.now() + grace)
+        self._look_at = 0.0
+
+    def _kill(self, index, now):
+        run = self._runs[index]
+        run.to_kill = True
+        run.give_up = run.give_up or now + _GIVE_UP
+        self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
+        self._look_at = 0.0
+
+    def _abort(self, index, fate, why, grace=_GRACE, number=signal.SIGTERM):
+        """End a running job, but for what it does always."""
+        attempt = self._attempts[index]
+        if attempt.fate is not None:
+            return
+        if not attempt.abort(fate, why):
+            self._limit_always(index)
+        elif index in self._runs:
+            self._stop(index, fate, why, grace, number)
+        else:
+            self._timers.clear((_AGAIN, index))
+            self._follow(index, attempt.resume(self._clock.now()))
+
+    def _limit_always(self, index):
+        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        self._timers.set((_ALWAYS_LIMIT, index), self._clock.now() + limit)
+
+    def _end_always(self, index):
+        attempt = self._attempts[index]
+        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        attempt.give_up("; what it does always was ended after %g s" % limit)
+        if index in self._runs:
+            self._stop(index, attempt.fate, _TIMED_OUT % limit)
+        else:
+            self._timers.clear((_AGAIN, index))
+            self._follow(index, attempt.resume(self._clock.now()))
+
+    def _read_control(self, control):
+        try:
+            data = os.read(control, 65536)
+        except BlockingIOError:
+            return
+        for line in data.splitlines():
+            try:
+                request = json.loads(line)
+            except ValueError:
+                continue  # whoever wrote it waits for an effect, not for an answer
+            for index in request["cancel"]:
+                self._cancel(index, request["grace"], request.get("signal", signal.SIGTERM))
+
+    def _cancel(self, index, grace, number):
+        before = self._scheduler.states[index]
+        if self._scheduler.cancel(index):
+            self._abort(index, states.CANCELLED, "cancelled while it ran", grace, number)
+        elif before == states.QUEUED:
+            again = self._scheduler.attempts[index]
+            self._end(
+                index,
+                states.CANCELLED,
+                _failure("cancelled before it %s" % ("was tried again" if again else "started")),
+            )
+
+    # ending
+
+    def _watch(self, template):
+        self._selector.register(template, selectors.EVENT_READ, self._read_template)
+
+    def _read_template(self, template):
+        try:
+            frames = template.receive()
+        except fork_client.TemplateGone as exc:
+            self._template_gone(template, exc)
+            return
+        snapshot = None
+        for frame in frames:
+            index = frame["job"]
+            run = self._runs[index]
+            self._starting.discard(index)
+            if "pid" in frame:
+                self._started(index, run, frame["pid"])
+            elif "error" in frame:
+                run.error = frame["error"]
+                self._note_running(index, run.started)
+            else:
+                run.status, run.brief = frame["status"], frame.get("brief")
+                if run.status < 0 and not run.stopping:
+                    # nobody else looks after what a module has started that was killed
+                    snapshot = snapshot or processes.Snapshot()
+                    run.signal(signal.SIGKILL, snapshot)
+            if run.stopping:
+                self._look_at = 0.0
+            elif run.has_ended:
+                self._call_ended(index)
+
+    def _started(self, index, run, pid):
+        run.started = self._clock.now()
+        attempt = self._attempts[index]
+        if index not in self._noted:
+            self._scheduler.began(index, run.started)
+        attempt.began(run.started)
+        if attempt.is_first_call and attempt.step.get("timeout") and not run.stopping:
+            self._timers.set((_STEP_LIMIT, index), run.started + attempt.step["timeout"])
+        process = processes.look(pid)
+        run.pid = pid
+        run.members[pid] = process.start if process else None  # it may have gone already: its session tells
+        self._note_running(index, run.started, pid=pid, start=process.start if process else None)
+        run.untold = run.stopping is not None  # nobody was there to be told before
+
+    def _template_gone(self, template, exc):
+        self._pool.drop(template)
+        if not template.jobs:
+            return
+        self._find_untold(template.jobs)
+        snapshot = processes.Snapshot()
+        for index in sorted(template.jobs):
+            run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+            stdout, stderr = run.read()  # what the next call prints goes there too
+            if run.members:
+                self._note_running(index, now)
+                run.signal(signal.SIGKILL, snapshot)
+                why = "lost: %s before the job returned a result" % exc
+                if attempt.fate is None:
+                    attempt.abort(states.LOST, why)
+                outcome = self._with_output(index, run, _failure(why), stdout, stderr)
+                action = attempt.stopped(states.LOST, outcome, now)
+            else:
+                self._note_running(index, now)
+                action = attempt.took(_failure("cannot start it: %s" % exc), now)
+            self._follow(index, action)
+
+    def _find_untold(self, indexes):
+        """Find the processes of calls whose template was killed before it could tell of them."""
+        runs = [self._runs[index] for index in indexes if not self._runs[index].members]
+        holders = processes.holders([run.stdout for run in runs])
+        for run in runs:
+            run.members.update(holders.get(run.stdout, ()))
+
+    def _let_go(self, index):
+        """Forget the call that a job had under way, and return it."""
+        self._starting.discard(index)
+        self._stopping.discard(index)
+        self._timers.clear((_KILL, index))
+        return self._runs.pop(index)
+
+    def _call_ended(self, index):
+        """A call's processes have ended, or never began: understand what is left of it."""
+        run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+        if run.template is not None:
+            run.template.jobs.discard(index)
+        outcome = self._understand(index, run)
+        if run.stopping:
+            state, why = run.stopping
+            if run.give_up is not None:
+                why += _KILLED
+                if attempt.fate is not None and not attempt.must_finish:
+                    attempt.add_why(_KILLED)
+            outcome = results.of(dict(outcome.result, failed=True, msg=why))
+            action = attempt.stopped(state, outcome, now)
+        else:
+            action = attempt.took(outcome, now)
+        self._follow(index, action)
+
+    def _understand(self, index, run):
+        stdout, stderr = run.read()
+        if run.error:
+            return _failure(run.error)
+        why = None
+        if run.kills is not None and self._groups.kills(index) > run.kills:
+            limit = results.shown_size(self._jobs[index]["memory_max"])
+            why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
+        if run.style == "command":
+            if run.output_begins is not None and self._attempts[index].is_block:
+                output.add(self._writer.path, index, (stdout, stderr), self._keep)
+            if run.was_ended:
+                self._killed.add(index)
+            return results.of(recipes.command_result(stdout, stderr, run.status))
+        if run.brief is not None:
+            return results.of(dict({"changed": False}, msg=records.NO_ROOM, **run.brief))
+        outcome = results.understand(stdout, stderr, run.status, why)
+        if run.was_ended and results.has_no_result(outcome):
+            return self._with_output(index, run, outcome)
+        return outcome
+
+    def _with_output(self, index, run, outcome, *own):
+        """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.
+
+        own: what its process had printed itself, where the outcome does not tell.
+        """
+        if run.output_begins is None:
+            return outcome
+        self._killed.add(index)
+        kept = output.Output(self._writer.path)
+        printed = [kept.read(index, stream, run.output_begins[stream]) for stream in output.STREAMS]
+        printed = [b"".join(both) for both in zip(printed, own)] if own else printed
+        if not any(printed):
+            return outcome
+        return results.of(dict(outcome.result, **output.told(*map(output.text_of, printed))))
+
+    def _attempt_ended(self, index):
+        attempt, now = self._attempts.pop(index), self._clock.now()
+        self._noted.discard(index)
+        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
+            self._timers.clear((what, index))
+        state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        was_killed = index in self._killed
+        self._killed.discard(index)
+        if self._groups is not None:
+            self._groups.leave(index)
+        why = self._short_of_memory.pop(index, None)
+        why = why and state == states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
+        if self._scheduler.ended(index, state, now) is None:
+            if state == states.SUCCEEDED or (state == states.FAILED and not was_killed):
+                self._endings.without_output(index)
+            self._end(index, state, outcome, tasks, why)
+            return
+        number = self._scheduler.attempts[index]
+        brief = why or results.brief(results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result)
+        note = {"attempt": number, "was": state, "msg": brief}
+        self._writer.note(job=index, state=states.QUEUED, at=self._clock.wall(now), **note)
+        self._failed[index] = outcome, tasks
+
+    def _end(self, index, state, outcome, tasks=None, why=None):
+        """A job is in a terminal state: let go of what it needed, skip what must not start now, and see that it is written."""
+        self._ended(index, state, outcome, tasks, why)
+        stopped = self._scheduler.halt()
+        halted = bool(stopped) or self._scheduler.halted
+        for other, reason in stopped:
+            if reason is None:
+                self._endings.without_output(other)
+                self._ended(other, states.FAILED, *self._failed.pop(other))
+            else:
+                self._ended(other, states.SKIPPED, _skipped(reason))
+        for other in (index, *(other for other, dummy in stopped)):
+            for dependant, reason in self._scheduler.settle(other):
+                self._ended(dependant, states.SKIPPED, _skipped(reason))
+        self._failed.pop(index, None)
+        if halted and self._cancels_on_failure:
+            self._cancel_the_rest()
+
+    def _ended(self, index, state, outcome, tasks=None, why=None):
+        """Let go of what a job needed: its files, and templates that no other job will need; and have its end written."""
+        at = self._clock.wall(self._clock.now())
+        self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
+        if "staging_token" in self._plan:
+            staged.remove(self._writer.path, index)
+        self._pool.release(self._jobs[index])
+
+    def _cancel_the_rest(self):
+        self._cancels_on_failure = False
+        for other in sorted(self._scheduler.running):
+            if self._jobs[other].get("run_when") is None and self._attempts[other].fate is None:
+                self._abort(other, states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
+
+
+_KILLED = "; it did not end at SIGTERM and was killed"
+
+
+def _scheduled(job):
+    return scheduler.Job(
+        job["name"],
+        job["timeout"],
+        job["depends_on"],
+        job["skip"] is not None,
+        job.get("run_when", scheduler.SUCCESS),
+        job.get("retries", 0),
+        job.get("delay", scheduler.DELAY),
+        job.get("backoff", 1.0),
+        job["ignore_errors"],
+    )
+
+
+def _failure(message):
+    return results.of({"failed": True, "changed": False, "msg": message})
+
+
+def _skipped(reason):
+    return results.of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})

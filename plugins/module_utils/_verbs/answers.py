@@ -1,0 +1,519 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Answers, on the host, what a controller asks about jobs: wait for them, cancel them, forget them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    ids,
+    output,
+    packing,
+    records,
+    results,
+    states,
+)
+from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify, processes
+from ansible_collections.background.jobs.plugins.module_utils._verbs import (
+    catalog,
+    core_async,
+    garbage,
+    launcher,
+    orphans,
+)
+
+_CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
+_MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
+_TROUBLES = 5  # how many of a kind are told one by one
+_CANCELS_A_LINE = 400  # a request to a supervisor has to fit into PIPE_BUF (4096 bytes), or two of them might mix
+
+
+class _Batches:
+    """The batches that a call asks for, read once and then followed."""
+
+    def __init__(self, watcher):
+        self._watcher = watcher
+        self._readers = {}
+
+    def get(self, directory, batch_id):
+        """Return the reader of a batch, or None where there is no such batch in this directory."""
+        key = (directory, batch_id)
+        if key not in self._readers:
+            try:
+                reader = records.BatchReader(directory, batch_id)
+                if self._watcher:
+                    self._watcher.add(os.path.join(reader.path, "journal"))
+                reader.refresh()
+            except FileNotFoundError as exc:
+                if exc.filename and os.path.lexists(os.path.join(os.path.dirname(exc.filename), "batch.json")):
+                    raise  # it has lost its journal
+                reader = None
+            self._readers[key] = reader
+        return self._readers[key]
+
+    def refresh(self, look_for_processes):
+        """Read on. Return {reader: why} of the batches whose record can't be read any more, which are given up."""
+        boot, lost = None, {}
+        for key, reader in self._readers.items():
+            if reader is None or not reader.unfinished:  # what has ended stays so
+                continue
+            try:
+                reader.refresh()
+                if look_for_processes and reader.unfinished:
+                    boot = boot or processes.Boot()
+                    why = processes.why_gone(reader.header["supervisor"], boot)
+                    if why:
+                        reader.declare_lost(why.replace("it was", "its supervisor was"))
+            except (files.UnsafePath, OSError) as exc:
+                lost[reader] = exc
+                self._readers[key] = None
+        return lost
+
+
+class _Question:
+    """The jobs of one request, each looked up where it may be."""
+
+    def __init__(self, request, async_dir):
+        self.watcher = inotify.Watcher() if request["op"] in ("wait", "cancel") else None
+        self._batches = _Batches(self.watcher)
+        self.troubles = []  # what could not be looked at, in words
+        self._entries = []
+        self._checked = set()  # directories
+        core = []
+        for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
+            directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
+            entry = {"jid": asked["jid"], "dir": directory, "batch": None, "error": None}
+            self._entries.append(entry)
+            entry["error"] = self._find(entry)
+            if not entry["error"] and not entry["batch"]:
+                core.append((directory, entry["jid"]))
+        if request.get("leftovers"):
+            self._open_all(async_dir)
+        self._pending = list(self._entries)
+        self._members = None
+        self._core = core_async.CoreJobs(core)
+        if self.watcher:
+            for directory in {directory for directory, dummy in core}:
+                self.watcher.add(directory)
+
+    def _selected(self, selection, async_dir):
+        """Return the jobs that fit by name and batch; see keep()."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        try:
+            found = catalog.find(
+                selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append
+            )
+        except FileNotFoundError:
+            return []
+        except (files.UnsafePath, OSError) as exc:
+            self.troubles.append("could not look for jobs: %s" % exc)
+            return []
+        return [{"jid": jid, "dir": directory} for jid in found]
+
+    def _open_all(self, async_dir):
+        """Have all batches looked at, whether or not a job of them is asked for."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        try:
+            for batch_id in catalog.batch_ids(directory):
+                self._reader(directory, batch_id)
+        except (files.UnsafePath, OSError):
+            pass  # told where leftovers are looked for
+
+    def _reader(self, directory, batch_id):
+        """Return the reader of a batch; where its record is not to be trusted, that is told, and the others are not affected."""
+        try:
+            return self._batches.get(directory, batch_id)
+        except (files.UnsafePath, OSError) as exc:
+            trouble = "the record of batch %s can't be read: %s" % (batch_id, exc)
+            if trouble not in self.troubles:
+                self.troubles.append(trouble)
+            return None
+
+    def keep(self, selection, now):
+        """Leave out what does not fit by state and age, which are known once all is refreshed."""
+        self._entries = [entry for entry in self._entries if self._fits(entry, selection, now)]
+        self._pending = list(self._entries)
+
+    def _fits(self, entry, selection, now):
+        if entry["error"]:
+            return False
+        state = self._state(entry)
+        if state["state"] is None or (selection["states"] is not None and state["state"] not in selection["states"]):
+            return False
+        at = state.get("ended_at") or state.get("started_at")
+        if entry["batch"]:
+            at = state.get("ended_at") or entry["batch"].header["launched_at"]
+        return catalog.is_of_age(selection, at, now)
+
+    def _find(self, entry):
+        """Say where a job is; return an error where it is not."""
+        jid, directory = entry["jid"], entry["dir"]
+        if not ids.is_jid(jid):
+            return {"error": "invalid", "msg": "%r can't be a job id" % jid}
+        try:
+            if directory not in self._checked:
+                files.check_job_directory(directory)
+                self._checked.add(directory)
+            present = os.path.lexists(os.path.join(directory, jid))
+            parsed = ids.parse_jid(jid)
+            reader = self._batches.get(directory, parsed[0]) if parsed else None
+        except FileNotFoundError:
+            present, reader = False, None
+        except (files.UnsafePath, OSError) as exc:
+            return {"error": "not_found", "msg": "could not look for job %s: %s" % (jid, exc)}
+        if reader and parsed[1] < len(reader.jobs) and present:
+            entry["batch"], entry["index"] = reader, parsed[1]
+        elif not present:
+            return {"error": "not_found", "msg": _not_found(jid, directory)}
+        return None
+
+    def refresh(self, look_for_processes):
+        lost = self._batches.refresh(look_for_processes)
+        if lost:
+            for entry in self._entries:
+                if entry["batch"] in lost:
+                    entry["error"] = _unreadable(entry, lost[entry["batch"]])
+        self._core.refresh(look_for_processes)
+
+    def _state(self, entry):
+        if entry["batch"]:
+            return entry["batch"].jobs[entry["index"]]
+        return self._core.found[entry["dir"], entry["jid"]]
+
+    def answered(self, mode):
+        """Say whether all jobs, or any of them (`mode`), are finished or not there to be waited for."""
+        if mode == "any":
+            return any(self._is_final(entry) for entry in self._entries)
+        while self._pending and self._is_final(self._pending[-1]):
+            self._pending.pop()
+        return not self._pending
+
+    def _is_final(self, entry):
+        if entry["error"]:
+            return True
+        state = self._state(entry)["state"]
+        return state is None or state in states.TERMINAL
+
+    def cancel(self, grace, number):
+        """End the jobs that have not ended, with the signal `number` and after `grace` seconds SIGKILL."""
+        by_batch, by_directory = {}, {}
+        self._end_leftovers(grace, number)
+        for entry in self._entries:
+            if self._is_final(entry):
+                continue
+            entry["asked"] = True
+            if entry["batch"]:
+                by_batch.setdefault(entry["batch"], []).append(entry["index"])
+            else:
+                by_directory.setdefault(entry["dir"], []).append(entry["jid"])
+        for reader, indexes in by_batch.items():
+            for first in range(0, len(indexes), _CANCELS_A_LINE):
+                last = first + _CANCELS_A_LINE
+                if not reader.ask({"cancel": indexes[first:last], "grace": grace, "signal": number}):
+                    break  # nobody is there to be asked: the jobs will be seen to be lost
+        for directory, jids in by_directory.items():
+            core_async.cancel(directory, jids, grace, number)
+
+    def _leftovers(self, snapshot=None):
+        """Return the processes that lost jobs have left, as {position of the entry: {pid: Process}}."""
+        lost = {
+            position: (entry["batch"], entry["index"])
+            for position, entry in enumerate(self._entries)
+            if entry["batch"] and not entry["error"] and self._state(entry)["state"] == states.LOST
+        }
+        return orphans.find(lost, snapshot or processes.Snapshot()) if lost else {}
+
+    def _end_leftovers(self, grace, number):
+        """End what is left of lost jobs; no supervisor does that any more."""
+        left = self._leftovers()
+        processes.end([{pid: process.start for pid, process in tree.items()} for tree in left.values()], grace, number)
+        for position, tree in left.items():
+            self._entries[position]["ended"] = len(tree)
+
+    def forget(self):
+        """Remove the records of what is finished and has left no process; return for each job whether that was done."""
+        done, touched, failed = [], set(), []
+        left = self._leftovers()
+        for position, entry in enumerate(self._entries):
+            if entry["error"] or not self._is_final(entry):
+                done.append(False)
+                continue
+            if position in left:
+                done.append(False)
+                self.troubles.append("the record of job %s is kept: processes of it still run" % entry["jid"])
+                continue
+            try:
+                if entry["batch"]:
+                    touched.add(entry["batch"])
+                    done.append(entry["batch"].forget(entry["index"]))
+                else:
+                    done.append(files.remove(os.path.join(entry["dir"], entry["jid"])))
+            except OSError as exc:  # a directory, say, or a read-only disk
+                done.append(False)
+                failed.append("the record of job %s can't be removed: %s" % (entry["jid"], exc))
+        self.troubles += failed[:_TROUBLES]
+        if len(failed) > _TROUBLES:
+            self.troubles.append("%d more records can't be removed either" % (len(failed) - _TROUBLES))
+        for reader in touched:
+            reader.remove_if_empty()
+        return done
+
+    def leftovers(self, selection, async_dir, now):
+        """Return a context of the leftovers (_verbs/garbage.py)."""
+        directory = os.path.abspath(os.path.expanduser(async_dir))
+        return garbage.looking(
+            selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append, now
+        )
+
+    def report(self, max_bytes):
+        """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
+        answers, total = [], 0
+        for entry in self._entries:
+            answer, state = self._answer(entry)
+            answers.append(answer)
+            if not answer.get("finished"):
+                continue
+            if total >= max_bytes:
+                answer["deferred"] = True
+                continue
+            text = self._result_text(entry, state)
+            if text is not None:
+                total += len(text)
+                answer["result"] = text
+            tasks = self._tasks_text(entry)
+            if tasks is not None:
+                total += len(tasks)
+                answer["tasks"] = tasks
+        return answers
+
+    def _answer(self, entry):
+        """Return what there is to say of a job without its result, and its state, None where that can't be told."""
+        answer = {"jid": entry["jid"], "dir": entry["dir"]}
+        if entry["error"]:
+            answer.update(entry["error"])
+            return answer, None
+        state = self._state(entry)
+        if state["state"] is None:  # its results file went away while we looked
+            answer.update({"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])})
+            return answer, None
+        answer.update(self._describe(entry, state))
+        if entry.get("asked"):
+            answer["asked"] = True
+        if entry.get("ended"):
+            answer["ended_processes"] = entry["ended"]
+        return answer, state
+
+    def _describe(self, entry, state):
+        about, batch = {}, entry["batch"]
+        if batch:
+            about = dict(batch.header["jobs"][entry["index"]])
+        started, ended = state.get("started_at"), state.get("ended_at")
+        described = {
+            "source": "background.jobs" if batch else "core",
+            "state": state["state"],
+            "finished": state["state"] in states.TERMINAL,
+            "name": about.get("name"),
+            "batch_id": batch.batch_id if batch else None,
+            "module": about.get("module"),
+            "attempts": state.get("attempts", 1),
+            "queued_at": batch.header["launched_at"] if batch else None,
+            "started_at": started,
+            "ended_at": ended,
+            "duration": round(ended - started, 6) if started and ended else None,
+            "ignore_errors": about.get("ignore_errors", False),
+            "no_log": about.get("no_log", False),
+            "msg": state.get("msg"),
+        }
+        if "item" in about:
+            described["item"] = about["item"]
+        if state.get("failed_attempts"):
+            described["failed_attempts"] = state["failed_attempts"]
+        return described
+
+    def _tasks_text(self, entry):
+        try:
+            return entry["batch"].tasks_text(entry["index"]) if entry["batch"] else None
+        except (files.UnsafePath, OSError):
+            return None  # its result is told all the same
+
+    def _result_text(self, entry, state):
+        if not entry["batch"]:
+            return state.get("result")
+        try:
+            text = entry["batch"].result_text(entry["index"])
+        except (files.UnsafePath, OSError) as exc:
+            return results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+        # of a lost job there is nothing to tell but what it had printed
+        return text if state["state"] != states.LOST or "stdout" in _parsed(text) else None
+
+    def list(self, tail=None):
+        """Return what there is to say of each job, without its result; tail: with so many of the last lines that it printed."""
+        snapshot = processes.Snapshot()
+        left = self._leftovers(snapshot)
+        answers, outputs, room = [], {}, _MOST_PRINTED
+        for position, entry in enumerate(self._entries):
+            answer, state = self._answer(entry)
+            answers.append(answer)
+            if position in left:
+                answer.update(_usage(min(left[position]), left[position]))
+            elif answer.get("state") == states.RUNNING:
+                answer.update(self._usage(entry, state, snapshot))
+            elif answer.get("state") == states.FAILED and not answer["msg"]:
+                answer["msg"] = self._brief(entry, state)
+            if "state" in answer and not answer["no_log"]:
+                printed = self._printed(entry, state, outputs, tail if room > 0 else 0)
+                room -= sum(len(printed.get(stream, "")) for stream in output.STREAMS)
+                answer.update(printed)
+        if room <= 0:
+            self.troubles.append(
+                "the jobs have printed too much to be told at once: ask for fewer jobs, or a shorter tail"
+            )
+        return answers
+
+    def _printed(self, entry, state, outputs, tail):
+        """Return what is told of the output of a job: its size, and the last lines."""
+        batch, index = entry["batch"], entry.get("index")
+        kept = None
+        if batch:
+            kept = outputs[batch] = outputs.get(batch) or output.Output(batch.path)
+        is_over = state["state"] in states.TERMINAL
+        size = kept.size(index) if kept and (not is_over or kept.is_kept(index)) else None
+        if size is None and (not is_over or tail is None):
+            return output.told("", "", tail) if tail is not None else {}
+        if size is not None:
+            streams = output.STREAMS if tail is not None else ()
+            texts = [output.text_of(kept.read(index, stream, lines=tail)) for stream in streams]
+            size = max(size, kept.size(index) or 0)  # it may have grown
+        else:
+            result = _parsed(self._result_text(entry, state))
+            texts = [result.get(stream) for stream in output.STREAMS]
+            texts = [text if isinstance(text, str) else "" for text in texts]
+            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        told = output.told(texts[0], texts[1], tail) if texts else {}
+        return dict(told, output_size=size)
+
+    def _usage(self, entry, state, snapshot):
+        if entry["batch"]:
+            members = {state["pid"]: state["start"]} if state.get("pid") and state.get("start") else {}
+        else:
+            self._members = self._members or core_async.Members()
+            members = self._members.of(entry["jid"])
+        tree = snapshot.tree(members)
+        return _usage(min(members), tree) if tree else {}
+
+    def _brief(self, entry, state):
+        return results.brief(_parsed(self._result_text(entry, state)))
+
+
+def _parsed(text):
+    """Return a result, which is empty where its text (or None) is none."""
+    try:
+        result = json.loads(text) if text is not None else {}
+    except (ValueError, RecursionError):
+        result = {}
+    return result if isinstance(result, dict) else {}
+
+
+def _unreadable(entry, exc):
+    """Return the error of a job whose batch's record went away, or was changed, while it was looked at."""
+    if isinstance(exc, FileNotFoundError):
+        return {"error": "not_found", "msg": _not_found(entry["jid"], entry["dir"])}
+    return {"error": "not_found", "msg": "could not look for job %s: %s" % (entry["jid"], exc)}
+
+
+def _usage(pid, tree):
+    cpu, memory = processes.usage(tree)
+    return {"pid": pid, "cpu_seconds": cpu, "memory": memory, "processes": len(tree)}
+
+
+def _not_found(jid, directory):
+    return (
+        "could not find job %s in %s, searched as user %s. Was it launched by another user (become), with another ansible_async_dir or on "
+        "another host, or has it been cleaned up?" % (jid, directory, launcher.user_name())
+    )
+
+
+def serve(request, async_dir):
+    """Answer a request (its shape and the answer's: the protocol in the documentation)."""
+    question = _Question(request, async_dir)
+    op, selection = request["op"], request.get("select")
+    try:
+        question.refresh(look_for_processes=True)
+        if op in ("forget", "list"):
+            question.refresh(look_for_processes=True)  # it takes two looks to say that a core job is lost
+        if selection:
+            question.keep(selection, time.time())
+        if op == "cancel":
+            question.cancel(request["grace"], request.get("signal", signal.SIGTERM))
+        if op in ("wait", "cancel"):
+            _wait(question, request["mode"], request["block"])
+    finally:
+        if question.watcher:
+            question.watcher.close()
+    answers = (
+        question.list(request.get("tail"))
+        if op == "list"
+        else question.report(0 if op == "forget" else request["max_bytes"])
+    )
+    leftovers = []
+    if request.get("leftovers"):
+        with question.leftovers(request["leftovers"], async_dir, time.time()) as found:
+            _forget(question, op, answers)
+            for leftover in found:
+                if op == "list" or garbage.remove(leftover, question.troubles.append):
+                    leftovers.append(leftover.path)
+    else:
+        _forget(question, op, answers)
+    return {
+        "now": time.time(),
+        "leftovers": leftovers,
+        "user": launcher.user_name(),
+        "async_dir": os.path.abspath(os.path.expanduser(async_dir)),
+        "jobs": answers,
+        "troubles": question.troubles,
+    }
+
+
+def look_up(directory, batch_id):
+    """Return the reader of a batch as it is now, None where there is no record of it; what BatchReader raises."""
+    batches = _Batches(None)
+    batches.get(directory, batch_id)
+    batches.refresh(look_for_processes=True)
+    return batches.get(directory, batch_id)
+
+
+def _forget(question, op, answers):
+    """Remove what a request says is to be forgotten, and tell so in the answers."""
+    if op != "forget":
+        return
+    for answer, forgotten in zip(answers, question.forget()):
+        answer["forgotten"] = forgotten
+
+
+def be(module):
+    """Be the module `module`: answer the request of its action plugin."""
+    if not module.params["_request"]:
+        module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the requests.")
+    reply = serve(packing.unpack(module.params["_request"]), module.params["_async_dir"])
+    module.exit_json(changed=False, reply=packing.pack(reply))
+
+
+def _wait(question, mode, block):
+    """Return when the jobs are finished, after `block` seconds at the latest."""
+    now = time.monotonic()
+    deadline, check_at = now + block, now + _CHECK_LIFE
+    while not question.answered(mode) and now < deadline:
+        question.watcher.wait(max(0.0, min(deadline, check_at) - now))
+        now = time.monotonic()
+        check = now >= check_at
+        if check:
+            check_at = now + _CHECK_LIFE
+        question.refresh(look_for_processes=check)

@@ -1,0 +1,168 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Jobs that were launched by ansible-core's own async: their state, their processes, their end.
+
+Their results file and their command line are all there is to know them by (ansible-core's async_wrapper.py;
+the protocol of the file is the one that its async_status reads).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import records, results, states
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
+
+_NO_RESULT = "its process is gone, and it wrote no result (killed, out of memory, or the host restarted)"
+_UNREADABLE = "its process is gone, and its results file holds no JSON (the disk may have been full)"
+_WRAPPER = b"async_wrapper"
+
+
+class CoreJobs:
+    """The core jobs that a call asks for, by (directory, jid)."""
+
+    def __init__(self, wanted):
+        self._gone_since = {}
+        self.found = {}
+        for directory, jid in wanted:
+            self.found[directory, jid] = {"state": None, "finished": False}
+
+    def refresh(self, look_for_processes):
+        """Read the results files again; `look_for_processes`: and declare lost what has none left."""
+        running = []
+        for key, job in self.found.items():
+            if not job["finished"]:
+                job.update(_read(*key))
+                if not job["finished"] and job["state"]:
+                    running.append(key)
+        if look_for_processes and running:
+            self._check(running)
+
+    def _check(self, running):
+        alive = {jid for jid, dummy in _wrappers()}
+        for key in running:
+            if _stem(key[1]) in alive:
+                self._gone_since.pop(key, None)
+            elif key not in self._gone_since:
+                # it may have ended since the file was read: believe it when the next look says the same
+                self._gone_since[key] = True
+            else:
+                self.found[key].update(_read(*key))
+                if not self.found[key]["finished"]:
+                    self.found[key].update(
+                        state=states.LOST,
+                        finished=True,
+                        msg=_UNREADABLE if self.found[key].get("unreadable") else _NO_RESULT,
+                    )
+
+
+def _stem(jid):
+    """Return the part of a core job id that stands in the command line of its wrapper's processes."""
+    return jid.split(".")[0]
+
+
+def _read(directory, jid):
+    """Return what the results file of a core job tells; state None where there is none."""
+    path = os.path.join(directory, jid)
+    try:
+        data = files.read_own(path, records.RESULT_LIMIT)
+        changed_at = os.stat(path).st_mtime
+    except FileNotFoundError:
+        return {"state": None}
+    except (files.UnsafePath, OSError) as exc:
+        return {"state": states.LOST, "finished": True, "msg": "its results file can't be read: %s" % exc}
+    try:
+        result = json.loads(data)
+    except (ValueError, RecursionError):
+        result = None
+    if not isinstance(result, dict):
+        # not written yet, or cut off by a full disk: its processes tell
+        return {"state": states.RUNNING, "started_at": None, "unreadable": True}
+    if "started" in result and not result.get("finished"):
+        return {"state": states.RUNNING, "started_at": changed_at}
+    state, message = _ending(result)
+    text = data.decode("utf-8", "surrogateescape")
+    return {
+        "state": state,
+        "finished": True,
+        "ended_at": changed_at,
+        "started_at": None,
+        "result": text,
+        "msg": message,
+    }
+
+
+def _ending(result):
+    """Return (state, msg) of a final result."""
+    if not results.has_failed(result):
+        return states.SUCCEEDED, None
+    if result.get("msg") == "Timeout exceeded" and "child_pid" in result:
+        return states.TIMED_OUT, "timed out: it ran longer than its task's async allows"
+    if result.get("background_jobs_cancelled"):
+        return states.CANCELLED, result["msg"]
+    return states.FAILED, None
+
+
+def _wrappers():
+    """Return (jid stem, Process) of every process that core's wrapper left running for a job."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % name, "rb") as stream:
+                words = stream.read().split(b"\0")
+        except OSError:  # it went away, or is hidden from us
+            continue
+        for position, word in enumerate(words[:-1]):
+            if _WRAPPER in os.path.basename(word):
+                process = processes.look(int(name))
+                if process:
+                    found.append((os.fsdecode(words[position + 1]), process))
+                break
+    return found
+
+
+class Members:
+    """The processes of the wrappers of core's jobs, in one look at the host's processes."""
+
+    def __init__(self):
+        self._by_stem = {}
+        for stem, process in _wrappers():
+            self._by_stem.setdefault(stem, {})[process.pid] = process.start
+
+    def of(self, jid):
+        """Return those of a job, as {pid: start}."""
+        return self._by_stem.get(_stem(jid), {})
+
+
+def cancel(directory, jids, grace, number=signal.SIGTERM):
+    """End the processes of core jobs, with a signal and after `grace` seconds SIGKILL, and write that they were cancelled.
+
+    Returns the jids that were ended. A job is only signalled where the command line of its wrapper names it.
+    """
+    families = {}
+    for stem, process in _wrappers():
+        for jid in jids:
+            if stem == _stem(jid):
+                families.setdefault(jid, {})[process.pid] = process.start
+    processes.end(families.values(), grace, number)
+    for jid in families:
+        if not _read(directory, jid).get("finished"):
+            result = {
+                "failed": True,
+                "changed": False,
+                "msg": "cancelled while it ran",
+                "background_jobs_cancelled": True,
+            }
+            try:
+                files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
+            except OSError:
+                pass  # it will be seen to be lost
+    return sorted(families)

@@ -1,0 +1,244 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+# pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
+
+"""Starts the supervisor of a batch, and returns when it has taken the order."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pwd
+import subprocess
+import sys
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
+from ansible_collections.background.jobs.plugins.module_utils._system import files
+
+_PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
+# The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
+_BOOT = (
+    "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor.main import main; del sys.path[0]; main()"
+)
+
+
+# The options that all modules have which launch.
+COMMON = dict(
+    timeout=dict(type="float", default=0),
+    nice=dict(type="int"),
+    memory_max=dict(type="str"),
+    cpu_quota=dict(type="str"),
+    wait=dict(type="bool", default=False),
+    wait_timeout=dict(type="float", default=0),
+    poll=dict(type="float", default=10),
+    on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
+    cleanup=dict(type="bool"),
+    batch_id=dict(type="str"),
+    keep_output=dict(type="str", default="1M"),
+    _plan=dict(type="str", no_log=True),
+    _singleton=dict(type="str"),
+    _request=dict(type="str"),
+    _async_dir=dict(type="str"),
+)
+
+
+def serve(module):
+    """Be the module `module`: start the batch that its action plugin has planned, answer what it asks for, or both."""
+    plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
+    if not plan:
+        _waiter().be(module)
+    try:
+        reply = launch(plan, async_dir, module.params["_singleton"])
+    except LaunchError as exc:
+        module.fail_json(msg=str(exc))
+    for warning in reply.pop("warnings", ()):
+        module.warn(warning)
+    if request and "attached" not in reply:
+        reply.update(first_answer(request, async_dir))
+    module.exit_json(changed="pid" in reply, **reply)
+
+
+def first_answer(packed_request, async_dir):
+    """Return {reply, waited}: the packed answer to a packed request, and the seconds it took; nothing where there is none.
+
+    The jobs are there, whatever comes of it: who asks again is told why they can't be looked at.
+    """
+    begun = time.monotonic()
+    try:
+        reply = _waiter().serve(packing.unpack(packed_request), async_dir)
+    except (files.UnsafePath, OSError):
+        return {}
+    return {"reply": packing.pack(reply), "waited": time.monotonic() - begun}
+
+
+def _waiter():
+    """Return the module of that name, which imports this file, and which few launches need."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as found
+
+    return found
+
+
+class LaunchError(Exception):
+    """Nothing was started. The message is for the user."""
+
+
+def launch(packed_plan, async_dir, singleton=None):
+    """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
+
+    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
+    `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
+    launched before, those of its jobs; `attached`, where there is such a job, what is told of it.
+    """
+    try:
+        directory = files.job_directory(async_dir)
+        if singleton is None:
+            with batch_lock.lock(directory, alone=False) as lock:
+                answer = _start(packed_plan, directory, lock)
+            if not answer.get("exists"):
+                return _reply(answer, directory)
+        with batch_lock.lock(directory, alone=True) as lock:
+            reply = _find(packing.unpack(packed_plan), directory, singleton)
+            if reply:
+                return dict(reply, async_dir=directory, user=user_name())
+            return _reply(_start(packed_plan, directory, lock), directory)
+    except (files.UnsafePath, OSError) as exc:
+        raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
+
+
+def _reply(answer, directory):
+    if "error" in answer:
+        raise LaunchError("Nothing was started: %s." % answer["error"])
+    return dict(answer, async_dir=directory, user=user_name())
+
+
+def _find(plan, directory, singleton):
+    """Return what is there of a plan already, None where it is to be launched; nobody else records meanwhile."""
+    batch_id = plan["batch_id"]
+    if batch_lock.is_begun(directory, batch_id):
+        batch_lock.clear(directory, batch_id)  # its supervisor was killed before it had taken the order
+    states = _states_of(plan, directory)
+    if states is not None:
+        return {"states": states}
+    running = _running(singleton, directory) if singleton is not None else None
+    return {"attached": running} if running else None
+
+
+def _states_of(plan, directory):
+    """Return the states of the jobs of a plan, None where no batch of its id was launched here."""
+    batch_id = plan["batch_id"]
+    try:
+        reader = _waiter().look_up(directory, batch_id)
+        recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
+    except files.UnsafePath as exc:
+        raise LaunchError(
+            "The record of batch %s, which is there already, can't be read: %s. Nothing was started." % (batch_id, exc)
+        ) from exc
+    if reader is None:
+        return None
+    planned = [job["name"] for job in plan["jobs"]]
+    if recorded != planned:
+        raise LaunchError(
+            "Batch %s is there already with other jobs (%s) than those of this task (%s). Nothing was started. "
+            "Give another batch_id, or none." % (batch_id, _brief(recorded), _brief(planned))
+        )
+    return [job["state"] for job in reader.jobs]
+
+
+def _brief(names):
+    shown = ", ".join(name if len(name) <= 40 else name[:39] + "..." for name in names[:3])
+    return "%d: %s%s" % (len(names), shown, ", ..." if len(names) > 3 else "")
+
+
+def _running(name, directory):
+    """Return what is told of the newest job of a name that has not ended, None where there is none."""
+    selection = {
+        "names": [glob.escape(name)],
+        "batch_ids": None,
+        "states": [_states.QUEUED, _states.RUNNING, _states.LOST],
+        "older_than": None,
+        "newer_than": None,
+        "core": False,
+    }
+    jobs = _waiter().serve({"op": "list", "select": selection}, directory)["jobs"]
+    unfinished = [job for job in jobs if job["state"] != _states.LOST]
+    if unfinished:
+        return unfinished[-1]
+    for job in jobs:
+        if job.get("processes"):
+            raise LaunchError(
+                "Nothing was started: a job of this name, %s, was lost, and processes of it still run (%d, the first is %d). "
+                "End them with async_cancel, or try again when they have ended."
+                % (job["jid"], job["processes"], job["pid"])
+            )
+    return None
+
+
+def _text_of(name):
+    """Return the source of a file of the room of fork servers, out of this module's zip."""
+    rooms = os.path.dirname(os.path.dirname(__file__))
+    return __loader__.get_data(os.path.join(rooms, "_fork_server", name + ".py")).decode("utf-8")
+
+
+def _carried():
+    """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
+    from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, server  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils._supervisor import main  # noqa: F401
+
+
+def _start(packed_plan, directory, lock):
+    """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
+    settings = {"async_dir": directory, "lock": lock}
+    settings.update(template=_text_of("server"), capture=_text_of("capture"))
+    order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
+    process = _boot(lock)
+    try:
+        process.stdin.write(order)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # its answer says why
+    output = process.stdout.readline()
+    try:
+        return json.loads(output)
+    except ValueError:
+        said = (output + process.stdout.read()).decode("utf-8", "replace").strip()
+        return {"error": "the supervisor did not come up: %s" % (said or "it said nothing")}
+
+
+def _boot(lock):
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for dummy in _PACKAGE.split(".")[1:]:
+        root = os.path.dirname(root)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
+        start_new_session=True,
+        pass_fds=[lock],
+    )
+
+
+def _environment():
+    """Return the environment that this process was started with: what the module has changed in its own is not the task's."""
+    try:
+        with open("/proc/self/environ", "rb") as stream:
+            pairs = [pair.partition(b"=") for pair in stream.read().split(b"\0") if pair]
+    except OSError:
+        return None  # as it is now
+    return {os.fsdecode(name): os.fsdecode(value) for name, dummy, value in pairs}
+
+
+def user_name():
+    """Return the name of the user that the task runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return "uid %d" % os.geteuid()

@@ -1,0 +1,92 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What still runs of jobs that are lost: nobody but whoever asks for them will ever end it."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, output, states
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
+
+_MOST_NOTED = 16 * 1024 * 1024  # bytes
+
+
+def find(lost, snapshot):
+    """Return the processes that lost jobs have left, as {key: {pid: Process}}, for those that have left any.
+
+    lost: {key: (BatchReader, index)}. Only what is proven to be the job's counts: who has the files open that it prints
+    into; its recorded process; the session of that, as long as no other can have got its number; and what descends from these.
+    """
+    if not lost:
+        return {}
+    boot, numbers = processes.Boot(), processes.Numbers()
+    lost = {key: (reader, index) for key, (reader, index) in lost.items() if boot.is_of(reader.header["supervisor"])}
+    real = {
+        directory: os.path.realpath(directory) for directory in {reader.async_dir for reader, dummy in lost.values()}
+    }
+    paths = {key: _outputs(real[reader.async_dir], reader, index) for key, (reader, index) in lost.items()}
+    holders = processes.holders([path for pair in paths.values() for path in pair])
+    found, noted = {}, {}
+    for key, (reader, index) in lost.items():
+        members = {}
+        for path in paths[key]:
+            members.update(holders.get(path, ()))
+        job = reader.jobs[index]
+        known = job.get("pid") and job.get("start")
+        reusable = numbers.may_be_reused(reader.header["supervisor"])
+        if known and (job["pid"] in snapshot or not reusable):
+            members[job["pid"]] = job["start"]
+        if not reusable:
+            # of calls that the journal knows, the last one counts: what others have left they may have left on purpose
+            for pid in set(_noted(reader, noted).get(index, ())) - reader.pids:
+                process = processes.look(pid)
+                members.setdefault(pid, process.start if process else None)  # of one that is gone, the session counts
+        tree = snapshot.tree(members)
+        if tree:
+            found[key] = tree
+    return found
+
+
+def of_batches(readers):
+    """Return the readers, out of those given, of batches of which a lost job has left a process."""
+    lost = {
+        (reader, index): (reader, index)
+        for reader in readers
+        for index, job in enumerate(reader.jobs)
+        if job["state"] == states.LOST
+    }
+    return {reader for reader, dummy in find(lost, processes.Snapshot())} if lost else set()
+
+
+def _noted(reader, noted):
+    """Return {index: [pid]} that the template processes of a batch have written down; noted: what was read before."""
+    if reader not in noted:
+        pids = noted[reader] = {}
+        folder = os.path.join(reader.path, "run")
+        try:
+            files.check_own_directory(folder)
+            texts = [
+                files.read_own(os.path.join(folder, name), _MOST_NOTED)
+                for name in os.listdir(folder)
+                if name.startswith(output.PIDS)
+            ]
+        except (files.UnsafePath, OSError):
+            return pids
+        for words in (line.split() for text in texts for line in text.splitlines()):
+            if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
+                pids.setdefault(int(words[0]), []).append(int(words[1]))
+    return noted[reader]
+
+
+def _outputs(directory, reader, index):
+    folder = os.path.join(directory, batch_lock.FOLDER, reader.batch_id, "run")
+    return [
+        "%s.%s" % (output.run_base(folder, index, hidden), stream)
+        for hidden in (False, True)
+        for stream in output.STREAMS
+    ]

@@ -1,0 +1,295 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The part of _core/core.py that runs action plugins with a controller half against a stand-in for the host.
+
+What it needs beside what _core/core.py names, the same in 2.19, 2.20 and 2.21:
+
+- of `ActionBase`: `_transfer_file`, `_fixup_perms2`, `_make_tmp_path`, `_remove_tmp_path`, `_remote_expand_user`,
+  `_compute_environment_string`, `_get_remote_user`, `_connection`, `_loader`, `_play_context`;
+- of connections: `_shell` with `tmpdir`, `_remote_is_local`;
+- that `template` hands over to the action plugin `ansible.legacy.copy`, which it gets from its `_shared_loader_obj`.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from pathlib import Path
+
+from ansible import constants as C  # noqa: N812  # as ansible-core names it
+from ansible.errors import AnsibleActionFail, AnsibleActionSkip, AnsibleError
+from ansible.plugins import loader as plugin_loader
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Step
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import tape as _tape
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import (
+    ABSENT,
+    DIRECTORY,
+    SAME,
+    Call,
+    Command,
+    Settings,
+    Store,
+    Tape,
+    Work,
+    World,
+)
+
+Arguments = dict[str, t.Any]
+Run = t.Callable[..., t.Any]
+
+_THERE, _NOT_THERE = 0, 1  # what the command says that looks for `creates` and `removes`
+
+
+def store() -> Store:
+    """Return the place for the files of a launch."""
+    return Store(C.DEFAULT_LOCAL_TMP)  # type: ignore[attr-defined]
+
+
+def send(action: t.Any, files: Store) -> Arguments:
+    """Return what the plan says of the files of a launch; what is too large for it is sent ahead, as one file."""
+    if files.size <= _tape.IN_PLAN:
+        return files.in_plan()
+    shell = action._connection._shell
+    if shell.tmpdir is None:
+        action._make_tmp_path()
+    remote = shell.join_path(shell.tmpdir, "files")
+    action._transfer_file(files.path, remote)
+    # The user of the jobs must be able to read it.
+    action._fixup_perms2((shell.tmpdir, remote))
+    return files.in_plan(remote)
+
+
+def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: Store) -> Work:
+    """Return what the step of an action plugin with a controller half is on the host; the plugin's task is ready to run."""
+    task = handler._task
+    task.async_val = 0  # with any other number these plugins would refuse
+    handler = copy.copy(handler)
+    handler._connection = _Connection(handler._connection)
+    recording = _Recording(step, files, task_vars)
+    recording.arm(handler)
+    try:
+        getattr(recording, fqcn.rpartition(".")[2])(handler, handler.run)
+    except AnsibleError as exc:
+        raise Refused(actions.explain(fqcn, _text_of(exc))) from exc
+    finally:
+        task.check_mode, task.diff = step.check_mode, step.diff
+    if recording.work is None:
+        raise Refused(actions.explain(fqcn, str(recording.failure.get("msg") or "")))
+    return recording.work
+
+
+def _text_of(exc: BaseException) -> str:
+    """Return what an error says, or where it says nothing itself, what its cause says."""
+    return " ".join(str(exc).split()).removeprefix("Unexpected AnsibleActionFail error: ")
+
+
+class _Recording:
+    """Runs the action plugin of one step in one world after the other."""
+
+    def __init__(self, step: Step, files: Store, task_vars: Arguments) -> None:
+        self.work: Work | None = None
+        self.failure: Arguments = {}
+        self._files = files
+        self._first = self._last = files.number
+        self._tape = Tape(World())
+        self._step = step
+        self._task_vars = task_vars
+        most_shown: int = C.MAX_FILE_SIZE_FOR_DIFF  # type: ignore[attr-defined]
+        self._settings = Settings(step.check_mode, step.no_log, most_shown)
+        self._sent = False
+
+    def arm(self, handler: t.Any) -> None:
+        def execute(module_name: str | None = None, module_args: t.Any = None, *dummy: t.Any, **more: t.Any) -> t.Any:
+            arguments = dict(handler._task.args if module_args is None else module_args)
+            call = Call(module_name or handler._task.action, arguments, bool(more.get("ignore_unknown_opts")))
+            answer = self._tape.answer(call)
+            if self._sent and call.leaf != "stat":
+                self._next_folder(handler)
+            return answer
+
+        def command(cmd: str, *dummy: t.Any, chdir: str | None = None, **more: t.Any) -> t.Any:
+            line = cmd.strip()
+            if chdir:
+                line = handler._connection._shell.append_command(f"cd {chdir}", line)
+            executable = handler._play_context.executable or "/bin/sh"
+            code = self._tape.run(Command((executable, "-c", line)))
+            return {"rc": code, "stdout": "", "stdout_lines": [], "stderr": "", "stderr_lines": []}
+
+        def transfer(local_path: str, remote_path: str) -> str:
+            self._tape.events.append(self._files.transfer(str(local_path), str(remote_path)))
+            self._sent = True
+            return remote_path
+
+        def expand(path: str, sudoable: bool = True, pathsep: object = None) -> str:
+            return _expand(handler, path, sudoable)
+
+        handler._execute_module = execute
+        handler._low_level_execute_command = command
+        handler._transfer_file = transfer
+        handler._fixup_perms2 = lambda paths, *dummy, **more: paths
+        handler._make_tmp_path = lambda *dummy, **more: handler._connection._shell.tmpdir
+        handler._remove_tmp_path = lambda *dummy, **more: None
+        handler._remote_expand_user = expand
+        # The environment of a job does not stand in its command line.
+        handler._compute_environment_string = lambda *dummy: ""
+        handler._shared_loader_obj = _Loaders(self)
+
+    def _next_folder(self, handler: t.Any) -> None:
+        self._sent = False
+        self._files.number += 1
+        self._set_folder(handler)
+
+    def _set_folder(self, handler: t.Any) -> None:
+        handler._connection._shell.tmpdir = f"{self._files.token}/{self._files.number}"
+
+    def tape(self, handler: t.Any, run: Run, world: World, diff: bool = False, check_mode: bool = False) -> Tape:
+        """Run an action plugin in a world, and return what it asked."""
+        task = handler._task
+        arguments, before, folder = task.args, self._tape, handler._connection._shell.tmpdir
+        tape = self._tape = Tape(world)
+        # Files of the same name have the same place in every world: only one of the worlds comes true.
+        self._files.number = self._first
+        self._set_folder(handler)
+        task.args = dict(arguments)
+        task.check_mode, task.diff = check_mode, diff
+        # Without what the plugin does to the variables: template adds to the search path.
+        search_path = list(self._task_vars.get("ansible_search_path", ()))
+        try:
+            tape.result = dict(run(task_vars={**self._task_vars, "ansible_search_path": search_path}) or {})
+        except AnsibleActionSkip as exc:
+            tape.result = {**exc.result, "skipped": True, "changed": False, "msg": str(exc.message)}
+        except AnsibleActionFail as exc:
+            tape.result = {**exc.result, "failed": True, "changed": False, "msg": _text_of(exc)}
+        finally:
+            task.args, self._tape = arguments, before
+            handler._connection._shell.tmpdir = folder
+            if self._sent:
+                self._sent = False
+                self._files.number += 1
+            self._last = self._files.number = max(self._last, self._files.number)
+        return tape
+
+    def _main(self, handler: t.Any, run: Run, world: World, check_mode: bool = False) -> Tape | None:
+        """Return the tape of the world in which all goes its way; None where it does not, which `failure` tells."""
+        tape = self.tape(handler, run, world, self._step.diff, check_mode)
+        if tape.result.get("failed"):
+            self.failure = tape.result
+            return None
+        self.work = _tape.plain_call(tape)
+        return tape if self.work is None else None
+
+    def copy(self, handler: t.Any, run: Run) -> None:
+        absent = self._main(handler, run, World())
+        if absent is None:
+            return
+        same = self.tape(handler, run, World(stats=(SAME,)))
+        into = None
+        if _tape.is_single(absent):
+            into = self.tape(handler, run, World(stats=(DIRECTORY, ABSENT)), self._step.diff)
+        self.work = _tape.copy(absent, same, into, self._settings)
+
+    def uri(self, handler: t.Any, run: Run) -> None:
+        asked = self._main(handler, run, World())
+        if asked is not None:
+            self.work = _tape.sent(asked)
+
+    def template(self, handler: t.Any, run: Run) -> None:
+        rendered = self.tape(handler, run, World())  # what it hands on to copy is recorded there
+        if rendered.result.get("failed"):
+            self.failure = rendered.result
+
+    def assemble(self, handler: t.Any, run: Run) -> None:
+        absent = self._main(handler, run, World())
+        if absent is not None:
+            same = self.tape(handler, run, World(stats=(SAME,)))
+            self.work = _tape.assemble(absent, same, self._settings)
+
+    def unarchive(self, handler: t.Any, run: Run) -> None:
+        unpacked = self._main(handler, run, World(stats=(DIRECTORY,), codes=(_NOT_THERE,)))
+        if unpacked is not None:
+            missing = self.tape(handler, run, World(codes=(_NOT_THERE,)))
+            created = None
+            if handler._task.args.get("creates"):
+                created = self.tape(handler, run, World(codes=(_THERE,)))
+            self.work = _tape.unarchive(unpacked, missing, created, self._settings)
+
+    def script(self, handler: t.Any, run: Run) -> None:
+        creates, removes = (handler._task.args.get(key) for key in ("creates", "removes"))
+        passed = (_NOT_THERE,) if creates else ()
+        all_passed = passed + ((_THERE,) if removes else ())
+        ran = self._main(handler, run, World(codes=(*all_passed, 0)), self._step.check_mode)
+        if ran is not None:
+            created = self.tape(handler, run, World(codes=(_THERE,))) if creates else None
+            removed = self.tape(handler, run, World(codes=(*passed, _NOT_THERE))) if removes else None
+            self.work = _tape.script(ran, created, removed, self._settings)
+
+
+def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
+    """Write out whose home directory `~` is, as core does; where that is, the host finds out when the time has come."""
+    if not path.startswith("~"):
+        return path
+    if ".." in path.split("/")[:-1]:  # which core refuses too
+        raise Refused(f"{path!r} leads out of a home directory.")
+    name, slash, rest = path.partition("/")
+    if name == "~":
+        if getattr(handler._connection, "_remote_is_local", False):
+            name = str(Path.home())
+        elif sudoable and handler._connection.become and handler.get_become_option("become_user"):
+            name += handler.get_become_option("become_user")
+        else:
+            name += handler._get_remote_user() or ""
+    return name + slash + rest
+
+
+class _Connection:
+    """A connection that can be asked about, but not used; with a shell of its own, whose folder is the staging folder."""
+
+    def __init__(self, connection: t.Any) -> None:
+        self._connection = connection
+        self._shell = copy.copy(connection._shell)
+
+    def __getattr__(self, name: str) -> t.Any:
+        if name in ("exec_command", "put_file", "fetch_file"):
+            raise Refused(
+                "its action plugin uses the connection itself, which cannot be put off to a job. Use a plain task."
+            )
+        return getattr(self._connection, name)
+
+
+class _Loaders:
+    """`ansible.plugins.loader`, whose action plugin `copy` is recorded where another one hands over to it."""
+
+    def __init__(self, recording: _Recording) -> None:
+        self._recording = recording
+        self.action_loader = self
+
+    def __getattr__(self, name: str) -> t.Any:
+        source = plugin_loader if hasattr(plugin_loader, name) else plugin_loader.action_loader
+        return getattr(source, name)
+
+    def get(self, name: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        handler: t.Any = plugin_loader.action_loader.get(name, *args, **kwargs)
+        if handler is None:
+            return None
+        self._recording.arm(handler)
+        if name.rpartition(".")[2] == "copy":
+            handler.run = _Copied(self._recording, handler, handler.run)
+        return handler
+
+
+class _Copied:
+    """Stands in for the `run` of the action plugin copy."""
+
+    def __init__(self, recording: _Recording, handler: t.Any, run: Run) -> None:
+        self._recording, self._handler, self._run = recording, handler, run
+
+    def __call__(self, tmp: object = None, task_vars: Arguments | None = None) -> Arguments:
+        self._recording.copy(self._handler, self._run)
+        return {"changed": True}

@@ -1,0 +1,154 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The tasks inside of one job: of its block, of blocks in that, and of what they include."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import includes, keywords, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Block, Body, Scope, Step
+
+
+@dataclass(frozen=True, slots=True)
+class NoCall:
+    """In place of the module call of a task that does not run."""
+
+    fqcn: str
+
+
+class Inside:
+    """Makes the tasks inside of one job. What is wrong with them is collected in `refused`, so that all of it can be told."""
+
+    def __init__(self, where: str, refused: list[JobRefused]) -> None:
+        self._where = where
+        self._refused = refused
+
+    def block(self, written: Written, around: Around) -> Block:
+        """Return the block that `written` is; `around` is what its tasks take from it and from around it."""
+        sections: dict[str, Body] = {}
+        for name in keywords.SECTIONS:
+            sources = written.source.get(name)
+            if sources is None and name != "block":
+                continue
+            sources = written.guarded(name, written.language.resolve, sources)
+            if not isinstance(sources, (list, tuple)):
+                raise written.refuse(name, f"it must be a list of tasks: got {kind(sources)}.")
+            if not sources and name == "block":
+                raise written.refuse(name, "it has no tasks. Add one.")
+            failed = around.failed or name != "block"
+            sections[name] = self.tasks(
+                sources,
+                f"{written.at}{'.' if written.at == written.where else ', '}{name}",
+                replace(around, failed=failed),
+            )
+        return Block(**sections)
+
+    def tasks(self, sources: Sequence[object], where: str, around: Around) -> Body:
+        body: Body = []
+        for index, source in enumerate(sources):
+            position = around.language.sources.position(source) if around.home.files else None
+            try:
+                body += self._task(f"{self._where}, {position}" if position else f"{where}[{index}]", source, around)
+            except JobRefused as exc:
+                self._refused.append(exc)
+        return body
+
+    def _task(self, where: str, source: object, around: Around) -> Body:
+        task = _Task(where, source, around)
+        if task.keys is keywords.BLOCK:
+            task.check_become(task.scope({}))
+            return [self.block(task, task.inside())]
+        body: Body = []
+        turn = None
+        try:
+            for turn in task.turns():
+                body += self._turn(task, turn)
+        finally:
+            task.register()
+        return body if turn else [task.skipped(Turn(where), task.scope({}), "its loop has no items")]
+
+    def _turn(self, task: _Task, turn: Turn) -> Body:
+        task.at = turn.where
+        scope = task.scope(turn.variables)
+        include = task.keys in (keywords.INCLUDE, keywords.IMPORT)
+        # The condition of an import is that of each of its tasks.
+        false = turn.skip if turn.skip or task.keys is keywords.IMPORT else task.false_condition(scope)
+        if false is not None:
+            return [task.skipped(turn, scope, false)]
+        if include:
+            return includes.tasks(task, scope, self, task.inside() if task.keys is keywords.IMPORT else _included(task))
+        return [task.run(turn, scope)]
+
+
+def _included(task: Written) -> Around:
+    """Return what tasks take from an include: its variables and those of its loop, and no other key."""
+    around = task.around
+    return replace(around, params={**around.params, **task.variables}, loop={**around.loop, **task.loop})
+
+
+class _Task(Written):
+    """A task inside of a job."""
+
+    def __init__(self, where: str, source: object, around: Around) -> None:
+        super().__init__(
+            where, source, around, keywords.of_task(source) if isinstance(source, Mapping) else keywords.TASK
+        )
+        self._call: t.Any = None
+
+    def run(self, turn: Turn, scope: Scope) -> Step:
+        """Return what runs for one item."""
+        if self._call is None:
+            self._call = self.call()
+        self.check_become(scope)
+        hidden = self.is_hidden(scope)
+        name, dummy = self.name(scope, turn, self._call.fqcn, hidden, lenient=False)
+        step = self.step(self._call, scope, ABSENT if hidden else turn.item, name, hidden)
+        step.timeout = self.seconds("timeout", scope, 0.0)
+        step.ignore_errors = self.flag("ignore_errors", scope)
+        for key, value in self.retrying(scope).items():
+            setattr(step, key, value)
+        return step
+
+    def skipped(self, turn: Turn, scope: Scope, reason: str) -> Step:
+        """Return what stands in for one item that does not run. It may be of an action that could not run either."""
+        action = t.cast("str", self.action)
+        if self.keys is not keywords.TASK:
+            action = f"ansible.builtin.{action.rpartition('.')[2]}"
+        try:
+            call = self.call()
+        except Refused:
+            if not self.language.is_module(action, self.around.home):
+                raise
+            call = NoCall(action)
+        hidden = self.is_hidden(scope)
+        return Step(
+            call=call,
+            scope=scope,
+            environment={},
+            check_mode=False,
+            diff=False,
+            no_log=hidden,
+            name=self.name(scope, turn, call.fqcn, hidden, lenient=True)[0],
+            where=self.at,
+            source=self.source,
+            item=ABSENT if hidden else turn.item,
+            skip=reason,
+        )
+
+    def register(self) -> None:
+        """Remember that what it registers is not known at launch."""
+        registered = self.around.registered
+        if "register" in self.source and registered is not None:
+            for name in references.names_of(self.source["register"]):
+                registered.setdefault(name, self.where)

@@ -1,0 +1,172 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""From the entries of `tasks` to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import graph, includes, keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import names as _names
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import Inside
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._model import (
+    ABSENT,
+    Block,
+    Body,
+    Defaults,
+    Job,
+    Language,
+    Scope,
+)
+
+_RUN_WHEN = ("success", "failure", "always")
+
+
+def expand(
+    entries: object, language: Language, defaults: Defaults, option: str = "tasks"
+) -> tuple[list[Job], list[str]]:
+    """Return the jobs that `entries`, a list in task syntax, ask for, and warnings."""
+    try:
+        entries = language.resolve(entries)
+    except Refused as exc:
+        raise Refused(f"'{option}': {exc}") from exc
+    if not isinstance(entries, (list, tuple)):
+        raise Refused(f"'{option}' must be a list of tasks: got {kind(entries)}.")
+    tagged: list[str] = []
+    around = Around(language, defaults, tagged=tagged)
+    jobs: list[Job] = []
+    loops: list[graph.Loop] = []
+    wanted: dict[int, list[str]] = {}
+    for where, source in _flatten(entries, language, option):
+        entry = _Entry(where, source, around)
+        first = len(jobs)
+        for job, names in entry.jobs():
+            if names:
+                wanted[len(jobs)] = names
+            jobs.append(job)
+        if "loop" in entry.source:
+            loops.append(graph.Loop(entry.loop_name(jobs[first:]), where, list(range(first, len(jobs)))))
+    _names.make_unique(jobs)
+    graph.resolve(jobs, loops, wanted)
+    return jobs, _warnings(tagged)
+
+
+def _flatten(entries: Iterable[object], language: Language, option: str) -> Iterator[tuple[str, object]]:
+    for index, entry in enumerate(entries):
+        where = option if option == "task" else f"{option}[{index}]"
+        if isinstance(entry, str):
+            entry = language.resolve(entry)
+            if isinstance(entry, (list, tuple)):
+                yield from _flatten(entry, language, where)
+                continue
+        yield where, entry
+
+
+def _warnings(tagged: list[str]) -> list[str]:
+    if not tagged:
+        return []
+    more = f" and {len(tagged) - 3} more" if len(tagged) > 3 else ""
+    return [
+        f"'tags' is ignored in {', '.join(tagged[:3])}{more}: jobs are launched together. Put tags on the task that launches."
+    ]
+
+
+class _Entry(Written):
+    """One entry of `tasks`, which becomes one job, or one an item of its loop."""
+
+    def __init__(self, where: str, source: object, around: Around) -> None:
+        super().__init__(
+            where, source, around, keywords.of_job(source) if isinstance(source, Mapping) else keywords.JOB
+        )
+        if "run_when" in self.source and "depends_on" not in self.source:
+            raise self.refuse("run_when", "it says which end of other jobs to wait for, and there is no 'depends_on'.")
+        self._call = self.call() if self.keys is keywords.JOB else None
+        if self._call is not None:
+            self._fqcn = self._call.fqcn
+        else:
+            self._fqcn = f"ansible.builtin.{self.action.rpartition('.')[2]}" if self.action else "block"
+
+    def jobs(self) -> Iterator[tuple[Job, list[str]]]:
+        """Return the jobs, each with the names of those that it depends on."""
+        for turn in self.turns():
+            self.at = turn.where
+            scope = self.scope(turn.variables)
+            job = self._job(turn, scope)
+            yield job, self._depends_on(scope, lenient=job.skip is not None)
+
+    def loop_name(self, jobs: list[Job]) -> str:
+        """Return what stands for all items of the loop in `depends_on`: the name without the items."""
+        name = self.source.get("name")
+        if name is None:
+            return self._fqcn.rpartition(".")[2]
+        made_up = next((job.name.rpartition(" (")[0] for job in jobs if job.generated), None)
+        return made_up or _names.without_templates(str(name))
+
+    def _job(self, turn: Turn, scope: Scope) -> Job:
+        false = turn.skip or self.false_condition(scope)
+        hidden = self.is_hidden(scope)
+        name, generated = self.name(scope, turn, self._fqcn, hidden, lenient=false is not None)
+        job = Job(
+            name=name,
+            where=turn.where,
+            fqcn=self._fqcn,
+            timeout=self.around.defaults.timeout,
+            ignore_errors=False,
+            no_log=hidden,
+            item=ABSENT if hidden else turn.item,
+            skip=false,
+            source=self.source,
+            generated=generated,
+        )
+        if false is not None:
+            return job
+        self.check_become(scope)
+        job.timeout = self.seconds("timeout", scope, job.timeout)
+        job.ignore_errors = self.flag("ignore_errors", scope)
+        job.always_timeout = self.seconds("always_timeout", scope, job.always_timeout)
+        for key, value in {**self.retrying(scope), **self.limits(scope)}.items():
+            setattr(job, key, value)
+        job.run_when = self._run_when(scope)
+        job.body = self._body(job, scope)
+        return job
+
+    def _body(self, job: Job, scope: Scope) -> Body:
+        if self._call is not None:
+            return [self.step(self._call, scope, job.item, job.name, job.no_log)]
+        # The time limit is that of the job, and its condition has been looked at.
+        around = self.inside([key for key in keywords.INHERITED if key != "timeout"])
+        around = replace(around, conditions=(), registered={})
+        inside = Inside(job.where, job.refused)
+        if self.action is None:
+            return [inside.block(self, around)]
+        if not keywords.is_import(self.action):
+            around = replace(around, variables=self.around.variables, params={**around.params, **self.variables})
+        return [Block(block=includes.tasks(self, scope, inside, around))]
+
+    def _run_when(self, scope: Scope) -> str:
+        value = self.value("run_when", scope)
+        if value is not None and value not in _RUN_WHEN:
+            raise self.refuse("run_when", f"it must be one of {', '.join(_RUN_WHEN)}: got {shorten(value, 40)!r}.")
+        return value or "success"
+
+    def _depends_on(self, scope: Scope, lenient: bool) -> list[str]:
+        try:
+            value = self.value("depends_on", scope)
+        except Refused:
+            if lenient:
+                return []
+            raise
+        names = [] if value is None else value if isinstance(value, (list, tuple)) else [value]
+        for name in names:
+            if not isinstance(name, (str, int)) or isinstance(name, bool):
+                raise self.refuse("depends_on", f"it must be the name of a job, or a list of names: got {kind(name)}.")
+        return [str(name).strip() for name in names]

@@ -1,0 +1,51 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The items of a loop, and the variables that each of them has."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+
+
+class Turn(t.NamedTuple):
+    """One item of a loop, or the one time that a task without a loop runs; `control` is None there."""
+
+    where: str
+    variables: Mapping[str, object] = {}
+    item: object = ABSENT
+    control: Mapping[str, t.Any] | None = None
+    skip: str | None = None
+
+
+def variables(control: Mapping[str, t.Any], items: list[object], index: int) -> dict[str, object]:
+    """Return what a loop adds to the variables for one of its items."""
+    added: dict[str, object] = {control["loop_var"]: items[index], "ansible_loop_var": control["loop_var"]}
+    if control.get("index_var"):
+        added[control["index_var"]] = index
+        added["ansible_index_var"] = control["index_var"]
+    if control.get("extended"):
+        count = len(items)
+        extended: dict[str, object] = {
+            "index": index + 1,
+            "index0": index,
+            "first": index == 0,
+            "last": index + 1 == count,
+            "length": count,
+            "revindex": count - index,
+            "revindex0": count - index - 1,
+        }
+        if control.get("extended_allitems", True):
+            extended["allitems"] = items
+        if index + 1 < count:
+            extended["nextitem"] = items[index + 1]
+        if index:
+            extended["previtem"] = items[index - 1]
+        added["ansible_loop"] = extended
+    return added

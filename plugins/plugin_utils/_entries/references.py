@@ -1,0 +1,101 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Which variables a value uses, found out without rendering it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+
+_ENVIRONMENT = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
+# Variables that hold all of the others, or a lot of what no task has written.
+_HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
+_LOOKUPS = frozenset(("lookup", "query", "q"))
+
+
+def find(
+    value: object,
+    wanted: Collection[str],
+    variable: Callable[[str], object],
+    is_template: Callable[[str], bool],
+    expression: bool = False,
+) -> list[str] | None:
+    """Return how `value` comes to use one of the `wanted` variables: the names on the way, that one last; None where it does not.
+
+    Looks into the values of the variables that are used, which `variable` gives. With `expression` a text is one, as in `when`.
+    """
+    waiting: list[tuple[object, list[str], bool]] = [(value, [], expression)]
+    seen: set[str] = set()
+    while waiting:
+        value, trail, expression = waiting.pop()
+        for name in sorted(_names(value, is_template, expression) - seen):
+            if name in wanted:
+                return [*trail, name]
+            seen.add(name)
+            used = ABSENT if name in _HOLDERS else variable(name)
+            if used is not ABSENT:
+                waiting.append((used, [*trail, name], False))
+    return None
+
+
+def _names(value: object, is_template: Callable[[str], bool], expression: bool) -> set[str]:
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, str):
+            if is_template(inner):
+                found |= _in_text(str.__str__(inner), expression)
+        elif isinstance(inner, dict):
+            waiting += [*inner.keys(), *inner.values()]
+        elif isinstance(inner, (list, tuple)):
+            waiting += inner
+    return found
+
+
+@lru_cache(maxsize=1000)
+def _in_text(text: str, expression: bool) -> frozenset[str]:
+    if not expression and "{{" not in text and "{%" not in text:
+        return frozenset()
+    try:
+        tree = _ENVIRONMENT.parse(f"{{% if {text} %}}{{% endif %}}" if expression else text)
+    except TemplateSyntaxError:
+        # A condition may be a template as well. Anything else is complained of where it is rendered.
+        return _in_text(text, False) if expression else frozenset()
+    return frozenset(meta.find_undeclared_variables(tree) | set(_by_name(tree)))
+
+
+def _by_name(tree: nodes.Template) -> t.Iterator[str]:
+    """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x')."""
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name) and call.node.name in _LOOKUPS:
+            texts = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
+            if texts and str(texts[0]).rpartition(".")[2] == "vars":
+                yield from (str(text) for text in texts[1:])
+    for item in tree.find_all(nodes.Getitem):
+        if isinstance(item.arg, nodes.Const) and _is_holder(item.node):
+            yield str(item.arg.value)
+    for attribute in tree.find_all(nodes.Getattr):
+        if _is_holder(attribute.node):
+            yield attribute.attr
+
+
+def _is_holder(node: nodes.Node) -> bool:
+    """Whether a node is `vars`, or `hostvars` of a host."""
+    if isinstance(node, (nodes.Getitem, nodes.Getattr)):
+        return isinstance(node.node, nodes.Name) and node.node.name == "hostvars"
+    return isinstance(node, nodes.Name) and node.name == "vars"
+
+
+def names_of(register: object) -> list[str]:
+    """Return the variables that a `register` sets."""
+    return [str(name) for name in register] if isinstance(register, Mapping) else [str(register)]

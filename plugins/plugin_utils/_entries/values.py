@@ -1,0 +1,179 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The values of a task's keys, rendered and checked."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Mapping
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.background.jobs.plugins.plugin_utils import _model, _options
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Variables
+
+_MOST_RETRIES = 1_000_000
+_MOST_BACKOFF = 1000.0
+_FAILED = ("ansible_failed_task", "ansible_failed_result")
+_AT_LAUNCH = (
+    "All of a job is worked out at launch, and this is known on the host only, while the job runs. "
+    "Let the host decide (creates, removes, a rescue, or a shell command), or launch the rest after an async_wait."
+)
+
+
+class Values:
+    """Reads the keys of a task, a block or an include; errors are about `at`, the item of its loop that it is at."""
+
+    def __init__(self, where: str, source: object, around: Around) -> None:
+        if not isinstance(source, Mapping):
+            raise JobRefused(where, None, None, f"it must be a task (a dictionary): got {kind(source)}.")
+        self.where = self.at = where
+        self.source = source
+        self.around = around
+        self.language = around.language
+        self.title: str | None = None
+        self.variables: Variables = {}
+        self.loop: Variables = {}
+
+    def refuse(self, key: str | None, text: str) -> JobRefused:
+        return JobRefused(self.at, self.title, key, text, self.source)
+
+    def guarded(self, key: str | None, function: t.Callable[..., t.Any], *args: object) -> t.Any:
+        try:
+            return function(*args)
+        except JobRefused:
+            raise
+        except Refused as exc:
+            raise self.refuse(key, str(exc)) from exc
+
+    def scope(self, loop: Variables) -> Scope:
+        """Return the variables that the task sees, for one item of its loop."""
+        around = self.around
+        self.loop = loop
+        return self.language.scope(
+            around.role_defaults,
+            {**around.role_variables, **around.variables, **self.variables},
+            around.params,
+            {**around.loop, **loop},
+        )
+
+    def check_references(self, key: str, value: object, scope: Scope, expression: bool = False) -> None:
+        """Refuse a value that uses what is known on the host only, while the job runs."""
+        registered = self.around.registered
+        if registered is None or not (registered or self.around.failed):
+            return
+        loop = {**self.around.loop, **self.loop}
+        wanted = {*registered, *(_FAILED if self.around.failed else ())} - set(loop)
+        trail = references.find(
+            value,
+            wanted,
+            lambda name: self.language.variable(name, scope),
+            self.language.is_template,
+            expression,
+        )
+        if trail is None:
+            return
+        name = trail[-1]
+        by = f", the result of {registered[name]}" if name in registered else ""
+        through = "".join(f"{step!r}, which uses " for step in trail[:-1])
+        raise self.refuse(key, f"it uses {through}{name!r}{by}. {_AT_LAUNCH}")
+
+    def rendered(self, key: str, value: object, scope: Scope) -> t.Any:
+        """Return `value` rendered, None where that is `omit`; errors are about `key`."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        self.check_references(key, value, scope)
+        rendered = self.guarded(key, self.language.template, value, scope)
+        return None if rendered is ABSENT else rendered
+
+    def value(self, key: str, scope: Scope) -> t.Any:
+        """Return a key rendered, the task's own or what it inherits; None where it is not there, or `omit`."""
+        return self.rendered(key, self.source.get(key, self.around.flags.get(key)), scope)
+
+    def flag(self, key: str, scope: Scope, default: bool = False) -> bool:
+        value = self.value(key, scope)
+        if value is None:
+            return default
+        try:
+            return bool(boolean(value))
+        except TypeError as exc:
+            raise self.refuse(key, f"it must be true or false: got {shorten(value, 40)!r}.") from exc
+
+    def seconds(self, key: str, scope: Scope, default: float) -> float:
+        value = self.value(key, scope)
+        return default if value is None else float(self.guarded(key, _model.seconds, value))
+
+    def number(self, key: str, scope: Scope, default: float, least: float, most: float) -> float:
+        value = self.value(key, scope)
+        if value is None:
+            return default
+        try:
+            number = math.nan if isinstance(value, bool) else float(str(value))
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise self.refuse(key, f"it must be a number from {least:g} to {most:g}: got {shorten(value, 40)!r}.")
+        return number
+
+    def limits(self, scope: Scope) -> dict[str, t.Any]:
+        """Return nice, memory_max and cpu_quota, as far as the job or the task that launches has them."""
+        given = {key: self.value(key, scope) for key in keywords.LIMITS}
+        own = {
+            key: self.guarded(key, _options.OF_JOBS[key], value) for key, value in given.items() if value is not None
+        }
+        return {**self.around.defaults.limits, **own}
+
+    def retrying(self, scope: Scope) -> dict[str, t.Any]:
+        """Return retries, delay and backoff, as a job or a step has them."""
+        if "retries" not in self.source:
+            for key in ("delay", "backoff"):
+                if key in self.source:
+                    raise self.refuse(key, "it is the time between retries, and there is no 'retries'. Add it.")
+            return {}
+        retries = self.number("retries", scope, 0, 0, _MOST_RETRIES)
+        if retries != int(retries):
+            raise self.refuse("retries", f"it must be a whole number: got {retries:g}.")
+        return {
+            "retries": int(retries),
+            "delay": self.seconds("delay", scope, _model.DELAY),
+            "backoff": self.number("backoff", scope, _model.BACKOFF, 1.0, _MOST_BACKOFF),
+        }
+
+    def environment(self, scope: Scope) -> dict[str, str]:
+        merged: dict[str, str] = {}
+        for layer in (*self.around.environment, *layers(self.source.get("environment"))):
+            rendered = self.rendered("environment", layer, scope)
+            if rendered is None:
+                continue
+            if not isinstance(rendered, Mapping):
+                raise self.refuse(
+                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
+                )
+            merged.update((str(key), str(text)) for key, text in rendered.items())
+        return merged
+
+    def check_become(self, scope: Scope) -> None:
+        for key in keywords.BECOME:
+            value = self.value(key, scope)
+            if value is None:
+                continue
+            wanted = self.flag(key, scope) if key == "become" else str(value)
+            current = self.language.task_value(key)
+            if wanted != (bool(current) if key == "become" else current):
+                raise self.refuse(key, keywords.BECOME_DIFFERS)
+
+    def is_hidden(self, scope: Scope) -> bool:
+        """Whether `no_log` is set."""
+        return self.around.defaults.no_log or self.flag("no_log", scope)
+
+
+def layers(environment: object) -> list[object]:
+    return environment if isinstance(environment, list) else [environment]

@@ -1,0 +1,225 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""A task, a block or an include as it stands in the playbook."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, loops, names
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import Values, layers
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
+
+
+class Written(Values):
+    """A task, a block or an include as it is written, and what it takes from around it."""
+
+    def __init__(self, where: str, source: object, around: Around, keys: keywords.Keys) -> None:
+        super().__init__(where, source, around)
+        self.keys = keys
+        self.title = self._title()
+        self.action = self._action()
+        self.variables = self._variables()
+        self.tags = around.tags
+        if "tags" in self.source:
+            self.tags += _tags(self.source["tags"])
+            around.tagged.append(where)
+
+    def _title(self) -> str | None:
+        name = self.source.get("name")
+        if name is not None:
+            return str(name)
+        return next((str(key) for key in self.source if not self.keys.is_keyword(str(key))), None)
+
+    def _action(self) -> str | None:
+        """Return the one key that names a module, or an include; complain about every other key that isn't allowed."""
+        candidates = []
+        for key in self.source:
+            if not isinstance(key, str):
+                raise self.refuse(str(key), "keys must be strings.")
+            reason = self.keys.why_refused(key)
+            if reason is not None:
+                raise self.refuse(key, reason)
+            if key not in self.keys.allowed:
+                candidates.append(key)
+        if "block" in self.keys.allowed:
+            if candidates:
+                raise self._odd(candidates)
+            return None
+        if not candidates:
+            raise self.refuse(None, "it names no module. Add one, such as 'ansible.builtin.command: ...'.")
+        if len(candidates) > 1:
+            raise self._odd(candidates)
+        return candidates[0]
+
+    def _odd(self, candidates: list[str]) -> JobRefused:
+        noun = self.keys.noun
+        modules = [key for key in candidates if self.language.is_module(key, self.around.home)]
+        if modules and "block" in self.keys.allowed:
+            return self.refuse(modules[0], "a block runs the tasks in it, and no module of its own. Move it into it.")
+        if len(modules) > 1:
+            each = "entries" if noun == "job" else "tasks"
+            return self.refuse(
+                modules[1],
+                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them {each} of their own.",
+            )
+        unknown = [key for key in candidates if key not in modules]
+        known = ", ".join(sorted(self.keys.allowed - {"args"}))
+        return self.refuse(unknown[0], f"neither a key of a {noun} nor a module. Keys are: {known}.")
+
+    def _variables(self) -> dict[str, object]:
+        value = self.source.get("vars") or {}
+        merged: dict[str, object] = {}
+        for layer in value if isinstance(value, list) else [value]:
+            if not isinstance(layer, Mapping):
+                raise self.refuse("vars", f"it must be a dictionary: got {kind(layer)}.")
+            merged.update(layer)
+        return merged
+
+    def inside(self, keys: Sequence[str] = keywords.INHERITED) -> Around:
+        """Return what the tasks in this block, or in this import, take from it and from around it."""
+        around = self.around
+        return replace(
+            around,
+            variables={**around.variables, **self.variables},
+            loop={**around.loop, **self.loop},
+            flags={**around.flags, **{key: self.source[key] for key in keys if key in self.source}},
+            environment=(*around.environment, *layers(self.source.get("environment"))),
+            conditions=(*around.conditions, *self._own_conditions()),
+            tags=self.tags,
+        )
+
+    def turns(self) -> Iterator[Turn]:
+        """Return what there is to do: once, or for each item of the loop."""
+        if "loop" not in self.source:
+            if "loop_control" in self.source:
+                raise self.refuse("loop_control", "there is no 'loop' that it could control.")
+            yield Turn(self.where)
+            return
+        control = self._loop_control()
+        items = self._items()
+        if isinstance(items, str):
+            yield Turn(self.where, skip=items)
+            return
+        for index, item in enumerate(items):
+            yield Turn(f"{self.where}, item {index}", loops.variables(control, items, index), item, control)
+
+    def _loop_control(self) -> dict[str, t.Any]:
+        control = self.source.get("loop_control") or {}
+        if not isinstance(control, Mapping):
+            raise self.refuse("loop_control", f"it must be a dictionary: got {kind(control)}.")
+        for key in control:
+            if key in keywords.LOOP_CONTROL_REFUSED:
+                raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
+            if key not in keywords.LOOP_CONTROL:
+                known = ", ".join(sorted(keywords.LOOP_CONTROL))
+                raise self.refuse(f"loop_control.{key}", f"unknown. Known are: {known}.")
+        scope = self.scope({})
+        rendered = {
+            key: self.rendered(f"loop_control.{key}", value, scope) for key, value in control.items() if key != "label"
+        }
+        for key in ("loop_var", "index_var"):
+            if rendered.get(key) is not None and not str(rendered[key]).isidentifier():
+                raise self.refuse(f"loop_control.{key}", f"{rendered[key]!r} cannot be the name of a variable.")
+        return {**rendered, "label": control.get("label"), "loop_var": rendered.get("loop_var") or "item"}
+
+    def _items(self) -> list[object] | str:
+        """Return the items; where there can be none, as the loop cannot be rendered, the condition that is false anyway."""
+        scope = self.scope({})
+        try:
+            self.check_references("loop", self.source["loop"], scope)
+            items = self.language.template(self.source["loop"], scope)
+        except Refused as exc:
+            false = self._false_without_items(scope)
+            if false is not None:
+                return false
+            raise exc if isinstance(exc, JobRefused) else self.refuse("loop", str(exc)) from exc
+        if not isinstance(items, (list, tuple)):
+            raise self.refuse("loop", f"it must give a list: got {kind(items)}.")
+        return list(items)
+
+    def _false_without_items(self, scope: Scope) -> str | None:
+        try:
+            return self.false_condition(scope)
+        except Refused:
+            return None
+
+    def _own_conditions(self) -> list[object]:
+        conditions = self.source.get("when", True)
+        return conditions if isinstance(conditions, list) else [conditions]
+
+    def false_condition(self, scope: Scope) -> str | None:
+        """Return the first condition that is false, in words; None where the task is to run."""
+        if self.tags and self.language.is_left_out(self.tags):
+            return "its tag 'never' keeps it from running"
+        for condition in (*self.around.conditions, *self._own_conditions()):
+            self.check_references("when", condition, scope, expression=True)
+            if not self.guarded("when", self.language.holds, condition, scope):
+                return f"its condition was false: {condition}"
+        return None
+
+    def call(self) -> t.Any:
+        module = t.cast("str", self.action)
+        args = self.source.get("args", ABSENT)
+        return self.guarded(module, self.language.call, module, self.source[module], args, self.around.home)
+
+    def step(self, call: t.Any, scope: Scope, item: object, name: str, no_log: bool) -> Step:
+        """Return what runs for one item; without what a job has of its own, such as its time limit."""
+        module = t.cast("str", self.action)
+        self.check_references(module, self.source[module], scope)
+        self.check_references("args", self.source.get("args"), scope)
+        return Step(
+            call=call,
+            scope=scope,
+            environment=self.environment(scope),
+            check_mode=self.flag("check_mode", scope, self.around.defaults.check_mode),
+            diff=self.flag("diff", scope, self.around.defaults.diff),
+            no_log=no_log,
+            name=name,
+            where=self.at,
+            source=self.source,
+            item=item,
+            search=self.around.home.search,
+        )
+
+    def base_name(self, scope: Scope, fallback: str, lenient: bool) -> tuple[str, bool]:
+        """Return the name, rendered, and whether it was given; where it is not, the last word of `fallback`."""
+        try:
+            name = self.value("name", scope)
+        except Refused:
+            if not lenient:
+                raise
+            name = self.source.get("name")
+        if name is not None:
+            return self.guarded("name", names.check, str(name)), True
+        return fallback.rpartition(".")[2], False
+
+    def name(self, scope: Scope, turn: Turn, fallback: str, no_log: bool, lenient: bool) -> tuple[str, bool]:
+        """Return the name, for one item, and whether it was made up, so that it may be changed to be unique."""
+        base, given = self.base_name(scope, fallback, lenient)
+        if turn.control is None:
+            return base, not given
+        if given and names.tells_items_apart(self.source["name"], turn.control):
+            return base, False
+        return f"{base} ({self._label(scope, turn.item, turn.control, no_log)})", True
+
+    def _label(self, scope: Scope, item: object, control: Mapping[str, t.Any], no_log: bool) -> str:
+        if no_log:
+            return "item hidden"
+        if control["label"] is not None:
+            item = self.rendered("loop_control.label", control["label"], scope)
+        return names.label(item, control["loop_var"])
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    given = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tag.strip() for text in given for tag in str(text).split(","))

@@ -1,0 +1,51 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Arguments and results of modules, as they travel."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible.module_utils.common.json import Direction, get_module_encoder
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.plugin_utils._core.results import registered
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+Arguments = dict[str, t.Any]
+
+
+def encode(style: str, profile: str, arguments: Arguments) -> str:
+    """Return the arguments of a module of this style (see _payloads.Built) as it reads them."""
+    encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
+    value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
+    try:
+        return json.dumps(value, cls=encoder)
+    except TypeError as exc:
+        raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
+
+
+class Decoded(t.NamedTuple):
+    """The result of a job; `why` is the host's own account of a module that returned none."""
+
+    result: Arguments
+    why: str | None = None
+
+
+def decode_result(text: str, state: str) -> Decoded:
+    """Return what a job in this terminal state left, as a plain task would have registered it."""
+    if results.is_censored(text):
+        return Decoded(json.loads(text))
+    output = results.output_without_result(text)
+    if output is None:
+        return Decoded(registered(text))
+    if state != states.FAILED:  # it was stopped, and the message says so
+        return Decoded(registered(json.dumps(output)))
+    printed = {key: output[key] for key in results.PRINTED if key in output}
+    decoded = registered(output["module_stdout"], output["module_stderr"], output["rc"])
+    return Decoded({**decoded, **printed}, output["msg"])

@@ -1,0 +1,100 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Asking a host until it answers: what may be asked twice, such as a launch, for the host launches a batch once."""
+
+from __future__ import annotations
+
+import re
+import signal
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import BACK_OFF, ConnectionLost
+
+PATIENCE = 60.0
+
+Reply = dict[str, t.Any]
+
+# What Docker says where there is nothing to execute anything in.
+_STOPPED = "Error response from daemon: .*(?:is not running|is paused|is restarting|No such container)"
+# What is said where nothing can have been sent to the host: it is as unreachable for this task as for any other.
+_NEVER_REACHED = re.compile(
+    "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed|"
+    + _STOPPED
+)
+# What core makes of a host, a container say, that stops in the middle of a call: a file that was not taken, without a word,
+# or a process that was killed before it had printed anything.
+_NOT_TAKEN = re.compile(r"failed to transfer file .*:\s*\Z", re.DOTALL)
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM)
+
+
+class Unreached(Exception):
+    """The host could not be connected to, nothing was sent."""
+
+
+class Unanswered(Exception):
+    """The connection broke, and did not come back: nobody knows what the host has done."""
+
+
+@dataclass(slots=True)
+class Line:
+    """All that sending needs of what is around it.
+
+    retries: those that the connection makes of its own; patience: seconds for which a host that was lost is tried.
+    """
+
+    call: Callable[[], Reply]
+    reset: Callable[[], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    say: Callable[[str, float], None]
+    retries: int = 0
+    patience: float = PATIENCE
+
+
+def cut_off(reply: Reply | Exception) -> str:
+    """Return why a call can be taken for one that broke off, nothing where it is an answer or a failure of its own.
+
+    reply: what a module returned, or the error of a transfer.
+    """
+    if isinstance(reply, Exception):
+        return str(reply).strip() if _NOT_TAKEN.search(str(reply)) else ""
+    if reply.get("module_stdout") == "" and reply.get("rc") in _KILLED:
+        return f"the module was killed before it could answer, rc {reply['rc']}"
+    return ""
+
+
+def stopped(reply: Reply) -> str:
+    """Return why a host is as unreachable as one that refuses connections, where core takes that for a module's failure."""
+    said = str(reply.get("module_stderr") or "").strip()
+    return said if reply.get("module_stdout") == "" and re.match(_STOPPED, said) else ""
+
+
+def send(line: Line) -> tuple[Reply, bool]:
+    """Return what the host says, and whether it was asked once; raise Unreached or Unanswered.
+
+    A host that cannot be connected to is tried once more; one that was lost is tried for the line's patience.
+    """
+    attempt, give_up, was_reached = 0, 0.0, False
+    while True:
+        try:
+            return line.call(), attempt == 0
+        except ConnectionLost as exc:
+            # A retry that the connection made of its own may have had more luck before it had none.
+            was_reached = was_reached or line.retries > 0 or not _NEVER_REACHED.search(str(exc))
+            now = line.clock()
+            give_up = give_up or now + line.patience
+            pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], give_up - now)
+            if attempt and not was_reached:
+                raise Unreached(str(exc)) from exc
+            if pause <= 0:
+                raise Unanswered(str(exc)) from exc
+            line.say(str(exc), pause)
+        line.sleep(pause)
+        line.reset()
+        attempt += 1

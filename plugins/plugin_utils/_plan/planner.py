@@ -1,0 +1,192 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""From jobs to the plan that the host carries out."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, combined
+from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import encode
+from ansible_collections.background.jobs.plugins.plugin_utils._model import (
+    ABSENT,
+    ALWAYS_TIMEOUT,
+    BACKOFF,
+    DELAY,
+    Block,
+    Job,
+    Step,
+)
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
+
+PROTOCOL = 1
+_DIGITS = 15
+
+Record = dict[str, t.Any]
+
+
+class Maker(t.Protocol):
+    """What planning needs to know of Ansible; see _core.Core."""
+
+    def ask(self, step: Step) -> t.Any: ...
+
+    def complete(self, asked: t.Any, step: Step) -> dict[str, t.Any]: ...
+
+    def overrides(self, step: Step) -> str: ...
+
+    def build(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> payloads.Built: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A payload that jobs share; its key is None where each job has a program of its own."""
+
+    key: str | None
+    style: str
+    profile: str
+
+
+# What stands in a record only where it is not what it is by default.
+_RETRIES = {"retries": 0, "delay": DELAY, "backoff": BACKOFF}
+_OF_JOB = {
+    "run_when": "success",
+    **_RETRIES,
+    "always_timeout": ALWAYS_TIMEOUT,
+    "nice": None,
+    "memory_max": None,
+    "cpu_quota": None,
+}
+_OF_STEP = {"timeout": 0.0, **_RETRIES, "ignore_errors": False, "no_log": False}
+
+
+def new_batch_id() -> str:
+    return f"b{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}"
+
+
+def jid(batch_id: str, index: int) -> str:
+    """Return the id of a job, in the form of core's: digits, a dot, digits."""
+    return f"j{batch_id[1:]}.{index}"
+
+
+class Planner:
+    """Collects the jobs of one launch."""
+
+    def __init__(self, maker: Maker, fork: bool = True) -> None:
+        self._maker = maker
+        self._fork = fork
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._payloads: dict[str, payloads.Payload] = {}
+
+    def plan(self, jobs: list[Job], batch_id: str, concurrency: int) -> Record:
+        """Return the plan; a job that its action plugin skips is marked so in `jobs` as well."""
+        records = [self._job(job) for job in jobs]
+        return {
+            "protocol": PROTOCOL,
+            "batch_id": batch_id,
+            "concurrency": concurrency,
+            "payloads": self._payloads,
+            "jobs": records,
+        }
+
+    def _job(self, job: Job) -> Record:
+        body = [] if job.skip else [self._node(node, job) for node in job.body]
+        if job.refused:
+            raise combined(job.refused)
+        if len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
+            job.skip, body = job.body[0].skip, []
+        record = {
+            "name": job.name,
+            "module": job.fqcn,
+            "timeout": job.timeout,
+            "no_log": job.no_log,
+            "ignore_errors": job.ignore_errors,
+            "depends_on": job.depends_on,
+            "skip": job.skip,
+            **_unusual(job, _OF_JOB),
+            "body": body,
+        }
+        if job.item is not ABSENT:
+            job.item = record["item"] = plain(job.item)
+        return record
+
+    def _node(self, node: Step | Block, job: Job) -> Record:
+        if isinstance(node, Step):
+            try:
+                return self._step(node)
+            except JobRefused as exc:
+                job.refused.append(exc)
+            except Refused as exc:
+                job.refused.append(JobRefused(node.where, node.name, None, str(exc), node.source))
+            return {}
+        sections = {"block": node.block, "rescue": node.rescue, "always": node.always}
+        return {
+            name: [self._node(inner, job) for inner in section]
+            for name, section in sections.items()
+            if section or name == "block"
+        }
+
+    def _step(self, step: Step) -> Record:
+        """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""
+        record: Record = {"name": step.name, "module": step.call.fqcn, "calls": []}
+        if step.item is not ABSENT:
+            record["item"] = plain(step.item)
+        if step.skip:
+            return {**record, "skip": step.skip}
+        asked = self._maker.ask(step)
+        if asked.skip:
+            step.skip = asked.skip
+            return {**record, "skip": step.skip}
+        return {**record, **self._calls(asked, step), "environment": step.environment, **_unusual(step, _OF_STEP)}
+
+    def _calls(self, asked: t.Any, step: Step) -> Record:
+        """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
+        record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
+        if asked.recipe is not None:
+            record["recipe"] = asked.recipe
+        if asked.staged:
+            record["staged"] = list(asked.staged)
+        return record
+
+    def _call(self, asked: t.Any, step: Step) -> Record:
+        if asked.module == payloads.COMMAND:
+            payload, params = payloads.command(), json.dumps(asked.arguments)
+            key = payloads.key_of(payload)
+            self._payloads[key] = payload
+        else:
+            key, params = self._payload(asked, self._maker.complete(asked, step), step)
+        return {"module": asked.module, "payload": key, "params": params}
+
+    def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
+        group = (asked.module, self._maker.overrides(step))
+        known = self._known.get(group)
+        if known is not None and known.key is not None:
+            encoded = encode(known.style, known.profile, arguments)
+            return known.key, encoded if known.style == "new" else payloads.args_file(known.style, encoded, arguments)
+        built = self._maker.build(asked, arguments, step)
+        payload, params = payloads.split(built, encode(built.style, built.profile, arguments), arguments)
+        key = payloads.key_of(payload)
+        self._payloads[key] = payload if self._fork else {**payload, "fork": False}
+        self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
+        return key, params
+
+
+def _unusual(node: Job | Step, defaults: t.Mapping[str, object]) -> Record:
+    """Return those values of a job or a step that are not the default."""
+    values = {key: getattr(node, key) for key in defaults if node.retries or key not in ("delay", "backoff")}
+    return {key: value for key, value in values.items() if value != defaults[key]}
+
+
+def plain(value: object) -> object:
+    """Return an item of a loop as plain JSON, free of the tags that Ansible puts on values."""
+    if type(value) in (int, float, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return json.loads(json.dumps(value, default=str))

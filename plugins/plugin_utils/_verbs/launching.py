@@ -1,0 +1,268 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What async_run and async_batch have in common: from options to started jobs, waited for or not."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import (
+    Core,
+    flag,
+    hand_on_discovered_interpreter,
+)
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
+    FIRST_CONTACT,
+    Begun,
+    WaitOptions,
+    first_request,
+)
+
+Result = dict[str, t.Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for a batch as a whole.
+
+    max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
+    batch_id: its id, None for a new one; where the host has it, nothing is started;
+    keep_output: bytes of each stream of a job;
+    holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
+    """
+
+    concurrency: int = 0
+    max_failures: float | None = None
+    on_failure: str = "finish"
+    singleton: bool = False
+    batch_id: str | None = None
+    keep_output: int = 0
+    holds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: dict[str, t.Any]) -> Limits:
+        """Return what the options of a batch say; raise Refused where they contradict each other."""
+        percentage = options["max_fail_percentage"]
+        if percentage is None and not options["any_errors_fatal"] and options["on_failure"] != "finish":
+            raise Refused(
+                f"Option 'on_failure': {options['on_failure']!r} has no effect without a limit. "
+                "Add 'any_errors_fatal: true' or 'max_fail_percentage'."
+            )
+        if options["any_errors_fatal"]:
+            percentage = 0.0
+        kept = _options.kept_output(options["keep_output"])
+        return cls(
+            options["concurrency"],
+            percentage,
+            options["on_failure"],
+            batch_id=options["batch_id"],
+            keep_output=kept,
+            holds={key: options[key] for key in ("start_delay", "min_free_memory", "max_load") if options[key]},
+        )
+
+    def plan(self) -> Result:
+        """Return what the plan tells of it."""
+        planned: Result = {"keep_output": self.keep_output, **self.holds}
+        if self.max_failures is not None:
+            planned.update(max_failures=self.max_failures, on_failure=self.on_failure)
+        return planned
+
+
+@dataclass(slots=True)
+class Launch:
+    """A batch that was started."""
+
+    batch_id: str | None
+    jobs: list[Result]
+    targets: list[Target]
+    changed: bool
+    warnings: list[str]
+    attached: str | None = None
+    """Why nothing was started: what there is already. None where the jobs were."""
+    begun: Begun | None = None
+    """What is known of the jobs' ends already, where the task waits for them."""
+
+
+class LaunchFailed(Exception):
+    """The host did not take the batch; `result` is what it said."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(str(result.get("msg", "")))
+        self.result = result
+
+
+def defaults_of(core: Core, options: Mapping[str, t.Any]) -> Defaults:
+    """Return what the jobs take from the task that launches them, and its options."""
+    task = core.action._task
+    return Defaults(
+        timeout=options["timeout"],
+        check_mode=bool(task.check_mode),
+        diff=bool(task.diff),
+        no_log=bool(task.no_log),
+        limits={key: options[key] for key in keywords.LIMITS if options[key] is not None},
+    )
+
+
+def launch(
+    core: Core,
+    entries: object,
+    defaults: Defaults,
+    limits: Limits | None = None,
+    *,
+    module: str = "async_batch",
+    waiting: WaitOptions | None = None,
+) -> Launch:
+    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started.
+
+    waiting: how they are to be waited for, where they are; the call that launches them begins with that.
+    """
+    jobs, warnings = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    if not jobs:
+        return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
+    limits = limits or Limits()
+    batch_id = limits.batch_id or _planner.new_batch_id()
+    planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
+    plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
+    name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
+    jids = [_planner.jid(batch_id, index) for index in range(len(jobs))]
+    request = first_request(jids, waiting) if waiting else None
+    remote = _remote.Remote(core.action, core.task_vars, module)
+    plan.update(_send_files(core, remote))
+    reply, was_asked_once = _send(remote, plan, singleton=name, request=request)
+    if "attached" in reply:
+        return _attached(reply["attached"], warnings)
+    states = reply.get("states") or [_states.SKIPPED if job.skip else _states.QUEUED for job in jobs]
+    started = Launch(
+        batch_id=batch_id,
+        jobs=[_listed(*one, reply["async_dir"]) for one in zip(jobs, jids, states, strict=True)],
+        targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
+        changed=any(job.skip is None for job in jobs),
+        warnings=warnings + list(reply.get("warnings") or ()),
+        begun=Begun(packing.unpack(reply["reply"]), reply["waited"]) if "reply" in reply else None,
+    )
+    # Where the host had to be asked again, it is this task that launched what is there.
+    if "states" in reply and was_asked_once:
+        started.changed = False
+        started.attached = f"Batch {batch_id} is there already: nothing was started."
+    return started
+
+
+def _attached(job: Result, warnings: list[str]) -> Launch:
+    listed = {
+        "name": job["name"],
+        "ansible_job_id": job["jid"],
+        "results_file": f"{job['dir']}/{job['jid']}",
+        "state": job["state"],
+    }
+    target = Target(where=job["name"], jid=job["jid"], directory=job["dir"], name=job["name"])
+    why = f"{job['name']} is {job['state']} already as {job['jid']}: attached to it."
+    return Launch(job["batch_id"], [listed], [target], changed=False, warnings=warnings, attached=why)
+
+
+def _send_files(core: Core, remote: _remote.Remote) -> Result:
+    """Return what the plan says of the files that jobs need."""
+    try:
+        return remote.send(lambda: remote.attempt(core.send_files))[0]
+    except (transport.Unreached, transport.Unanswered) as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    finally:
+        core.files.close()
+
+
+def _send(
+    remote: _remote.Remote, plan: Result, *, singleton: str | None, request: Result | None
+) -> tuple[Result, bool]:
+    """Return what the host says of a plan and of a request, and whether it was asked once."""
+    arguments = {"_plan": packing.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
+    if request:
+        arguments["_request"] = packing.pack(request)
+    try:
+        reply, was_asked_once = remote.send(
+            lambda: remote.execute(**arguments), FIRST_CONTACT if request else transport.PATIENCE
+        )
+    except transport.Unreached as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    except transport.Unanswered as exc:
+        count, batch_id = len(plan["jobs"]), plan["batch_id"]
+        what = "1 job" if count == 1 else f"{count} jobs"
+        raise AnsibleConnectionFailure(
+            f"The connection broke while {what} were being launched, and did not come back: {exc} "
+            f"They may be running. Launch again with 'batch_id: {batch_id}', which starts them where they were not "
+            f"started, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
+        ) from exc
+    if reply.get("failed") or "async_dir" not in reply:
+        raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))
+    return reply, was_asked_once
+
+
+def _listed(job: Job, jid: str, state: str, async_dir: str) -> Result:
+    listed: Result = {
+        "name": job.name,
+        "ansible_job_id": jid,
+        "results_file": f"{async_dir}/{jid}",
+        "state": state,
+    }
+    if job.item is not ABSENT:
+        listed["item"] = job.item
+    return listed
+
+
+def _target(job: Job, jid: str, async_dir: str) -> Target:
+    return Target(where=job.where, jid=jid, directory=async_dir, name=job.name, item=job.item)
+
+
+def single_entry(core: Core, task: object, name: object) -> list[object]:
+    """Return the entry of async_run, with the name that stands beside it, as a list of one."""
+    task = core.resolve(task)
+    if isinstance(task, list):
+        raise Refused("'task' must be one task (a dictionary): got a list. Use async_batch for many.")
+    if not isinstance(task, dict):
+        raise Refused("'task' must be a task (a dictionary), such as 'task: {ansible.builtin.command: uptime}'.")
+    if "loop" in task or any(str(key).startswith("with_") for key in task):
+        raise Refused("'task', key 'loop': async_run starts one job. Use async_batch for a loop.")
+    for key in ("depends_on", "run_when"):
+        if key in task:
+            raise Refused(
+                f"'task', key {key!r}: async_run starts one job. Use async_batch for jobs that depend on others."
+            )
+    if name is not None and task.get("name") not in (None, name):
+        raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
+    return [task if name is None else {**task, "name": name}]
+
+
+def waiting_of(options: dict[str, t.Any]) -> WaitOptions | None:
+    """Return how a task that launches waits, None where it does not."""
+    return _options.of_waiter(options, "wait_timeout") if options["wait"] else None
+
+
+def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
+    """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
+    result: Result = {"changed": started.changed, "jobs": started.jobs}
+    if started.attached:
+        result["msg"] = started.attached
+    if waiting:
+        # By the module that launched: its payload is there already.
+        remote = _remote.Remote(core.action, core.task_vars, module)
+        result.update(_remote.wait(remote, core.task_vars, started.targets, waiting, started.begun))
+    if started.warnings:
+        result["warnings"] = started.warnings + list(result.get("warnings") or ())
+    hand_on_discovered_interpreter(core.action, result)
+    return result

@@ -1,0 +1,256 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Listing, cancelling and pruning jobs: which ones, the remote calls, the result. The calls come from outside."""
+
+from __future__ import annotations
+
+import signal
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import selection as _selection
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
+    MAX_BLOCK,
+    MAX_BYTES,
+    PROTOCOL,
+    Waiter,
+    WaitOptions,
+    World,
+)
+
+Options = dict[str, t.Any]
+Result = dict[str, t.Any]
+Call = Callable[[dict[str, t.Any]], Result]
+
+_SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
+# What is told of a job that is listed, in this order; the rest is for the collection itself.
+_LISTED = (
+    "name",
+    "ansible_job_id",
+    "state",
+    "finished",
+    "item",
+    "msg",
+    "source",
+    "batch_id",
+    "module",
+    "attempts",
+    "failed_attempts",
+    "queued_at",
+    "started_at",
+    "ended_at",
+    "duration",
+    "pid",
+    "processes",
+    "cpu_seconds",
+    "memory",
+    "output_size",
+    "stdout",
+    "stdout_lines",
+    "stderr",
+    "stderr_lines",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The jobs that a task is about: named one by one, or those that fit."""
+
+    targets: list[Target] | None
+    fitting: dict[str, t.Any] | None
+
+    @classmethod
+    def of(cls, options: Options, everything: bool, core: bool) -> Selection:
+        """Return what the options select; `everything`: also where they select nothing in particular."""
+        given = [key for key in _SELECTING if options.get(key) is not None]
+        if options.get("jobs") is not None:
+            if given or options.get("all"):
+                raise Refused(f"Option {(given or ['all'])[0]!r}: 'jobs' says already which jobs. Keep one of them.")
+            return cls(_selection.select(options["jobs"]), None)
+        if not given and not everything:
+            raise Refused(
+                "Say which jobs: 'jobs', 'name', 'batch_id', 'state', 'older_than', 'newer_than', or 'all: true'."
+            )
+        return cls(None, _fitting(options, core))
+
+    def request(self, op: str, **more: t.Any) -> dict[str, t.Any]:
+        request: dict[str, t.Any] = {
+            "protocol": PROTOCOL,
+            "op": op,
+            "mode": "all",
+            "block": 0.0,
+            "max_bytes": MAX_BYTES,
+        }
+        if self.targets is not None:
+            asked = [target for target in self.targets if target.jid is not None]
+            request["jobs"] = [{"jid": target.jid, "dir": target.directory} for target in asked]
+        else:
+            request["select"] = self.fitting
+        return {**request, **more}
+
+
+def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
+    states = options.get("state")
+    for state in states or ():
+        if state not in _states.ALL:
+            raise Refused(f"Option 'state': {shorten(state, 40)!r} is none. States are: {', '.join(_states.ALL)}.")
+    return {
+        "names": options.get("name"),
+        "batch_ids": options.get("batch_id"),
+        "states": states,
+        # read as seconds already, and made texts again
+        **{key: None if options.get(key) is None else float(options[key]) for key in ("older_than", "newer_than")},
+        "core": core,
+    }
+
+
+def _listed(job: Result) -> Result:
+    view = {**job, "ansible_job_id": job["jid"], "name": job.get("name") or job["jid"]}
+    return {key: view[key] for key in _LISTED if view.get(key) is not None}
+
+
+def _finish(result: Result, reply: Result) -> Result:
+    if reply.get("troubles"):
+        result["warnings"] = list(reply["troubles"])
+    return result
+
+
+def _errors(reply: Result) -> list[str]:
+    return [str(job.get("msg") or f"{job['jid']} cannot be read") for job in reply["jobs"] if "error" in job]
+
+
+def info(call: Call, selection: Selection, tail: int | None = None) -> Result:
+    """List jobs; tail: with so many of the last lines that they have printed."""
+    reply = call(selection.request("list", **({} if tail is None else {"tail": tail})))
+    errors = _errors(reply)
+    jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
+    counts = {state: sum(job["state"] == state for job in jobs) for state in _states.ALL}
+    result: Result = {"changed": False, "jobs": jobs, "counts": counts}
+    if errors:
+        result.update(failed=True, msg="; ".join(errors))
+    return _finish(result, reply)
+
+
+def find(call: Call, selection: Selection) -> tuple[list[Target], list[str]]:
+    """Return the jobs that fit, of those with the same name in different batches the newest, and warnings."""
+    reply = call(selection.request("list"))
+    newest = {job["name"]: job["batch_id"] for job in reply["jobs"]}  # the oldest batch comes first
+    targets = [
+        Target(where=repr(job["name"]), jid=job["jid"], directory=job["dir"], name=job["name"])
+        for job in reply["jobs"]
+        if newest[job["name"]] == job["batch_id"]
+    ]
+    return targets, list(reply.get("troubles") or ())
+
+
+def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
+    """Return the jobs that async_wait is to wait for, and warnings; raise Refused where there are none."""
+    named = [key for key in ("name", "batch_id") if options.get(key) is not None]
+    if options.get("jobs") is not None:
+        if named:
+            raise Refused(f"Option {named[0]!r}: 'jobs' says already which jobs. Keep one of them.")
+        return _selection.select(options["jobs"]), []
+    if not named:
+        raise Refused("Say which jobs: 'jobs', 'name' or 'batch_id'.")
+    targets, warnings = find(call, Selection(None, _fitting(options, core=False)))
+    if not targets and not options["missing_ok"]:
+        what = " and ".join(f"{key} {', '.join(repr(shorten(one, 60)) for one in options[key])}" for key in named)
+        raise Refused(
+            f"There are no jobs with {what} on this host. Check that this task has the user (remote_user, become) and "
+            "ansible_async_dir of the one that launched, or set 'missing_ok: true' where that is fine."
+        )
+    return targets, warnings
+
+
+def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
+    """Remove the records of jobs that have ended, and what is left of launches and batches that are no more."""
+    leftovers = {} if selection.fitting is None else {"leftovers": selection.fitting}
+    reply = call(selection.request("list", **leftovers))
+    errors = _errors(reply)
+    finished = [job for job in reply["jobs"] if "error" not in job and job["finished"]]
+    ended = [job for job in finished if not job.get("processes")]
+    reply["troubles"] = [
+        *(reply.get("troubles") or ()),
+        *(
+            f"The record of {_listed(job)['name']} is kept: it is lost, but it still runs."
+            for job in finished
+            if job not in ended
+        ),
+    ]
+    jobs = [_listed(job) for job in ended]
+    if check_mode or errors:
+        number = len(reply.get("leftovers") or ())
+        result: Result = {"changed": bool(jobs or number) and not errors, "jobs": jobs, "leftovers": number}
+        result["msg"] = f"{_records(jobs, number)} would be removed."
+        if errors:
+            result.update(failed=True, msg="; ".join(errors))
+        return _finish(result, reply)
+    targets = [Target(where=job["jid"], jid=job["jid"], directory=job["dir"]) for job in ended]
+    done = call(Selection(targets, None).request("forget", **leftovers))
+    removed = [job for job, answer in zip(jobs, done["jobs"], strict=True) if answer.get("forgotten")]
+    number = len(done.get("leftovers") or ())
+    told = f"{_records(removed, number)} {'was' if len(removed) == 1 and not number else 'were'} removed."
+    reply["troubles"] = list(dict.fromkeys([*reply["troubles"], *(done.get("troubles") or ())]))
+    return _finish({"changed": bool(removed or number), "jobs": removed, "leftovers": number, "msg": told}, reply)
+
+
+def _records(jobs: list[Result], leftovers: int) -> str:
+    records = "The record of 1 job" if len(jobs) == 1 else f"The records of {len(jobs)} jobs"
+    return records if not leftovers else f"{records} and {leftovers} leftover{'' if leftovers == 1 else 's'}"
+
+
+def signal_number(value: object) -> int:
+    """Return the number of a signal, given by its number or its name, with SIG or without."""
+    text = str(value).strip().upper()
+    try:
+        if text.isdecimal():
+            return int(signal.Signals(int(text)))
+        return int(signal.Signals[text if text.startswith("SIG") else f"SIG{text}"])
+    except (KeyError, ValueError):
+        raise Refused(
+            f"Option 'signal': {shorten(value, 40)!r} is no signal. Use a name such as TERM, INT or HUP."
+        ) from None
+
+
+def cancel(world: World, selection: Selection, options: Options, host: str, check_mode: bool) -> Result:
+    """End jobs, and wait until they have ended."""
+    if check_mode:
+        reply = world.call(selection.request("list"))
+        jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
+        running = [job for job in jobs if not job["finished"] or job.get("processes")]
+        result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
+        return _finish(result, reply)
+    number = signal_number(options["signal"])
+    reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
+    asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
+    targets = [
+        Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
+        for job in reply["jobs"]
+    ]
+    waited = Waiter(targets, WaitOptions(poll=options["poll"], on_timeout="return"), world, host).run()
+    jobs = [report.job_of(view, decode_result) for view in waited.views]
+    ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
+    result = {"changed": bool(ended), "jobs": jobs, "msg": f"{_jobs(ended)} cancelled."}
+    left = sum(job.get("ended_processes", 0) for job in reply["jobs"])
+    if left:
+        result["changed"] = True
+        result["msg"] += (
+            f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
+        )
+    if waited.errors or waited.unreachable is not None:
+        result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
+    return _finish(result, reply)
+
+
+def _jobs(jobs: list[Result]) -> str:
+    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"

@@ -1,0 +1,81 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The lines that a wait prints."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+
+_SHOWN = 3
+_NAME_WIDTH = 40
+_WORDS = (
+    (states.FAILED, "failed"),
+    (states.TIMED_OUT, "timed out"),
+    (states.CANCELLED, "cancelled"),
+    (states.LOST, "lost"),
+    (states.SKIPPED, "skipped"),
+)
+
+
+class Progress:
+    """Decides when a line is due, and writes it. `poll` 0 asks for none."""
+
+    def __init__(self, host: str, poll: float) -> None:
+        self._host = host
+        self._poll = poll
+        self._last: float | None = None
+        self._changed = False
+
+    def line(self, views: list[dict[str, t.Any]], now: float, changed: bool) -> str | None:
+        """Return the line that is due: at most one in `poll` seconds, or one in 15 where something changed."""
+        self._changed = self._changed or changed
+        if not self._poll:
+            return None
+        if self._last is not None and now - self._last < (min(self._poll, 15.0) if self._changed else self._poll) * 0.9:
+            return None
+        self._last = now
+        self._changed = False
+        return f"[{self._host}] {summary(views)}"
+
+    def lost(self, why: str, pause: float) -> str:
+        return f"[{self._host}] connection lost, trying again in {pause:.0f}s ({shorten(why, 100)})"
+
+
+def summary(views: list[dict[str, t.Any]]) -> str:
+    """Return how far the jobs are: 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s)."""
+    counts: dict[str, int] = {}
+    for view in views:
+        counts[view["state"]] = counts.get(view["state"], 0) + 1
+    finished = sum(counts.get(state, 0) for state in states.TERMINAL)
+    parts = [f"{finished}/{len(views)} finished"]
+    parts += [f"{counts[state]} {word}" for state, word in _WORDS if counts.get(state)]
+    running = [view for view in views if view["state"] == states.RUNNING]
+    if running:
+        # The longest first: that is the one that people wonder about.
+        running.sort(key=lambda view: -(view.get("running_for") or 0.0))
+        names = [
+            f"{shorten(view['name'], _NAME_WIDTH)} {duration(view.get('running_for') or 0.0)}"
+            for view in running[:_SHOWN]
+        ]
+        names += ["…"] if len(running) > _SHOWN else []
+        parts.append(f"{len(running)} running ({', '.join(names)})")
+    if counts.get(states.QUEUED):
+        parts.append(f"{counts[states.QUEUED]} queued")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: 41s, 3m20s, 2h05m."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,170 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What an action plugin does around a wait: remote calls, reconnecting, progress lines, the result."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
+from ansible.utils.display import Display
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core import core
+from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
+    Begun,
+    ConnectionLost,
+    Waiter,
+    WaitFailed,
+    WaitOptions,
+    World,
+)
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+Result = dict[str, t.Any]
+
+display = Display()
+
+# Seconds for which calls that seem to have been cut off are taken for that, and not for failures.
+_BENEFIT_OF_DOUBT = 30.0
+
+
+def wait(
+    remote: Remote, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions, begun: Begun | None = None
+) -> Result:
+    """Wait for `targets`; return the result of the task."""
+    waiter = Waiter(targets, options, world_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
+    if begun:
+        waiter.take(begun)
+    try:
+        outcome = waiter.run()
+    except WaitFailed as exc:
+        return exc.result
+    return report.build(outcome, decode_result, options.on_timeout, options.timeout)
+
+
+def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[World], Result]) -> Result:
+    """Return the result of a task that does `work` with the jobs of its host."""
+    try:
+        result = work(world_of(Remote(action, task_vars, module)))
+    except WaitFailed as exc:
+        return exc.result
+    except ConnectionLost as exc:
+        raise AnsibleConnectionFailure(str(exc)) from exc
+    core.hand_on_discovered_interpreter(action, result)
+    return result
+
+
+def world_of(remote: Remote) -> World:
+    return World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+
+
+class Remote:
+    """The host of a task, as far as its jobs are concerned; `module` is what answers there."""
+
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], module: str = "async_wait") -> None:
+        self._action = action
+        self._module = module
+        self._task_vars = task_vars
+        self._async_dir = _options.async_dir(action)
+        self._cut_off_since: float | None = None
+        self._events = core.flag(action, task_vars, "background_jobs_callbacks", False)
+
+    def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        result = self.execute(_request=packing.pack(request))
+        if result.get("failed") or "reply" not in result:
+            raise WaitFailed(failure(result, "the host gave no answer"))
+        return t.cast("dict[str, t.Any]", packing.unpack(str(result["reply"])))
+
+    def call_until_answered(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        """`call`, again for a while where the connection breaks: for what may be asked twice."""
+        try:
+            return self.send(lambda: self.call(request))[0]
+        except (transport.Unreached, transport.Unanswered) as exc:
+            raise ConnectionLost(str(exc)) from exc
+
+    def send(self, call: t.Callable[[], Result], patience: float = transport.PATIENCE) -> tuple[Result, bool]:
+        """See _sending.send."""
+        progress = Progress(str(self._task_vars.get("inventory_hostname") or "localhost"), 0.0)
+        options = self._action._connection.get_options()
+        line = transport.Line(
+            call=call,
+            reset=self.reset,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            say=lambda why, pause: self.say(progress.lost(why, pause), []),
+            retries=int(options.get("reconnection_retries") or 0),
+            patience=patience,
+        )
+        return transport.send(line)
+
+    def attempt(self, work: t.Callable[[], Result]) -> Result:
+        """Return what `work` returns; raise ConnectionLost where the connection broke meanwhile."""
+        try:
+            return work()
+        except AnsibleAuthenticationFailure:
+            raise  # trying again does not help
+        except AnsibleConnectionFailure as exc:
+            raise ConnectionLost(str(exc)) from exc
+        except AnsibleError as exc:
+            self._take_for_lost(exc)
+            raise
+
+    def execute(self, **arguments: object) -> Result:
+        """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
+        arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
+        result = self.attempt(
+            lambda: self._action._execute_module(
+                f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
+            )
+        )
+        if result.get("unreachable"):
+            raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+        if why := transport.stopped(result):
+            raise ConnectionLost(why)
+        self._take_for_lost(result)
+        return result
+
+    def _take_for_lost(self, reply: Result | Exception) -> None:
+        """Raise ConnectionLost where a call seems to have been cut off, unless that has been so for too long."""
+        why = transport.cut_off(reply)
+        if not why:
+            self._cut_off_since = None
+            return
+        now = time.monotonic()
+        self._cut_off_since = self._cut_off_since or now
+        if now - self._cut_off_since < _BENEFIT_OF_DOUBT:
+            raise ConnectionLost(why)
+
+    def reset(self) -> None:
+        reset = getattr(self._action._connection, "reset", None)
+        if reset is None:
+            return
+        try:
+            reset()
+        except AnsibleError as exc:
+            display.vvv(f"the connection could not be reset: {exc}")
+
+    def say(self, line: str, views: list[View]) -> None:
+        display.display(line)
+        if self._events:
+            core.send_poll_event(self._action, self._task_vars, views)
+
+
+def failure(reply: Result, otherwise: str) -> Result:
+    """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
+    result = {**reply, "failed": True, "changed": False}
+    return result if "exception" in reply else {"msg": otherwise, **result}

@@ -1,0 +1,216 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a wait returns: the jobs, how many ended how, and one sentence that says it all."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Callable
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
+
+if t.TYPE_CHECKING:
+    from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import Decoded
+    from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Outcome
+
+Result = dict[str, t.Any]
+Decoder = Callable[[str, str], "Decoded"]
+
+_NAMED = 5
+_DETAIL_WIDTH = 160
+# What the host says that is not for the playbook.
+_INTERNAL = (
+    "asked",
+    "deferred",
+    "running_for",
+    "source",
+    "batch_id",
+    "module",
+    "no_log",
+    "ignore_errors",
+    "forgotten",
+    "tasks",
+)
+_MISSING = (
+    "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "
+    "and that the records were not removed meanwhile (cleanup: true)."
+)
+_VERBS = (
+    (states.FAILED, "failed"),
+    (states.TIMED_OUT, "timed out"),
+    (states.CANCELLED, "cancelled"),
+    (states.LOST, "lost"),
+)
+# Messages of modules that say nothing beside the return code.
+_EMPTY_MESSAGES = (
+    "non-zero return code",
+    "The command exited with a non-zero return code.",
+    "MODULE FAILURE",
+    "Task failed: Module failed: Unknown error.",
+    "Task failed: Action failed: Unknown error.",
+)
+
+
+def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
+    """Return the result of a wait."""
+    jobs = [job_of(view, decode) for view in outcome.views]
+    ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
+    bad = [
+        job for job, forgiven in zip(jobs, ignored, strict=True) if job["state"] in states.UNSUCCESSFUL and not forgiven
+    ]
+    counts = {state: sum(1 for job in jobs if job["state"] == state) for state in states.ALL}
+    result: Result = {
+        "jobs": jobs,
+        "counts": counts,
+        "failed_jobs": [job["name"] for job in bad],
+        "changed": any(job["changed"] for job in jobs),
+        "failed": bool(bad or outcome.errors or (outcome.timed_out and on_timeout != "return")),
+        "msg": _message(outcome, jobs, bad, counts, timeout),
+        "elapsed": round(outcome.elapsed, 3),
+    }
+    if outcome.unreachable is not None:
+        result["unreachable"] = True
+    for key in ("warnings", "deprecations"):
+        lifted = _distinct(item for job in jobs for result in _results_of(job) for item in result.get(key) or ())
+        lifted += outcome.warnings if key == "warnings" else []
+        if lifted:
+            result[key] = lifted
+    return result
+
+
+def job_of(view: Result, decode: Decoder) -> Result:
+    """Return what is told of a job."""
+    job = {key: value for key, value in view.items() if key not in _INTERNAL and value is not None}
+    why = None
+    if isinstance(job.get("result"), str):
+        job["result"], why = decode(job["result"], job["state"])
+        _sync(job)
+    culprit = None
+    if "result" in job:
+        job["changed"] = results.has_changed(job["result"])
+    if isinstance(view.get("tasks"), str):
+        culprit = _add_tasks(job, view["tasks"], decode)
+    job.setdefault("changed", False)
+    if job["state"] in states.UNSUCCESSFUL and not job.get("msg"):
+        job["msg"] = why or reason(job)
+        if culprit:
+            job["msg"] = f"{culprit}: {job['msg']}"
+    return job
+
+
+def _sync(told: Result) -> None:
+    """Take for failed what the host took for a success and Ansible does not."""
+    if told["result"].get("failed") and told["state"] == states.SUCCEEDED:
+        told["state"] = states.FAILED
+
+
+def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
+    """Put into a job what each of its tasks returned; return the name of the one that failed it."""
+    told = json.loads(text)
+    job["results"] = told["results"]
+    for entry in job["results"]:
+        entry["result"], why = decode(entry["result"], entry["state"])
+        _sync(entry)
+        entry["changed"] = results.has_changed(entry["result"])
+        if entry["state"] in states.UNSUCCESSFUL:
+            entry["msg"] = why or reason(entry)
+    if job["results"] and job["results"][-1].get("ignored"):
+        job["result"] = job["results"][-1]["result"]  # its results file says that the job succeeded
+    job["changed"] = any(entry.get("changed") for entry in job["results"])
+    if told["rescued"]:
+        job["rescued"] = True
+    culprit = told.get("culprit")
+    return None if culprit is None else str(job["results"][culprit]["name"])
+
+
+def _results_of(job: Result) -> list[Result]:
+    if "results" in job:
+        return [entry["result"] for entry in job["results"]]
+    return [job.get("result") or {}]
+
+
+def _distinct(items: t.Iterable[t.Any]) -> list[t.Any]:
+    seen: dict[str, t.Any] = {}
+    for item in items:
+        seen.setdefault(repr(item), item)
+    return list(seen.values())
+
+
+def reason(job: Result) -> str:
+    """Return in one line why a job did not succeed: rc 2: make: *** No targets."""
+    result = job.get("result") or {}
+    rc = result.get("rc")
+    message = "" if result.get("msg") in (None, *_EMPTY_MESSAGES) else str(result["msg"])
+    if rc in (None, 0):
+        return shorten(_last_line(message) or job["state"].replace("_", " "), _DETAIL_WIDTH)
+    said = _last_line(str(result.get("stderr") or "")) or message or _last_line(str(result.get("stdout") or ""))
+    words = results.describe_rc(rc)
+    return shorten(f"{words}: {said}" if said else words, _DETAIL_WIDTH)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: dict[str, int], timeout: float) -> str:
+    if outcome.errors:
+        text = f"Cannot wait for {len(outcome.errors)} of {_jobs(len(jobs))}: {_listed(outcome.errors, '; ')}."
+        return f"{text} {_MISSING}" if outcome.missing else text
+    if not jobs:
+        return "There were no jobs to wait for."
+    sentences = []
+    if outcome.unreachable is not None:
+        ids = _listed([job["ansible_job_id"] for job in jobs if not job["finished"]])
+        sentences.append(
+            f"The host cannot be reached any more ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}."
+        )
+    sentences += _sentences_of_bad(bad, len(jobs))
+    unfinished = [job["name"] for job in jobs if not job["finished"]]
+    if unfinished and outcome.unreachable is None:
+        within = f" within {duration(timeout)}" if outcome.timed_out else " yet"
+        sentences.append(
+            f"{len(unfinished)} of {_jobs(len(jobs))} did not finish{within}: {_listed(unfinished)}. What runs goes on."
+        )
+    forgiven = sum(counts[state] for state in states.UNSUCCESSFUL) - len(bad)
+    if forgiven:
+        sentences.append(f"{forgiven} failed and {'is' if forgiven == 1 else 'are'} ignored.")
+    if counts[states.SUCCEEDED]:
+        sentences.append(
+            f"{counts[states.SUCCEEDED]} succeeded." if sentences else f"{_jobs(counts[states.SUCCEEDED])} succeeded."
+        )
+    if counts[states.SKIPPED]:
+        sentences.append(
+            f"{counts[states.SKIPPED]} skipped." if sentences else f"{_jobs(counts[states.SKIPPED])} skipped."
+        )
+    return " ".join(sentences)
+
+
+def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
+    sentences: list[str] = []
+    for state, verb in _VERBS:
+        named = [
+            f"{shorten(job['name'], 60)} ({shorten(str(job['msg']).rstrip('.'), _DETAIL_WIDTH)})"
+            for job in bad
+            if job["state"] == state
+        ]
+        if named:
+            head = f"{len(named)} of {_jobs(total)}" if not sentences else str(len(named))
+            sentences.append(f"{head} {verb}: {_listed(named)}.")
+    return sentences
+
+
+def _listed(items: list[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return separator.join(items[:_NAMED]) + more
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"

@@ -1,0 +1,290 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Waiting for jobs: bounded calls, again and again. The clock, the pauses and the calls come from outside."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
+
+PROTOCOL = 1
+MAX_BLOCK = 15.0
+MAX_BYTES = 8 * 1024 * 1024
+GRACE = 10.0
+BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
+# A host that never answered is given up after this time, even where the wait itself has no limit.
+FIRST_CONTACT = 300.0
+# The call that launches jobs waits for their end no longer than this.
+_FIRST_BLOCK = 5.0
+# Between two calls that came back at once and brought nothing.
+_BREATH = 0.5
+
+Reply = dict[str, t.Any]
+
+
+class ConnectionLost(Exception):
+    """A call did not get through; another may."""
+
+
+class WaitFailed(Exception):
+    """The host answered a call with a failure; `result` is what it said."""
+
+    def __init__(self, result: dict[str, t.Any]) -> None:
+        super().__init__(str(result.get("msg", "")))
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOptions:
+    timeout: float = 0.0
+    poll: float = 10.0
+    mode: str = "all"
+    on_timeout: str = "fail"
+    cleanup: str = "none"
+    """none, succeeded or ended: whose records are removed once they were reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the call that launched the jobs has brought of the wait for them, and for how many seconds it waited."""
+
+    reply: Reply
+    waited: float
+
+
+@dataclass(slots=True)
+class World:
+    """All that a wait needs of what is around it."""
+
+    call: Callable[[dict[str, t.Any]], Reply]
+    reset: Callable[[], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    say: Callable[[str, list[View]], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    views: list[View]
+    elapsed: float = 0.0
+    timed_out: bool = False
+    unreachable: str | None = None
+    missing: bool = False
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Unreachable(Exception):
+    pass
+
+
+class Waiter:
+    """Waits for one list of jobs."""
+
+    def __init__(self, targets: list[Target], options: WaitOptions, world: World, host: str) -> None:
+        self.targets = targets
+        self.options = options
+        self.world = world
+        self.progress = Progress(host, options.poll)
+        self.views: list[View] = [target.known or _unseen(target) for target in targets]
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self.start = world.clock()
+        self.deadline = self.start + options.timeout if options.timeout else math.inf
+        self.contact = False
+        self.missing = False
+
+    def run(self) -> Outcome:
+        outcome = Outcome(views=self.views, errors=self.errors, warnings=self.warnings)
+        try:
+            outcome.timed_out = self._wait()
+            if outcome.timed_out and self.options.on_timeout == "cancel":
+                self._cancel()
+        except _Unreachable as exc:
+            outcome.unreachable = str(exc)
+        if outcome.unreachable is None and not self.errors:
+            self._clean_up()
+        outcome.missing = self.missing
+        outcome.elapsed = self.world.clock() - self.start
+        return outcome
+
+    def take(self, begun: Begun) -> None:
+        """Go on where the call that launched the jobs stopped."""
+        self.start -= begun.waited
+        self.deadline -= begun.waited
+        self.contact = True
+        for index, job in enumerate(begun.reply["jobs"]):
+            self._update(index, job, begun.reply)
+
+    def _pending(self) -> list[int]:
+        """Return the indexes of the jobs whose end, or result, is still to come."""
+        return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
+
+    def _wait(self) -> bool:
+        """Return whether the time ran out."""
+        while True:
+            pending = self._pending()
+            if not pending or self.errors or self._satisfied():
+                return False
+            now = self.world.clock()
+            # Results that did not fit into the last reply are fetched whatever the time.
+            deferred = any(self.views[index].get("deferred") for index in pending)
+            if now >= self.deadline and not deferred and self.contact:
+                return True
+            before = self._states()
+            self._ask("wait", pending, 0.0 if deferred else self._block(now))
+            changed = self._states() != before
+            self._tell(changed)
+            if not changed and not deferred and self.world.clock() - now < _BREATH < self.deadline - now:
+                self.world.sleep(_BREATH)
+
+    def _satisfied(self) -> bool:
+        if self.options.mode != "any":
+            return False
+        return any(
+            view["finished"] and not view.get("deferred") and view["state"] != states.SKIPPED for view in self.views
+        )
+
+    def _block(self, now: float) -> float:
+        return max(0.0, min(MAX_BLOCK, self.options.poll or MAX_BLOCK, self.deadline - now))
+
+    def _states(self) -> list[str]:
+        return [view["state"] for view in self.views]
+
+    def _tell(self, changed: bool) -> None:
+        if self._pending() and not self._satisfied():
+            line = self.progress.line(self.views, self.world.clock(), changed)
+            if line is not None:
+                self.world.say(line, self.views)
+
+    def _ask(
+        self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE
+    ) -> Reply:
+        jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
+        mode = self.options.mode if op == "wait" else "all"
+        reply = self._call(_request(op, jobs, mode, block, max_bytes=max_bytes, grace=grace))
+        for index, job in zip(indexes, reply["jobs"], strict=True):
+            if op != "forget":
+                self._update(index, job, reply)
+        return reply
+
+    def _call(self, request: dict[str, t.Any]) -> Reply:
+        attempt = 0
+        while True:
+            try:
+                reply = self.world.call(request)
+            except ConnectionLost as exc:
+                self._back_off(attempt, exc)
+                attempt += 1
+                # The time that was meant for waiting went by while there was no connection.
+                request["block"] = min(request["block"], self._block(self.world.clock()))
+            else:
+                self.contact = True
+                return reply
+
+    def _back_off(self, attempt: int, exc: ConnectionLost) -> None:
+        now = self.world.clock()
+        limit = self.deadline if self.contact else min(self.deadline, self.start + FIRST_CONTACT)
+        pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], limit - now)
+        if pause <= 0:
+            raise _Unreachable(str(exc)) from exc
+        self.world.say(self.progress.lost(str(exc), pause), self.views)
+        self.world.sleep(pause)
+        self.world.reset()
+
+    def _update(self, index: int, job: View, reply: Reply) -> None:
+        if "error" in job:
+            self._mistaken(index, job, reply)
+            return
+        target = self.targets[index]
+        view = {key: value for key, value in job.items() if key not in ("jid", "dir")}
+        view["ansible_job_id"] = target.jid
+        view["name"] = job.get("name") or target.name or target.jid
+        if "item" not in job and target.item is not ABSENT and not job.get("no_log"):
+            view["item"] = target.item
+        if job.get("started_at") is not None and not job.get("finished"):
+            view["running_for"] = max(0.0, reply["now"] - job["started_at"])
+        self.views[index] = view
+
+    def _mistaken(self, index: int, job: View, reply: Reply) -> None:
+        target = self.targets[index]
+        directory = job.get("dir") or target.directory or reply.get("async_dir") or "the async directory"
+        if job["error"] == "not_found":
+            why = f"{target.jid} is not in {directory} of user {reply.get('user') or '?'}"
+            self.missing = True
+        else:
+            why = f"{target.jid} in {directory}: {job.get('msg') or 'its record cannot be read'}"
+        self.views[index] = {**self.views[index], "state": states.LOST, "finished": True, "msg": f"{why}."}
+        self.errors.append(f"{target.where}: {why}")
+
+    def _cancel(self) -> None:
+        until = self.world.clock() + 3 * GRACE
+        self.deadline = max(self.deadline, until)
+        while (pending := self._pending()) and self.world.clock() < until:
+            self._ask("cancel", pending, MAX_BLOCK)
+
+    def _clean_up(self) -> None:
+        wanted = {"none": (), "succeeded": (states.SUCCEEDED,), "ended": tuple(states.TERMINAL)}[self.options.cleanup]
+        ended = [
+            index
+            for index, view in enumerate(self.views)
+            if self.targets[index].jid is not None
+            and self.targets[index].known is None
+            and view["finished"]
+            and view["state"] in wanted
+        ]
+        if not ended:
+            return
+        try:
+            self._ask("forget", ended, 0.0, max_bytes=0)
+        except _Unreachable as exc:
+            self.warnings.append(f"The records of {len(ended)} jobs were not removed: {exc}")
+
+
+def first_request(jids: list[str], options: WaitOptions) -> dict[str, t.Any]:
+    """Return what the call that launches these jobs may ask for at once: see Begun."""
+    block = min(_FIRST_BLOCK, options.poll or MAX_BLOCK, options.timeout or MAX_BLOCK)
+    return _request("wait", [(jid, None) for jid in jids], options.mode, block)
+
+
+def _request(
+    op: str,
+    jobs: list[tuple[str | None, str | None]],
+    mode: str,
+    block: float,
+    *,
+    max_bytes: int = MAX_BYTES,
+    grace: float = GRACE,
+) -> dict[str, t.Any]:
+    return {
+        "protocol": PROTOCOL,
+        "op": op,
+        "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs],
+        "mode": mode,
+        "block": block,
+        "max_bytes": max_bytes,
+        "grace": grace,
+    }
+
+
+def _unseen(target: Target) -> View:
+    view: View = {
+        "name": target.name or target.jid,
+        "ansible_job_id": target.jid,
+        "state": states.QUEUED,
+        "finished": False,
+    }
+    if target.item is not ABSENT:
+        view["item"] = target.item
+    return view

@@ -1,0 +1,90 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, fork_servers
+
+
+class FakeTemplate:
+    """Stands for a template process."""
+
+    def __init__(self, payload, environment, directory, label, source):
+        self.label = label
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+    def reap(self, patience):
+        assert self.closed
+
+
+def job(*payloads):
+    calls = [{"module": "module of " + payload, "payload": payload, "params": "{}"} for payload in payloads]
+    return {"body": [{"environment": {}, "calls": [call]} for call in calls]}
+
+
+class Place:
+    def __init__(self, *jobs):
+        self.jobs = jobs
+        self.watched = []
+        plan = {"batch_id": "b1", "payloads": {"a": {}, "b": {}}, "jobs": jobs}
+        sources = {"template": "", "capture": ""}
+        self.pool = fork_servers.Pool(plan, "/run", sources, {}, watch=self.watched.append, unwatch=self.watched.remove)
+
+    def get(self, number):
+        """Return the templates of a job."""
+        return [self.pool.get(environment, call) for environment, call in fork_servers.calls(self.jobs[number]["body"])]
+
+    def labels(self):
+        return [template.label for template in self.watched]
+
+
+@pytest.fixture
+def place(monkeypatch):
+    monkeypatch.setattr(fork_client, "Template", FakeTemplate)
+    return Place
+
+
+def test_what_runs_the_same_is_one_template_that_goes_with_its_last_job(place):
+    here = place(job("a"), job("a", "b"))
+    assert here.get(0) == here.get(1)[:1]
+    assert here.labels() == ["b1 module of a", "b1 module of b"]
+    here.pool.release(here.jobs[1])
+    assert here.labels() == ["b1 module of a"]
+    here.pool.release(here.jobs[0])
+    assert here.labels() == []
+
+
+def test_the_one_after_those_in_use_is_prepared_once_and_where_it_is_needed(place):
+    here = place(job("a"), job("b"))
+    here.pool.prepare()
+    here.pool.prepare()
+    assert here.labels() == ["b1 module of a"]
+    here.pool.release(here.jobs[1])
+    (call,) = fork_servers.calls(here.jobs[0]["body"])
+    here.pool.took(*call)
+    here.pool.prepare()
+    assert here.labels() == ["b1 module of a"]
+
+
+def test_a_template_that_is_gone_is_replaced(place):
+    here = place(job("a"))
+    (first,) = here.get(0)
+    here.pool.drop(first)
+    assert first.closed
+    assert here.get(0) != [first]
+    assert len(here.watched) == 1
+
+
+def test_the_end_of_a_template_that_was_let_go_is_no_news(place):
+    here = place(job("a", "b"))
+    first, second = here.get(0)
+    here.pool.release(here.jobs[0])
+    here.pool.drop(second)
+    assert first.closed and second.closed
+    here.pool.close()

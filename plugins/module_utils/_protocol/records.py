@@ -40,7 +40,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import o
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 PROTOCOL = 1
-RESULT_LIMIT = 2 * results.LIMIT  # a result takes more room where it is written again
+RESULT_LIMIT = results.READ_LIMIT
 _RECORD_LIMIT = 256 * 1024 * 1024
 _JOURNAL_LIMIT = 256 * 1024 * 1024
 _LOST_LOCK_TRIES, _LOST_LOCK_PAUSE = 50, 0.02
@@ -164,7 +164,7 @@ class BatchReader:
                 continue
             result = self._final_result(index)
             if result is None:
-                job.update(state=states.LOST, ended_at=now, msg="lost: %s before the job returned a result" % why)
+                job.update(state=states.LOST, ended_at=now, msg=self._lost(why))
                 self._write_lost(index, job["msg"], output)
             else:
                 job.update(state=states.FAILED if results.has_failed(result) else states.SUCCEEDED, ended_at=now)
@@ -181,6 +181,14 @@ class BatchReader:
                 files.write_all(journal, b"\n" + b"".join(lines))
             except OSError:
                 pass  # a disk that is full: whoever reads next finds the same
+
+    def _lost(self, why):
+        log = os.path.join(self.path, "supervisor.log")
+        try:
+            said = "; what it said last stands in %s" % log if os.lstat(log).st_size else ""
+        except OSError:
+            said = ""
+        return "lost: %s before the job returned a result%s" % (why, said)
 
     def _tidy_run(self):
         """Remove what running jobs had there, arguments among it, but for what they have printed, which goes with their record."""
@@ -202,7 +210,7 @@ class BatchReader:
         result = {"failed": True, "changed": False, "msg": message}
         printed = {}
         if output.size(index) is not None:
-            printed = _output.told(*(_output.text_of(output.read(index, stream)) for stream in _output.STREAMS))
+            printed = _output.told(*(_output.shown(output.read(index, stream)) for stream in _output.STREAMS))
         for more in (printed, {}):  # what it printed is the first to go where there is no room
             try:
                 files.write_atomically(path, json.dumps(dict(result, **more)).encode("ascii"))

@@ -12,8 +12,8 @@ import os
 import signal
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._protocol import output, results
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
 _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
 
@@ -38,7 +38,7 @@ class Run:
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
-        self.style = None  # of its payload
+        self.most = None  # bytes of a stream that are kept while it prints; None: all, for that is its result
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
         self.brief = None  # what is known of its result where the disk did not take it
@@ -91,12 +91,16 @@ class Run:
 
     def read(self):
         """Return what it printed, as (stdout, stderr), and remove it."""
-        found = []
-        for path in (self.stdout, self.stderr):
-            try:
-                with open(path, "rb") as stream:
-                    found.append(stream.read(results.LIMIT + 1))
-                os.unlink(path)
-            except FileNotFoundError:
-                found.append(b"")
-        return found
+        paths = (self.stdout, self.stderr)
+        printed = [_read(path) if self.most is None else output.of_command(path, self.most) for path in paths]
+        for path in paths:
+            files.remove(path)
+        return printed
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(results.LIMIT + 1)
+    except FileNotFoundError:
+        return b""

@@ -14,9 +14,11 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
+import traceback
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     ids,
@@ -46,8 +48,10 @@ _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
 _RETRY_DISK = 1.0
+_LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 # Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
 _STARTS_AT_ONCE = 16
+_MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
@@ -112,25 +116,38 @@ class Supervisor:
         self._endings.write()
         self._writer.flush()
 
-    def run(self):
-        """Return when every job is in a terminal state, and that is written."""
+    def run(self, told_to_end=None):
+        """Return when every job is in a terminal state, and that is written.
+
+        told_to_end: a file descriptor; once it can be read, all jobs are cancelled.
+        """
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
+        if told_to_end is not None:
+            self._selector.register(told_to_end, selectors.EVENT_READ, self._cancel_all)
         try:
-            while True:
-                self._watch_times()
-                # a free slot is refilled before the end that freed it is written
-                self._start_jobs()
-                self._endings.write()
-                flushed = self._writer.flush()
-                if self._scheduler.done and flushed:
-                    break
-                for key, dummy in self._selector.select(self._patience(flushed)):
-                    key.data(key.fileobj)
+            self._see_to_the_jobs()
+        except BaseException:  # whatever it is: it is said before anything else can go wrong
+            traceback.print_exc()
+            raise SystemExit(1) from None
         finally:
             self._pool.close()
             if self._groups is not None:
                 self._groups.close()
-            self._writer.close()
+        self._writer.close()
+
+    def _see_to_the_jobs(self):
+        while True:
+            self._watch_times()
+            # a free slot is refilled before the end that freed it is written
+            self._start_jobs()
+            self._endings.write()
+            flushed = self._writer.flush()
+            if self._scheduler.done and flushed:
+                return
+            # what it is told comes before what has happened to a job, perhaps by the same signal
+            events = [key for key, dummy in self._selector.select(self._patience(flushed))]
+            for key in sorted(events, key=lambda key: key.data != self._cancel_all):
+                key.data(key.fileobj)
 
     def _patience(self, flushed):
         """Return how many seconds events may be waited for, None for ever."""
@@ -144,7 +161,7 @@ class Supervisor:
         if self._stopping:
             times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
-        return min(times) if times else None
+        return min(times + [_LONGEST_WAIT]) if times else None
 
     # starting
 
@@ -183,6 +200,8 @@ class Supervisor:
         run = self._new_run(index, step, now)
         frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
+        if self._payloads[call["payload"]]["style"] == "command":
+            run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
         if run.output_begins is not None:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
@@ -198,7 +217,6 @@ class Supervisor:
             call["params"] = None  # secrets stay in memory no longer than they are needed
         self._pool.took(step["environment"], call)
         run.template = template
-        run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
         self._runs[index] = run
         self._starting.add(index)
@@ -324,27 +342,31 @@ class Supervisor:
 
     def _read_control(self, control):
         try:
-            data = os.read(control, 65536)
+            data = os.read(control, _MOST_AT_ONCE)
         except BlockingIOError:
             return
         for line in data.splitlines():
-            try:
-                request = json.loads(line)
-            except ValueError:
-                continue  # whoever wrote it waits for an effect, not for an answer
-            for index in request["cancel"]:
-                self._cancel(index, request["grace"], request.get("signal", signal.SIGTERM))
+            # whoever wrote it waits for an effect, not for an answer
+            indexes, grace, number = _request_in(line, len(self._jobs)) or ((), None, None)
+            for index in indexes:
+                self._cancel(index, grace, number)
 
-    def _cancel(self, index, grace, number):
+    def _cancel_all(self, told_to_end):
+        """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""
+        os.read(told_to_end, _MOST_AT_ONCE)
+        for index in range(len(self._jobs)):
+            self._cancel(index, _GRACE, signal.SIGTERM, ": its supervisor was told to end")
+
+    def _cancel(self, index, grace, number, why=""):
         before = self._scheduler.states[index]
         if self._scheduler.cancel(index):
-            self._abort(index, states.CANCELLED, "cancelled while it ran", grace, number)
+            self._abort(index, states.CANCELLED, "cancelled while it ran" + why, grace, number)
         elif before == states.QUEUED:
             again = self._scheduler.attempts[index]
             self._end(
                 index,
                 states.CANCELLED,
-                _failure("cancelled before it %s" % ("was tried again" if again else "started")),
+                _failure("cancelled before it %s%s" % ("was tried again" if again else "started", why)),
             )
 
     # ending
@@ -360,8 +382,10 @@ class Supervisor:
             return
         snapshot = None
         for frame in frames:
+            run = self._run_of(template, frame)
+            if run is None:
+                continue
             index = frame["job"]
-            run = self._runs[index]
             self._starting.discard(index)
             if "pid" in frame:
                 self._started(index, run, frame["pid"])
@@ -378,6 +402,13 @@ class Supervisor:
                 self._look_at = 0.0
             elif run.has_ended:
                 self._call_ended(index)
+
+    def _run_of(self, template, frame):
+        """Return the Run that a frame is about, None where a template can't have sent it."""
+        if not _is_frame(frame) or frame["job"] not in template.jobs:
+            return None
+        run = self._runs.get(frame["job"])
+        return run if run is not None and run.template is template else None
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
@@ -448,6 +479,8 @@ class Supervisor:
         self._follow(index, action)
 
     def _understand(self, index, run):
+        if run.most is not None and run.output_begins is not None and self._attempts[index].is_block:
+            output.add(self._writer.path, index, (run.stdout, run.stderr), self._keep)
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
@@ -455,9 +488,7 @@ class Supervisor:
         if run.kills is not None and self._groups.kills(index) > run.kills:
             limit = results.shown_size(self._jobs[index]["memory_max"])
             why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
-        if run.style == "command":
-            if run.output_begins is not None and self._attempts[index].is_block:
-                output.add(self._writer.path, index, (stdout, stderr), self._keep)
+        if run.most is not None:
             if run.was_ended:
                 self._killed.add(index)
             return results.of(recipes.command_result(stdout, stderr, run.status))
@@ -481,7 +512,7 @@ class Supervisor:
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
         if not any(printed):
             return outcome
-        return results.of(dict(outcome.result, **output.told(*map(output.text_of, printed))))
+        return results.of(dict(outcome.result, **output.told(*map(output.shown, printed))))
 
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
@@ -554,6 +585,47 @@ def _scheduled(job):
         job.get("backoff", 1.0),
         job["ignore_errors"],
     )
+
+
+def _is_count(value, least=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _request_in(line, size):
+    """Return (indexes, grace, signal) of a line that asks a batch of `size` jobs for something, None where it is none."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("cancel"), list):
+        return None
+    indexes, grace, number = request["cancel"], request.get("grace"), request.get("signal", int(signal.SIGTERM))
+    if not all(_is_count(index) and index < size for index in indexes):
+        return None
+    if not _is_seconds(grace) or not _is_count(number) or number not in signal.valid_signals():
+        return None
+    return indexes, grace, number
+
+
+def _is_seconds(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return 0 <= value and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_frame(frame):
+    """Say whether this can be what a template tells of a call."""
+    if not isinstance(frame, dict) or not _is_count(frame.get("job")):
+        return False
+    if "pid" in frame:
+        return _is_count(frame["pid"], 2)
+    if "error" in frame:
+        return isinstance(frame["error"], str)
+    status, brief = frame.get("status"), frame.get("brief", {})
+    return _is_count(status, -signal.NSIG) and isinstance(brief, dict) and set(brief) <= {"failed", "changed", "rc"}
 
 
 def _failure(message):

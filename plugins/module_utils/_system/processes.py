@@ -179,23 +179,42 @@ class Snapshot:
 def holders(paths):
     """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
 
+    Where somebody has it open, but not to print into it, he keeps there what others print into a pipe: these count too.
     paths: without symbolic links, as /proc has them.
     """
-    wanted, found = set(paths), {}
+    wanted, found, keepers, pipes = set(paths), {}, {}, {}
     for name in os.listdir("/proc") if wanted else ():
         if not name.isdigit():
             continue
-        folder = "/proc/%s/fd" % name
-        try:
-            targets = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
-        except OSError:  # it went away, or is not ours
-            continue
-        for target in targets:
-            path = target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target
-            process = look(int(name)) if path in wanted else None
-            if process:
-                found.setdefault(path, {})[process.pid] = process.start
-    return found
+        targets = _open_files(name)
+        for path in wanted.intersection(targets.values()):
+            found.setdefault(path, set()).add(int(name))
+            if path not in (targets.get("1"), targets.get("2")):
+                keepers.setdefault(path, set()).update(filter(_is_pipe, targets.values()))
+        for pipe in filter(_is_pipe, (targets.get("1"), targets.get("2"))):
+            pipes.setdefault(pipe, set()).add(int(name))
+    for path, kept in keepers.items():
+        found[path].update(*(pipes.get(pipe, ()) for pipe in kept))
+    return {path: _starts(pids) for path, pids in found.items()}
+
+
+def _open_files(name):
+    """Return {file descriptor: path} of a process, both as texts; nothing where it went away, or is not ours."""
+    folder = "/proc/%s/fd" % name
+    try:
+        targets = {fd: os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+    except OSError:
+        return {}
+    return {fd: path[: -len(_REMOVED)] if path.endswith(_REMOVED) else path for fd, path in targets.items()}
+
+
+def _is_pipe(path):
+    return path is not None and path.startswith("pipe:")
+
+
+def _starts(pids):
+    found = filter(None, map(look, pids))
+    return {process.pid: process.start for process in found}
 
 
 def end(families, grace, number):

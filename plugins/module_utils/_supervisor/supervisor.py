@@ -101,6 +101,9 @@ class Supervisor:
             {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
             for job in self._jobs
         ]
+        for about, job in zip(described, self._jobs):
+            if _has_always(job["body"]):
+                about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
         header = {
             "protocol": records.PROTOCOL,
             "batch_id": self._writer.batch_id,
@@ -626,6 +629,15 @@ def _is_frame(frame):
         return isinstance(frame["error"], str)
     status, brief = frame.get("status"), frame.get("brief", {})
     return _is_count(status, -signal.NSIG) and isinstance(brief, dict) and set(brief) <= {"failed", "changed", "rc"}
+
+
+def _has_always(nodes):
+    """Say whether tasks of a job run always."""
+    for node in nodes:
+        if "block" in node:
+            if node.get("always") or any(_has_always(node.get(name) or ()) for name in ("block", "rescue")):
+                return True
+    return False
 
 
 def _failure(message):

@@ -17,7 +17,7 @@ import time
 from collections import namedtuple
 
 _LOOK_AGAIN = 0.05  # seconds
-_KILLS = 5  # a process that outlives so many is stuck in the kernel
+_KILL_AGAIN = 1.0
 _REMOVED = " (deleted)"  # what /proc says behind the path of such a file
 
 Process = namedtuple("Process", "pid ppid session start state")
@@ -217,21 +217,27 @@ def _starts(pids):
     return {process.pid: process.start for process in found}
 
 
-def end(families, grace, number):
-    """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck.
+class Ending:
+    """Trees of processes on their way to their end. It never waits: whoever has it looks again and again."""
 
-    They get the signal `number`, and after `grace` seconds SIGKILL.
-    """
-    left = list(families)
-    deadline, kills = time.monotonic() + grace, 0
-    while left and kills <= _KILLS:
+    def __init__(self, families, grace, now):
+        """families: {key: {pid: start}}; grace: seconds until those that are left are killed."""
+        self.left = dict(families)
+        self.look_at = now  # when the next look is worth while
+        self._kill_at = now + grace
+
+    def look(self, now, number=None):
+        """See who is left, with a signal for all of them or without; SIGKILL when their time is over. Return whose are gone."""
+        if now >= self._kill_at:
+            number, self._kill_at = signal.SIGKILL, now + _KILL_AGAIN
+        begun = time.monotonic()
         snapshot = Snapshot()
-        left = [family for family in left if _signal(family, number, snapshot)]
-        number = None
-        if time.monotonic() >= deadline:
-            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
-        if left:
-            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
+        gone = [key for key, family in self.left.items() if not _signal(family, number, snapshot)]
+        for key in gone:
+            del self.left[key]
+        # processes of others: their end is no event for us
+        self.look_at = now + max(_LOOK_AGAIN, 10 * (time.monotonic() - begun))
+        return gone
 
 
 def _signal(family, number, snapshot):

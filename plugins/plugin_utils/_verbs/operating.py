@@ -23,6 +23,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     MAX_BLOCK,
     MAX_BYTES,
     PROTOCOL,
+    Begun,
     Waiter,
     WaitOptions,
     World,
@@ -32,6 +33,9 @@ Options = dict[str, t.Any]
 Result = dict[str, t.Any]
 Call = Callable[[dict[str, t.Any]], Result]
 
+_PATIENCE = 30.0  # seconds that the end of a job may take when its time is over
+_NAMED = 5  # processes
+_NAME_WIDTH = 60
 _SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
 # What is told of a job that is listed, in this order; the rest is for the collection itself.
 _LISTED = (
@@ -231,13 +235,18 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
         return _finish(result, reply)
     number = signal_number(options["signal"])
+    begun = world.clock()
     reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
     targets = [
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
         for job in reply["jobs"]
     ]
-    waited = Waiter(targets, WaitOptions(poll=options["poll"], on_timeout="return"), world, host).run()
+    patience = options["grace"] + _PATIENCE + max([job.get("always_timeout", 0) for job in reply["jobs"]], default=0)
+    waiter = Waiter(targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), world, host)
+    waiter.kill_at = begun + options["grace"]
+    waiter.take(Begun(reply, world.clock() - begun))
+    waited = waiter.run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
     result = {"changed": bool(ended), "jobs": jobs, "msg": f"{_jobs(ended)} cancelled."}
@@ -249,7 +258,21 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         )
     if waited.errors or waited.unreachable is not None:
         result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
+    elif waited.timed_out:
+        held = [_not_ended(view) for view in waited.views if not view["finished"] or view.get("ending")]
+        result.update(failed=True, msg=f"After {patience:g} s there are jobs that have not ended: {'; '.join(held)}.")
     return _finish(result, reply)
+
+
+def _not_ended(view: Result) -> str:
+    """Say of a job what holds it up, as far as that can be seen."""
+    name = shorten(view["name"], _NAME_WIDTH)
+    if view.get("ending"):
+        pids = ", ".join(str(pid) for pid, dummy in view["ending"][:_NAMED])
+        return f"{name} (what it has started does not go at SIGKILL: process {pids})"
+    if pid := view.get("supervisor"):
+        return f"{name} (its supervisor, process {pid}, may be stopped: 'kill -CONT {pid}' lets it go on)"
+    return name
 
 
 def _jobs(jobs: list[Result]) -> str:

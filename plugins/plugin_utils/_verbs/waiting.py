@@ -102,6 +102,7 @@ class Waiter:
         self.warnings: list[str] = []
         self.start = world.clock()
         self.deadline = self.start + options.timeout if options.timeout else math.inf
+        self.kill_at = self.start  # when what was told to end is killed
         self.contact = False
         self.missing = False
 
@@ -128,8 +129,12 @@ class Waiter:
             self._update(index, job, begun.reply)
 
     def _pending(self) -> list[int]:
-        """Return the indexes of the jobs whose end, or result, is still to come."""
-        return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
+        """Return the indexes of the jobs whose end, or result, or the end of what they have left is still to come."""
+        return [
+            index
+            for index, view in enumerate(self.views)
+            if not view["finished"] or view.get("deferred") or view.get("ending")
+        ]
 
     def _wait(self) -> bool:
         """Return whether the time ran out."""
@@ -143,7 +148,9 @@ class Waiter:
             if now >= self.deadline and not deferred and self.contact:
                 return True
             before = self._states()
-            self._ask("wait", pending, 0.0 if deferred else self._block(now))
+            # what has no supervisor has to be looked after
+            op = "cancel" if any(self.views[index].get("ending") for index in pending) else "wait"
+            self._ask(op, pending, 0.0 if deferred else self._block(now), told=True)
             changed = self._states() != before
             self._tell(changed)
             if not changed and not deferred and self.world.clock() - now < _BREATH < self.deadline - now:
@@ -168,12 +175,15 @@ class Waiter:
             if line is not None:
                 self.world.say(line, self.views)
 
-    def _ask(
-        self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE
-    ) -> Reply:
+    def _ask(self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, told: bool = False) -> Reply:
         jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
         mode = self.options.mode if op == "wait" else "all"
-        reply = self._call(_request(op, jobs, mode, block, max_bytes=max_bytes, grace=grace))
+        request = _request(op, jobs, mode, block, max_bytes=max_bytes)
+        if op == "cancel":
+            request.update(grace=max(0.0, self.kill_at - self.world.clock()), told=told)
+            for job, index in zip(request["jobs"], indexes, strict=True):
+                job["ending"] = self.views[index].get("ending")
+        reply = self._call(request)
         for index, job in zip(indexes, reply["jobs"], strict=True):
             if op != "forget":
                 self._update(index, job, reply)
@@ -230,9 +240,12 @@ class Waiter:
 
     def _cancel(self) -> None:
         until = self.world.clock() + 3 * GRACE
+        self.kill_at = until - 2 * GRACE
         self.deadline = max(self.deadline, until)
+        told = False
         while (pending := self._pending()) and self.world.clock() < until:
-            self._ask("cancel", pending, MAX_BLOCK)
+            self._ask("cancel", pending, MAX_BLOCK, told=told)
+            told = True
 
     def _clean_up(self) -> None:
         wanted = {"none": (), "succeeded": (states.SUCCEEDED,), "ended": tuple(states.TERMINAL)}[self.options.cleanup]
@@ -265,7 +278,6 @@ def _request(
     block: float,
     *,
     max_bytes: int = MAX_BYTES,
-    grace: float = GRACE,
 ) -> dict[str, t.Any]:
     return {
         "protocol": PROTOCOL,
@@ -274,7 +286,7 @@ def _request(
         "mode": mode,
         "block": block,
         "max_bytes": max_bytes,
-        "grace": grace,
+        "grace": GRACE,
     }
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import tarfile
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -291,9 +292,27 @@ def faults(job: Job) -> Counts:
         ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
+    if SOAK:
+        env["BGJ_CORE_TARGETS"] = str(_core_targets())
     # Half of their time is waiting: two at a time took six minutes where one took nine.
     tests = [ROOT / "tests" / "faults", *([PROPERTIES] if SOAK else [])]
     return _pytest(job, environment, "-n2", "--maxschedchunk=1", *tests, env=env)
+
+
+def _core_targets() -> Path:
+    """The integration targets of the newest ansible-core, which only its source distribution has."""
+    version = CORES[machine.newest_core()][0]
+    target = CACHE / "core-targets" / version
+    if not target.exists():
+        archive = machine.download_source(f"ansible-core=={version}", CACHE / "sources")
+        unpacked = target.with_suffix(".part")
+        shutil.rmtree(unpacked, ignore_errors=True)
+        prefix = f"ansible_core-{version}/test/integration/targets/"
+        with tarfile.open(archive) as source:
+            source.extractall(unpacked, [one for one in source if one.name.startswith(prefix)], filter="data")
+        (unpacked / prefix).rename(target)
+        shutil.rmtree(unpacked)
+    return target
 
 
 def scenarios() -> list[str]:

@@ -164,7 +164,7 @@ class Supervisor:
         if self._stopping:
             times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
-        return min(times + [_LONGEST_WAIT]) if times else None
+        return min([*times, _LONGEST_WAIT]) if times else None
 
     # starting
 
@@ -614,7 +614,7 @@ def _is_seconds(value):
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
-        return 0 <= value and math.isfinite(value)
+        return value >= 0 and math.isfinite(value)
     except OverflowError:
         return False
 
@@ -633,11 +633,10 @@ def _is_frame(frame):
 
 def _has_always(nodes):
     """Say whether tasks of a job run always."""
-    for node in nodes:
-        if "block" in node:
-            if node.get("always") or any(_has_always(node.get(name) or ()) for name in ("block", "rescue")):
-                return True
-    return False
+    blocks = [node for node in nodes if "block" in node]
+    return any(
+        node.get("always") or _has_always(node["block"]) or _has_always(node.get("rescue") or ()) for node in blocks
+    )
 
 
 def _failure(message):

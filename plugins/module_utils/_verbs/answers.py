@@ -91,7 +91,7 @@ class _Question:
         for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
             entry = {"jid": asked["jid"], "dir": directory, "batch": None, "error": None}
-            entry["family"] = {pid: start for pid, start in asked.get("ending") or ()}
+            entry["family"] = dict(asked.get("ending") or ())
             self._entries.append(entry)
             entry["error"] = self._find(entry)
             if not entry["error"] and not entry["batch"]:

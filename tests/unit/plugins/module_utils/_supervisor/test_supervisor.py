@@ -398,7 +398,7 @@ def test_a_script_that_prints_without_end_succeeds_with_a_bounded_result_and_oth
     result = json.loads(answers[0]["result"])
     assert (result["rc"], result["changed"]) == (0, True)
     assert result["stdout"].startswith("first") and result["stdout"].endswith("last")
-    first, left_out, last = result["stdout"].partition(" bytes left out ...\n")
+    first, dummy, last = result["stdout"].partition(" bytes left out ...\n")
     size = sum(len(part.replace("\ufffd", "?").encode()) for part in (first.rpartition("\n...")[0], last))
     assert size + int(first.rpartition(" ")[2]) == 100_000_000 + len("firstlast")
     assert len(answers[0]["result"]) <= results.LIMIT
@@ -553,7 +553,8 @@ def test_where_a_supervisor_breaks_what_it_said_is_kept_and_told_of(tmp_path, mo
 
 def test_a_supervisor_that_is_told_to_end_cancels_its_jobs_and_does_what_they_do_always(batch, tmp_path):
     marks = [str(tmp_path / name) for name in ("trapped", "always", "rescued", "started")]
-    trap = "import signal, time\ndef end(*dummy):\n    open(%r, 'w').close(); sys.exit(9)\nsignal.signal(signal.SIGTERM, end)\nopen(%r, 'w').close()\ntime.sleep(300)"
+    trap = "import signal, time\ndef end(*dummy):\n    open(%r, 'w').close(); sys.exit(9)\n"
+    trap += "signal.signal(signal.SIGTERM, end)\nopen(%r, 'w').close()\ntime.sleep(300)"
     block = {
         "block": [step(trap % (marks[0], marks[3]))],
         "rescue": [step("open(%r, 'w').close()" % marks[2])],

@@ -18,7 +18,6 @@ from ansible_collections.background.jobs.plugins.module_utils._system import ino
 from ansible_collections.background.jobs.plugins.module_utils._system import processes as _processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
 
-
 from ..conftest import gone
 
 

@@ -336,7 +336,7 @@ def test_what_is_said_beside_the_answer_of_a_supervisor_is_not_taken_for_it(coun
 
 def test_where_a_supervisor_does_not_come_up_what_was_said_is_told_and_nothing_runs(counted, interpreter):
     interpreter("echo printed; echo complained >&2; exit 3")
-    with pytest.raises(launcher.LaunchError, match="Nothing was started: .*did not come up: printed; complained"):
+    with pytest.raises(launcher.LaunchError, match=r"Nothing was started: .*did not come up: printed; complained"):
         counted.launch()
     interpreter("exit 3")
     with pytest.raises(launcher.LaunchError, match="it said nothing, and exited with status 3"):

@@ -23,18 +23,31 @@ class Clock:
 
     def __init__(self):
         self._epoch = time.time() - time.monotonic()
+        self._suspended = self._slept()
 
     now = staticmethod(time.monotonic)
 
     def wall(self, now):
-        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
-        return round(self._epoch + now, 6)
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock.
+
+        How long the host was suspended counts, of which `now` knows nothing.
+        """
+        return round(self._epoch + now + self._slept() - self._suspended, 6)
+
+    @staticmethod
+    def _slept():
+        try:
+            return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic(), 1)
+        except (AttributeError, OSError):  # no Linux
+            return 0.0
 
 
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started):
+    def __init__(self, base, started, folder):
+        """folder: the Folder that the files of `base` are in."""
+        self._folder = folder
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
@@ -94,9 +107,10 @@ class Run:
         found = []
         for path in (self.stdout, self.stderr):
             try:
-                with open(path, "rb") as stream:
+                name = os.path.basename(path)
+                with open(name, "rb", opener=self._folder.opener) as stream:
                     found.append(stream.read(results.LIMIT + 1))
-                os.unlink(path)
+                os.unlink(name, dir_fd=self._folder.fd)
             except FileNotFoundError:
                 found.append(b"")
         return found

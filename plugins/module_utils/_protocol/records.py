@@ -261,17 +261,21 @@ class BatchReader:
     def _final_result(self, index):
         """Return the result of a job that has ended, as a dict, None where its files tell of none."""
         try:
-            text = self.result_text(index)
+            kept = self._text_of("results", index, RESULT_LIMIT)
+            text = self._results_file(index, RESULT_LIMIT) if kept is None else kept
             result = json.loads(text) if text is not None else None
         except (ValueError, RecursionError, files.UnsafePath, OSError):
             return None
-        return result if isinstance(result, dict) and result != started(ids.jid_of(self.batch_id, index)) else None
+        # a final one with a key `started` is never in a results file
+        is_final = isinstance(result, dict) and (kept is not None or "started" not in result)
+        return result if is_final else None
 
     def result_text(self, index, limit=RESULT_LIMIT):
         """Return the JSON text of a finished job's result, or None where there is none (any more)."""
         text = self._text_of("results", index, limit)
-        if text is not None:
-            return text
+        return self._results_file(index, limit) if text is None else text
+
+    def _results_file(self, index, limit):
         try:
             jid = ids.jid_of(self.batch_id, index)
             return files.read_own(jid, limit, folder=self._place.jobs).decode("utf-8", "surrogateescape")

@@ -13,7 +13,7 @@ import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
 _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
 
@@ -45,9 +45,9 @@ class Clock:
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started, folder):
-        """folder: the Folder that the files of `base` are in."""
-        self._folder = folder
+    def __init__(self, base, started, folder=None):
+        """folder: the Folder that the files of `base` are in, if it is open already."""
+        self._folder = folder or files.Folder(os.path.dirname(base))
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None

@@ -62,7 +62,7 @@ class Folder:
         found = os.fstat(folder.fd)
         if found.st_uid != os.geteuid():
             raise UnsafePath(_belongs_to(folder.path, found) + _not_ours())
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if found.st_mode & 0o777 != 0o700:  # the umask may have taken some, too
             os.fchmod(folder.fd, 0o700)
         return folder
 

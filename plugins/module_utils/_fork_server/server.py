@@ -190,7 +190,9 @@ class _Server:
         try:
             fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                if os.fstat(fd).st_size > _MOST_NOTED:  # of jobs that are tried again for ever: what runs now is what counts
+                if (
+                    os.fstat(fd).st_size > _MOST_NOTED
+                ):  # of jobs that are tried again for ever: what runs now is what counts
                     os.ftruncate(fd, 0)
                     os.write(fd, b"".join(b"%d %d\n" % (one, other) for other, one in self._jobs.items()))
                 os.write(fd, b"%d %d\n" % (job, pid))

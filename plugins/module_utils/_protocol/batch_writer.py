@@ -29,7 +29,9 @@ _PAGE = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Bytes of a journal from which on it only takes what must stand there: it has to stay far below what is read of one.
 _LOUD = 64 * 1024 * 1024
-_GIVE_UP = 300.0  # seconds that a journal may refuse to be written, other than for a full disk, once there is no more to do
+_GIVE_UP = (
+    300.0  # seconds that a journal may refuse to be written, other than for a full disk, once there is no more to do
+)
 _TEMPORARY = "result.tmp"  # in the batch's own folder, for where the results files are others may be able to make files
 
 

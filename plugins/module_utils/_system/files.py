@@ -14,7 +14,6 @@ import os
 import pwd
 import stat
 
-
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # in one path, as the kernel has it
 _UNMAPPED = 65534  # what a user namespace shows for owners outside of it
@@ -218,7 +217,8 @@ def _check_parent(parent, path):
         who = who and "%s, who may write in %s" % (who, parent)
     if who:
         raise UnsafePath(
-            "async_dir %s: another directory can be put in its place by %s; choose another ansible_async_dir" % (path, who)
+            "async_dir %s: another directory can be put in its place by %s; choose another ansible_async_dir"
+            % (path, who)
         )
     return is_link
 
@@ -256,8 +256,8 @@ def _is_private_group(path, gid):
         members = set(grp.getgrgid(gid).gr_mem)
     except KeyError:
         return False
-    members.update(entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid and entry.pw_uid not in (0, uid))
-    return members <= ours
+    members.update(entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid)
+    return bool(members) and members <= ours
 
 
 def _has_access_list(path):
@@ -349,9 +349,7 @@ def read_own(path, limit, offset=0, folder=None):
     try:
         left = os.fstat(fd).st_size - offset
         if left > limit:
-            raise UnsafePath(
-                "%s holds %d bytes, more than the %d that are read" % (_shown(path, folder), left, limit)
-            )
+            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (_shown(path, folder), left, limit))
         pieces = []
         while left > 0:
             pieces.append(os.pread(fd, left, offset))

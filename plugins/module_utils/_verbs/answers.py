@@ -236,7 +236,11 @@ class _Question:
         for entry in self._entries:
             if not self._is_final(entry) and self._elsewhere(entry):
                 name = entry["batch"].header["jobs"][entry["index"]]["name"]
-                told = "job %s (%s) can't be cancelled here: %s" % (name, entry["jid"], _lives_elsewhere(entry["batch"]))
+                told = "job %s (%s) can't be cancelled here: %s" % (
+                    name,
+                    entry["jid"],
+                    _lives_elsewhere(entry["batch"]),
+                )
                 entry["error"] = {"error": "elsewhere", "msg": told}
 
     @staticmethod

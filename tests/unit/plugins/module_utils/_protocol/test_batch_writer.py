@@ -19,9 +19,11 @@ from .test_records import BATCH, create
 
 JID = ids.jid_of(BATCH, 0)
 
+
 @pytest.fixture
 def writer(tmp_path):
     return batch_writer.BatchWriter(str(tmp_path), BATCH, now=lambda: 0.0)
+
 
 class Broken:
     """Stands for a function of os on a device with errors, until it is mended."""
@@ -34,6 +36,7 @@ class Broken:
             raise OSError(self.number, os.strerror(self.number))
         return self.original(*args, **kwargs)
 
+
 @pytest.mark.parametrize(
     "make", [os.mkdir, lambda path: open(path, "w", encoding="ascii").close()], ids=["folder", "file"]
 )
@@ -45,6 +48,7 @@ def test_what_others_make_beside_a_results_file_does_not_keep_it_from_being_writ
         assert json.load(stream) == {"rc": 0}
     assert os.path.exists(os.path.join(writer.async_dir, JID + ".tmp")), "it is theirs"
 
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EXDEV, errno.EFBIG])
 def test_a_result_that_cannot_be_written_anew_is_told_in_the_file_that_there_is(writer, monkeypatch, number):
     reader = create(writer)
@@ -55,6 +59,7 @@ def test_a_result_that_cannot_be_written_anew_is_told_in_the_file_that_there_is(
     assert (told["failed"], told["background_jobs_state"]) == (True, "timed_out")
     assert os.strerror(number) in told["msg"]
     assert not [name for name in os.listdir(writer.path) if name.endswith(".tmp")]
+
 
 def test_names_outlast_a_power_cut_before_the_journal_speaks_of_them(writer, monkeypatch):
     done = []
@@ -89,9 +94,11 @@ def test_names_outlast_a_power_cut_before_the_journal_speaks_of_them(writer, mon
     assert done[-4:] == ["sync " + BATCH, "sync " + top, "write journal", "sync journal"]
     assert done.count("sync " + top) == 1, "once, however many results there are"
 
+
 def test_a_folder_that_cannot_be_synchronised_is_no_error(writer, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", Broken(os.fsync, errno.EINVAL))
     files.Folder(writer.async_dir).sync()
+
 
 @pytest.mark.parametrize("name", ["write_all", "fsync"])
 def test_errors_of_the_device_do_not_lose_what_the_journal_is_to_tell(writer, monkeypatch, name):
@@ -105,6 +112,7 @@ def test_errors_of_the_device_do_not_lose_what_the_journal_is_to_tell(writer, mo
     assert reader.refresh() == [0]
     with open(os.path.join(writer.path, "journal"), encoding="ascii") as journal:
         assert journal.read().count("succeeded") == 1
+
 
 def test_a_line_that_was_torn_does_not_spoil_the_next(writer, monkeypatch):
     reader = create(writer)
@@ -121,6 +129,7 @@ def test_a_line_that_was_torn_does_not_spoil_the_next(writer, monkeypatch):
     assert writer.flush() is True
     assert reader.refresh() == [0]
 
+
 def test_a_journal_that_stays_broken_is_given_up(tmp_path, monkeypatch):
     now = [0.0]
     writer = batch_writer.BatchWriter(str(tmp_path), BATCH, now=lambda: now[0])
@@ -135,6 +144,7 @@ def test_a_journal_that_stays_broken_is_given_up(tmp_path, monkeypatch):
     broken.number = None
     assert writer.flush() and not writer.is_hopeless
 
+
 def test_a_full_disk_is_waited_for_without_end(tmp_path, monkeypatch):
     now = [0.0]
     writer = batch_writer.BatchWriter(str(tmp_path), BATCH, now=lambda: now[0])
@@ -143,6 +153,7 @@ def test_a_full_disk_is_waited_for_without_end(tmp_path, monkeypatch):
     writer.note(job=0, state="succeeded", at=2.0)
     for now[0] in (1.0, 9999.0):
         assert not writer.flush() and not writer.is_hopeless
+
 
 def test_a_supervisor_outlives_a_journal_that_cannot_be_written(batch, tmp_path):
     go = str(tmp_path / "go")
@@ -160,6 +171,7 @@ def test_a_supervisor_outlives_a_journal_that_cannot_be_written(batch, tmp_path)
     assert [answer["state"] for answer in answers] == ["succeeded"] * 2
     assert gone(pid)
 
+
 def test_endless_retries_leave_a_journal_that_can_be_read(writer, monkeypatch):
     monkeypatch.setattr(batch_writer, "_LOUD", 20000)
     reader = create(writer, 3)
@@ -167,7 +179,9 @@ def test_endless_retries_leave_a_journal_that_can_be_read(writer, monkeypatch):
     for attempt in range(1, attempts + 1):
         writer.note(job=0, state="running", at=float(attempt), attempt=attempt, pid=attempt, start=1)
         if attempt < attempts:
-            writer.note(job=0, state="queued", at=float(attempt), attempt=attempt, was="failed", msg="rc 1: " + "x" * 200)
+            writer.note(
+                job=0, state="queued", at=float(attempt), attempt=attempt, was="failed", msg="rc 1: " + "x" * 200
+            )
     writer.note(job=1, state="running", at=1.0, attempt=1)
     writer.flush()
     assert os.path.getsize(os.path.join(writer.path, "journal")) < 21000
@@ -179,6 +193,7 @@ def test_endless_retries_leave_a_journal_that_can_be_read(writer, monkeypatch):
     reader.refresh()
     assert [(job["state"], job["attempts"]) for job in reader.jobs[:2]] == [("failed", attempts), ("succeeded", 1)]
 
+
 def test_what_is_told_of_failed_attempts_is_bounded(writer):
     reader = create(writer)
     for attempt in range(1, 1001):
@@ -188,6 +203,7 @@ def test_what_is_told_of_failed_attempts_is_bounded(writer):
     reader.refresh()
     told = reader.jobs[0]["failed_attempts"]
     assert [told[0]["attempt"], told[-1]["attempt"]] == [901, 1000]
+
 
 def test_pids_that_the_journal_names_are_remembered_within_bounds(writer, monkeypatch):
     monkeypatch.setattr(records, "_MOST_PIDS", 3)

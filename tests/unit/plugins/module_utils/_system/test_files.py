@@ -145,7 +145,7 @@ def test_a_link_on_the_way_that_another_can_change_is_refused(tmp_path):
     (tmp_path / "home" / "jobs").mkdir(0o700, parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "home")
     os.chown(str(tmp_path / "link"), 12345, 12345, follow_symlinks=False)
-    with pytest.raises(files.UnsafePath, match="uid 12345, to whom .*/link belongs"):
+    with pytest.raises(files.UnsafePath, match=r"uid 12345, to whom .*/link belongs"):
         files.job_directory(str(tmp_path / "link" / "jobs"))
 
 
@@ -177,13 +177,15 @@ def test_what_a_group_may_write_is_refused(tmp_path, place, monkeypatch):
         (["me", "other"], [], False, False),
         ([], ["other"], False, False),
         ([], [], True, False),
+        ([], None, False, False),
     ],
 )
 def test_a_group_of_nobody_else_is_as_good_as_none(monkeypatch, members, primary, acl, private):
     def entry(name, uid, gid):
         return files.pwd.struct_passwd((name, "x", uid, gid, "", "/", "/bin/sh"))
 
-    entries = [entry("root", 0, 0), entry("me", 7, 70), entry("other", 8, 70 if primary else 80)]
+    mine = 71 if primary is None else 70
+    entries = [entry("root", 0, 0), entry("me", 7, mine), entry("other", 8, 70 if primary else 80)]
     monkeypatch.setattr(files.os, "geteuid", lambda: 7)
     monkeypatch.setattr(files.pwd, "getpwuid", {one.pw_uid: one for one in entries}.__getitem__)
     monkeypatch.setattr(files.pwd, "getpwall", lambda: entries)
@@ -192,11 +194,14 @@ def test_a_group_of_nobody_else_is_as_good_as_none(monkeypatch, members, primary
     assert files._is_private_group("/somewhere", 70) is private
 
 
-@pytest.mark.parametrize(("uid", "uid_map", "outside"), [
-    (65534, "0 1000 1\n", True),
-    (65534, "0 0 4294967295\n", False),
-    (1000, "0 1000 1\n", False),
-])
+@pytest.mark.parametrize(
+    ("uid", "uid_map", "outside"),
+    [
+        (65534, "0 1000 1\n", True),
+        (65534, "0 0 4294967295\n", False),
+        (1000, "0 1000 1\n", False),
+    ],
+)
 def test_owners_outside_of_a_user_namespace_are_known_by_its_map(monkeypatch, uid, uid_map, outside):
     monkeypatch.setattr("builtins.open", lambda path, **settings: files_of(uid_map))
     assert files._is_from_outside(uid) is outside

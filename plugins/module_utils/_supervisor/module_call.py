@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -22,18 +23,31 @@ class Clock:
 
     def __init__(self):
         self._epoch = time.time() - time.monotonic()
+        self._suspended = self._slept()
 
     now = staticmethod(time.monotonic)
 
     def wall(self, now):
-        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
-        return round(self._epoch + now, 6)
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock.
+
+        How long the host was suspended counts, of which `now` knows nothing.
+        """
+        return round(self._epoch + now + self._slept() - self._suspended, 6)
+
+    @staticmethod
+    def _slept():
+        try:
+            return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic(), 1)
+        except (AttributeError, OSError):  # no Linux
+            return 0.0
 
 
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started):
+    def __init__(self, base, started, folder=None):
+        """folder: the Folder that the files of `base` are in, if it is open already."""
+        self._folder = folder or files.Folder(os.path.dirname(base))
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
@@ -90,16 +104,15 @@ class Run:
 
     def read(self):
         """Return what it printed, as (stdout, stderr), and remove it."""
-        paths = (self.stdout, self.stderr)
-        printed = [_read(path) if self.most is None else output.of_command(path, self.most) for path in paths]
-        for path in paths:
-            files.remove(path)
+        printed = []
+        for name in map(os.path.basename, (self.stdout, self.stderr)):
+            printed.append(self._read(name) if self.most is None else output.of_command(name, self.most, self._folder))
+            files.remove(name, self._folder)
         return printed
 
-
-def _read(path):
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(results.LIMIT + 1)
-    except FileNotFoundError:
-        return b""
+    def _read(self, name):
+        try:
+            with open(name, "rb", opener=self._folder.opener) as stream:
+                return stream.read(results.LIMIT + 1)
+        except FileNotFoundError:
+            return b""

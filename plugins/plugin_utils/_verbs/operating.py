@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import selection as _selection
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
@@ -25,7 +26,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     PROTOCOL,
     Begun,
     Waiter,
-    WaitOptions,
     World,
 )
 
@@ -238,14 +238,16 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     begun = world.clock()
     reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
+    far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
+    near = [job for job in reply["jobs"] if job.get("error") != "elsewhere"]
     targets = [
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
-        for job in reply["jobs"]
+        for job in near
     ]
-    patience = options["grace"] + _PATIENCE + max([job.get("always_timeout", 0) for job in reply["jobs"]], default=0)
+    patience = options["grace"] + _PATIENCE + max([job.get("always_timeout", 0) for job in near], default=0)
     waiter = Waiter(targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), world, host)
     waiter.kill_at = begun + options["grace"]
-    waiter.take(Begun(reply, world.clock() - begun))
+    waiter.take(Begun({**reply, "jobs": near}, world.clock() - begun))
     waited = waiter.run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
@@ -256,8 +258,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         result["msg"] += (
             f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
         )
-    if waited.errors or waited.unreachable is not None:
-        result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
+    if selection.targets is None:  # whatever there is, and what runs on other machines is for them
+        reply["troubles"] = [*(reply.get("troubles") or ()), *far]
+        far = []
+    if waited.errors or far or waited.unreachable is not None:
+        result.update(failed=True, msg="; ".join([*far, *waited.errors]) or str(waited.unreachable))
     elif waited.timed_out:
         held = [_not_ended(view) for view in waited.views if not view["finished"] or view.get("ending")]
         result.update(failed=True, msg=f"After {patience:g} s there are jobs that have not ended: {'; '.join(held)}.")

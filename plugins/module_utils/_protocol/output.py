@@ -45,16 +45,24 @@ class Output:
     """What is kept of the output of a batch's jobs, at the moment."""
 
     def __init__(self, batch):
-        """batch: the Folder of the batch, or its path."""
-        self._batch = files.folder_of(batch)
+        """batch: the Folder of the batch, or its path, or its reader, which opens it anew each time."""
+        if not hasattr(batch, "open"):
+            batch = files.folder_of(batch)
+        self._source = batch
         self._parts = {}  # (index, stream): [offsets]
+        names, self._has_run = [], False
         try:
-            names = self._batch.enter(FOLDER).names()
+            folder = self._batch
+            self._has_run = _is_folder("run", folder)
+            names = folder.enter(FOLDER).names()
         except (files.UnsafePath, OSError):  # something else stands there, or the batch has just come to its end
-            names = []
-        self._has_run = _is_folder("run", self._batch)
+            pass
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
+
+    @property
+    def _batch(self):
+        return self._source if isinstance(self._source, files.Folder) else self._source.open()
 
     @staticmethod
     def _part(index, stream, offset):

@@ -358,6 +358,7 @@ class _Forking:
         self._capture = _load_capture(payload)
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
+        self._umask = None  # that was there before the payload was unpacked
         self._in_job = False
         self._frame = None
         self._served = False
@@ -384,7 +385,7 @@ class _Forking:
             if not self._in_job:
                 sys.stdout = standard_output
                 runpy.run_module = self._run_module
-                tempfile.tempdir = None
+                self._end_unpacking()
         if not self._served:
             raise _Unfit
 
@@ -392,7 +393,7 @@ class _Forking:
         """Have the payload unpack itself where all goes with the batch, even if this process is killed; elsewhere only
         where that disk is full."""
         names = {"__name__": "__main__", "__builtins__": __builtins__}
-        tempfile.tempdir = self._payload["directory"]
+        tempfile.tempdir, self._umask = self._payload["directory"], os.umask(0o077)
         try:
             exec(program, dict(names))  # pylint: disable=exec-used
         except OSError as exc:
@@ -401,12 +402,17 @@ class _Forking:
             tempfile.tempdir = None
             exec(program, dict(names))  # pylint: disable=exec-used
 
+    def _end_unpacking(self):
+        """Let each job find its own folder for temporary files, and have the umask that it is to have."""
+        tempfile.tempdir = None
+        os.umask(self._umask)
+
     def _serve_instead(self, mod_name, *args, **kwargs):
         basic = sys.modules.get("ansible.module_utils.basic")
         if not hasattr(basic, "_ANSIBLE_ARGS"):
             raise _Unfit
         _preload(mod_name)
-        tempfile.tempdir = None  # for each job to find its own
+        self._end_unpacking()
         sys.stdout = sys.__stdout__
         self._served = True
         frame = self._server.serve()

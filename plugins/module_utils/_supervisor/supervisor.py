@@ -37,6 +37,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     recipes,
     scheduler,
     signals,
+    spool,
     timers,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
@@ -159,8 +160,11 @@ class Supervisor:
             if index is None:
                 self._pool.prepare()
                 return
-            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index])
+            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
             self._follow(index, attempt.begin(now))
+
+    def _spool(self, index):
+        return spool.Spool(os.path.join(self._writer.run_path, "%d.tasks" % index))
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
@@ -540,6 +544,8 @@ class Supervisor:
         for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        if attempt.is_block:
+            self._spool(index).remove()
         was_killed = index in self._killed
         self._killed.discard(index)
         if self._groups is not None:

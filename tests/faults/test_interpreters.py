@@ -9,11 +9,43 @@ from __future__ import annotations
 import subprocess
 
 # Some of what the standard library has; `datetime` and `resource` core itself imports from there, where it pipelines.
-NAMES = (
-    "ast atexit base64 collections contextlib copy errno functools gc glob importlib io json locale os random re "
-    "runpy select selectors shutil signal socket stat struct subprocess tempfile threading time traceback types "
-    "typing warnings weakref zipfile"
-).split()
+NAMES = [
+    "ast",
+    "atexit",
+    "base64",
+    "collections",
+    "contextlib",
+    "copy",
+    "errno",
+    "functools",
+    "gc",
+    "glob",
+    "importlib",
+    "io",
+    "json",
+    "locale",
+    "os",
+    "random",
+    "re",
+    "runpy",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "stat",
+    "struct",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "traceback",
+    "types",
+    "typing",
+    "warnings",
+    "weakref",
+    "zipfile",
+]
 LIE_IN_WAIT = "import os; open('/tmp/imported', 'a').write('%s by %d\\n' % (__name__, os.geteuid()))\n"
 PREPARE = f"""
 import os

@@ -169,7 +169,9 @@ class Snapshot:
         Without /proc, members that were never seen there (their start is None) are told, each for its whole process group.
         """
         if self._is_blind:
-            return {pid: Process(pid, 0, pid, None, "?") for pid, start in members.items() if start is None and _lives(pid)}
+            return {
+                pid: Process(pid, 0, pid, None, "?") for pid, start in members.items() if start is None and _lives(pid)
+            }
         found, todo = {}, []
         for pid, start in members.items():
             process = self._processes.get(pid)
@@ -261,14 +263,16 @@ def send(process, number):
     """
     if process.start is None:
         return _takes(-process.pid, number) or _takes(process.pid, number)
-    if not _HAS_PIDFD:
-        return _send_by_pid(process, number)
     try:
-        handle = os.pidfd_open(process.pid)
+        handle = os.pidfd_open(process.pid) if _HAS_PIDFD else None
     except ProcessLookupError:
         return False
     except OSError:  # a kernel before 5.3
-        return _send_by_pid(process, number)
+        handle = None
+    return _send_by_pid(process, number) if handle is None else _send_by_handle(handle, process, number)
+
+
+def _send_by_handle(handle, process, number):
     try:
         now = look(process.pid)
         if now is None or now.start != process.start:

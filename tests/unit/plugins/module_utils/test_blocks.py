@@ -349,5 +349,7 @@ def test_the_results_of_a_long_block_are_told_and_do_not_stay_in_memory(batch, t
     wait_for_supervisor(done)
     with open(done.path("tasks", "0.json"), encoding="utf-8") as stream:
         told = json.load(stream)["results"]
-    assert [json.loads(entry["result"])["text"][:3] for entry in told[:count]] == ["%02dx" % number for number in range(count)]
+    assert [json.loads(entry["result"])["text"][:3] for entry in told[:count]] == [
+        "%02dx" % number for number in range(count)
+    ]
     assert resident < count * size, resident

@@ -23,11 +23,55 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /
 
 BOTH_PATHS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "exec"])
 # What the standard library has, by the names of files: those of Python 3.8 to 3.14 that anybody might import here.
-NAMES = (
-    "ast atexit base64 calendar codecs collections contextlib copy ctypes datetime errno fnmatch functools gc glob importlib "
-    "io json locale os pathlib pwd random re resource runpy select selectors shutil signal socket stat string struct "
-    "subprocess sys tempfile threading time traceback types typing warnings weakref zipfile zipimport zlib"
-).split()
+NAMES = [
+    "ast",
+    "atexit",
+    "base64",
+    "calendar",
+    "codecs",
+    "collections",
+    "contextlib",
+    "copy",
+    "ctypes",
+    "datetime",
+    "errno",
+    "fnmatch",
+    "functools",
+    "gc",
+    "glob",
+    "importlib",
+    "io",
+    "json",
+    "locale",
+    "os",
+    "pathlib",
+    "pwd",
+    "random",
+    "re",
+    "resource",
+    "runpy",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "stat",
+    "string",
+    "struct",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "traceback",
+    "types",
+    "typing",
+    "warnings",
+    "weakref",
+    "zipfile",
+    "zipimport",
+    "zlib",
+]
 
 
 def states(answers):
@@ -61,7 +105,9 @@ def test_nothing_is_imported_from_the_working_folder(batch, tmp_path, monkeypatc
 
 
 @BOTH_PATHS
-def test_a_program_of_an_unknown_form_imports_nothing_from_the_working_folder_either(batch, tmp_path, monkeypatch, fork):
+def test_a_program_of_an_unknown_form_imports_nothing_from_the_working_folder_either(
+    batch, tmp_path, monkeypatch, fork
+):
     (tmp_path / "zipfile.py").write_text("raise SystemExit('of the working folder')")
     monkeypatch.chdir(tmp_path)
     done = Batch(
@@ -144,7 +190,9 @@ def hanging(tmp_path, size=600000):
 def test_an_interpreter_that_hangs_holds_up_no_other_job(batch, tmp_path):
     payloads = {"h": hanging(tmp_path), "p": payload()}
     sleep = "import time; time.sleep(300)"
-    done = Batch(batch(["pass"]).async_dir, ["pass", sleep, sleep, "result['n'] = 1"], payloads=payloads, timeout=[0, 1, 0, 0])
+    done = Batch(
+        batch(["pass"]).async_dir, ["pass", sleep, sleep, "result['n'] = 1"], payloads=payloads, timeout=[0, 1, 0, 0]
+    )
     done.plan["jobs"][0]["body"][0]["calls"][0]["payload"] = "h"
     begun = time.monotonic()
     done.launch()

@@ -52,6 +52,7 @@ import traceback
 import zipfile
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_MOST_NOTED = 4 * 1024 * 1024  # bytes of the pids that are noted
 _CANNOT_EXECUTE = 127  # as a shell says it
 _PIECE = 65536
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -230,6 +231,11 @@ class _Server:
         try:
             fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
+                if (
+                    os.fstat(fd).st_size > _MOST_NOTED
+                ):  # of jobs that are tried again for ever: what runs now is what counts
+                    os.ftruncate(fd, 0)
+                    os.write(fd, b"".join(b"%d %d\n" % (known["job"], pid) for pid, known in self._jobs.items()))
                 os.write(fd, b"%d %d\n" % (job, pid))
             finally:
                 os.close(fd)

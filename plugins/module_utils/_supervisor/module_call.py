@@ -13,7 +13,7 @@ import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
 _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
 
@@ -23,19 +23,32 @@ class Clock:
 
     def __init__(self):
         self._epoch = time.time() - time.monotonic()
+        self._suspended = self._slept()
 
     now = staticmethod(time.monotonic)
 
     def wall(self, now):
-        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
-        return round(self._epoch + now, 6)
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock.
+
+        How long the host was suspended counts, of which `now` knows nothing.
+        """
+        return round(self._epoch + now + self._slept() - self._suspended, 6)
+
+    @staticmethod
+    def _slept():
+        try:
+            return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic(), 1)
+        except (AttributeError, OSError):  # no Linux
+            return 0.0
 
 
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started, call=0):
-        """base: of the paths of what it prints; call: a number that no other call of this supervisor has."""
+    def __init__(self, base, started, folder=None, call=0):
+        """folder: the Folder that the files of `base` are in, if it is open already; call: a number that no other call of
+        this supervisor has."""
+        self._folder = folder or files.Folder(os.path.dirname(base))
         self.call = call
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
@@ -121,9 +134,10 @@ class Run:
         found = []
         for path in (self.stdout, self.stderr):
             try:
-                with open(path, "rb") as stream:
+                name = os.path.basename(path)
+                with open(name, "rb", opener=self._folder.opener) as stream:
                     found.append(stream.read(results.LIMIT + 1))
-                os.unlink(path)
+                os.unlink(name, dir_fd=self._folder.fd)
             except FileNotFoundError:
                 found.append(b"")
             except OSError as exc:

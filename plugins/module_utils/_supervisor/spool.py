@@ -21,8 +21,10 @@ _SMALL = 8192  # characters that are not worth a file
 class Spool:
     """Texts in one file, which is open only while it is written to or read."""
 
-    def __init__(self, path):
-        self._path = path
+    def __init__(self, folder, name):
+        """folder: the Folder that the file of this name is in."""
+        self._folder = folder
+        self._name = name
 
     def put(self, text):
         """Keep a text, and return a function that returns it."""
@@ -37,7 +39,7 @@ class Spool:
 
     def _append(self, data):
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self._path, flags, 0o600)
+        fd = os.open(self._name, flags, 0o600, dir_fd=self._folder.fd)
         try:
             begin = os.fstat(fd).st_size
             files.write_all(fd, data)
@@ -47,7 +49,7 @@ class Spool:
 
     def _read(self, begin, size):
         try:
-            with open(self._path, "rb") as stream:
+            with open(self._name, "rb", opener=self._folder.opener) as stream:
                 stream.seek(begin)
                 data = stream.read(size)
         except OSError:
@@ -58,4 +60,4 @@ class Spool:
 
     def remove(self):
         """Forget all of it."""
-        files.remove(self._path)
+        files.remove(self._name, self._folder)

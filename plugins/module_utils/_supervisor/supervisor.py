@@ -109,7 +109,7 @@ class Supervisor:
             "jobs": described,
         }
         jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
-        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.path))
+        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._end(index, states.SKIPPED, _skipped(job["skip"]))
@@ -127,7 +127,7 @@ class Supervisor:
                 self._start_jobs()
                 self._endings.write()
                 flushed = self._writer.flush()
-                if self._scheduler.done and flushed:
+                if self._scheduler.done and (flushed or self._writer.is_hopeless):
                     break
                 for key, dummy in self._selector.select(self._patience(flushed)):
                     key.data(key.fileobj)
@@ -164,7 +164,7 @@ class Supervisor:
             self._follow(index, attempt.begin(now))
 
     def _spool(self, index):
-        return spool.Spool(os.path.join(self._writer.run_path, "%d.tasks" % index))
+        return spool.Spool(self._writer.run, "%d.tasks" % index)
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
@@ -195,7 +195,7 @@ class Supervisor:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
             if attempt.is_first_call:
-                staged.prepare(self._writer.path, index, self._jobs[index], step)
+                staged.prepare(self._writer.folder, index, self._jobs[index], step)
             frame.update(self._limits_of(index, run))
             template = self._pool.get(step["environment"], call)
             template.send(frame)
@@ -219,9 +219,10 @@ class Supervisor:
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
             base = output.run_base(self._writer.run_path, index, hidden=True)
-            return module_call.Run(base, now, next(self._numbers))
-        run = module_call.Run(output.run_base(self._writer.run_path, index), now, next(self._numbers))
-        run.output_begins = output.begins(self._writer.path, index)
+            return module_call.Run(base, now, self._writer.run, next(self._numbers))
+        base = output.run_base(self._writer.run_path, index)
+        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
+        run.output_begins = output.begins(self._writer.folder, index)
         return run
 
     def _limits_of(self, index, run):
@@ -531,7 +532,7 @@ class Supervisor:
         if run.output_begins is None:
             return outcome
         self._killed.add(index)
-        kept = output.Output(self._writer.path)
+        kept = output.Output(self._writer.folder)
         printed = [kept.read(index, stream, run.output_begins[stream]) for stream in output.STREAMS]
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
         if not any(printed):
@@ -586,7 +587,7 @@ class Supervisor:
         at = self._clock.wall(self._clock.now())
         self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
         if "staging_token" in self._plan:
-            staged.remove(self._writer.path, index)
+            staged.remove(self._writer.folder, index)
         self._pool.release(self._jobs[index])
 
     def _cancel_the_rest(self):

@@ -11,6 +11,7 @@ Where there is no /proc, a process is only known by its pid, and what it has sta
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -75,13 +76,49 @@ def _boot():
     return {"boot_id": text.decode("ascii").strip() if text else None, "init_start": init.start if init else None}
 
 
+def _machine():
+    """Return what a host, or container, keeps when it restarts, and shares with no other.
+
+    Neither would do alone: images and templates hand the same machine-id to all that is made of them, and there may be
+    many a "localhost". A machine-id is not for others to know, so it is not told as it is (machine-id(5)).
+    """
+    found = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id") or b""
+    known = found.strip() not in (b"", b"uninitialized")
+    hashed = hashlib.sha256(b"background.jobs " + found.strip()).hexdigest()[:32] if known else None
+    return {"id": hashed, "name": os.uname().nodename}
+
+
+def _pid_namespace():
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _uptime():
+    """Return the seconds since the host started, with those that it was suspended for; None where that is not known."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):
+        return None
+
+
 def identity(pid):
     """Return what names process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None.
 
-    forks: how many processes and threads the kernel had started by now, see `may_be_reused`.
+    forks: how many processes and threads the kernel had started by now, see `may_be_reused`. pid_namespace: where its pid
+    counts. machine: where it lives, see `Boot.elsewhere`. booted_at: when the host started, by its clock as it is now.
     """
-    process = look(pid)
-    return dict(_boot(), pid=pid, start=process.start if process else None, forks=_forks())
+    process, uptime = look(pid), _uptime()
+    return dict(
+        _boot(),
+        pid=pid,
+        start=process.start if process else None,
+        forks=_forks(),
+        pid_namespace=_pid_namespace(),
+        machine=_machine(),
+        booted_at=None if uptime is None else round(time.time() - uptime, 6),
+    )
 
 
 def _forks():
@@ -111,18 +148,50 @@ class Boot:
 
     def __init__(self):
         self._parts = _boot()
+        self._pid_namespace = _pid_namespace()
+        self._machine = _machine()
 
     def is_of(self, recorded):
         """Say whether an `identity` was recorded since the host, or the container, started."""
-        return all(recorded[key] == value for key, value in self._parts.items())
+        if any(recorded[key] != value for key, value in self._parts.items()):
+            return False
+        if self._parts["boot_id"] is None:  # nothing else tells
+            return not self._is_other(recorded)
+        return recorded.get("pid_namespace") in (None, self._pid_namespace)
+
+    def _is_other(self, recorded):
+        return recorded.get("machine") not in (None, self._machine)
+
+    def elsewhere(self, recorded):
+        """Return the name of the machine that an `identity` was recorded on, None where that is this one.
+
+        A home directory may be there on several. What was recorded elsewhere is not for us to conclude anything from.
+        """
+        if self.is_of(recorded) or not self._is_other(recorded):
+            return None
+        machine = recorded["machine"]
+        return str(machine.get("name") if isinstance(machine, dict) else machine)
+
+    def now(self, recorded, now):
+        """Return the time `now` by the clock as it was when an `identity` was recorded: it may have been set since.
+
+        Where the host has restarted nobody knows by how much.
+        """
+        booted_at, uptime = recorded.get("booted_at"), _uptime()
+        if not isinstance(booted_at, (int, float)) or uptime is None or not self.is_of(recorded):
+            return now
+        return booted_at + uptime
 
 
 def why_gone(recorded, boot=None):
     """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted".
 
-    boot: the Boot, where it is at hand.
+    None too where it is one of another machine: it may live. boot: the Boot, where it is at hand.
     """
-    if not (boot or Boot()).is_of(recorded):
+    boot = boot or Boot()
+    if boot.elsewhere(recorded) is not None:
+        return None
+    if not boot.is_of(recorded):
         return "the host restarted"
     if recorded["start"] is None:
         return None if _takes(recorded["pid"], 0) else "it was gone"

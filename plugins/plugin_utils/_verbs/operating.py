@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import selection as _selection
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
@@ -24,7 +25,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     MAX_BYTES,
     PROTOCOL,
     Waiter,
-    WaitOptions,
     World,
 )
 
@@ -233,9 +233,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     number = signal_number(options["signal"])
     reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
+    far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
     targets = [
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
         for job in reply["jobs"]
+        if job.get("error") != "elsewhere"
     ]
     waited = Waiter(targets, WaitOptions(poll=options["poll"], on_timeout="return"), world, host).run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
@@ -247,8 +249,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         result["msg"] += (
             f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
         )
-    if waited.errors or waited.unreachable is not None:
-        result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
+    if selection.targets is None:  # whatever there is, and what runs on other machines is for them
+        reply["troubles"] = [*(reply.get("troubles") or ()), *far]
+        far = []
+    if waited.errors or far or waited.unreachable is not None:
+        result.update(failed=True, msg="; ".join([*far, *waited.errors]) or str(waited.unreachable))
     return _finish(result, reply)
 
 

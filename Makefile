@@ -21,12 +21,13 @@ molecule: ## Molecule scenarios against Docker hosts
 faults: ## Hosts, connections and controllers that break, a few times each; FAULTS_SEED=... repeats a run
 soak: ## The same as often as it takes to believe it: about an hour, with figures at the end
 docs: ## The documentation site, in build/docs/html
+install: ## Install from git, requirements.yml and the tarball with ansible-core alone, and run a job
 galaxy: ## The tarball, and what Galaxy checks on import
 benchmark: ## How fast, beside ansible-core's async
 clean: ## Remove what the targets made
 
-demo test unit sanity lint format integration molecule faults soak docs galaxy benchmark clean:
+demo test unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
-.PHONY: help demo test unit sanity lint format integration molecule faults soak docs galaxy benchmark clean
+.PHONY: help demo test unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean

@@ -145,6 +145,17 @@ def _listed_by_git() -> list[str]:
     return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
+def copy_tree(target: Path) -> None:
+    """A fresh copy of the tree with a git repository of its own, all of it added."""
+    shutil.rmtree(target, ignore_errors=True)
+    for name in tracked_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    if shutil.which("git"):
+        run_quietly(["git", "init", "--quiet"], cwd=target)
+        run_quietly(["git", "add", "--all"], cwd=target)
+
+
 @dataclass(frozen=True)
 class Environment:
     """A virtual environment: a Python, requirement files, an ansible-core where there is to be one."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import machine
 from linters import LINTERS
-from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment, tool_environment
+from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment
 from runner import Counts, Failed, Job, Part
+from shipping import docs, galaxy, install
 
 # The tests of what runs on hosts: under their oldest Python with the oldest core's module_utils, and with the newest core.
 HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
@@ -81,6 +81,7 @@ def parts() -> list[Part]:
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),
         *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
+        Part("install", "install", install),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
     ]
@@ -210,13 +211,7 @@ def _complaints(output: str) -> str:
 def _copy_for_ansible_test(core: str, purpose: str) -> Path:
     """ansible-test takes no linked tree, and would read the repository around a copy without one of its own."""
     copy = CACHE / "ansible-test" / f"{core}-{purpose}" / "ansible_collections" / "background" / "jobs"
-    shutil.rmtree(copy, ignore_errors=True)
-    for name in machine.tracked_files():
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
-    if shutil.which("git"):
-        machine.run_quietly(["git", "init", "--quiet"], cwd=copy)
-        machine.run_quietly(["git", "add", "--all"], cwd=copy)
+    machine.copy_tree(copy)
     _lend_pip(ANSIBLE_TEST_PIP[core])
     return copy
 
@@ -318,46 +313,3 @@ def _test_collections() -> Path:
             unpacked.rename(target)
             wheel.unlink()
     return target
-
-
-# ---- what ships
-
-
-def galaxy(job: Job) -> None:
-    """The tarball builds, and passes what Galaxy does on import; but for ansible-lint, which is a part of its own."""
-    environment = tool_environment("galaxy")
-    folder = CACHE / "galaxy"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    env = environment.env
-    env["GALAXY_IMPORTER_CONFIG"] = str(folder / "importer.cfg")
-    (folder / "importer.cfg").write_text(
-        "[galaxy-importer]\nRUN_FLAKE8 = True\nRUN_ANSIBLE_LINT = False\nCHECK_REQUIRED_TAGS = True\n"
-    )
-    job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=env)
-    tarball = next(folder.glob("*.tar.gz"))
-    output = job.check(environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder)
-    # E203: a space that the formatter wants before the colon of a slice, and that flake8 dislikes.
-    complaints = [line for line in output.splitlines() if re.match(r"(ERROR|WARNING)(?!.*: E203 )", line)]
-    if complaints:
-        raise Failed("galaxy-importer complains:\n" + "\n".join(complaints))
-
-
-def docs(job: Job) -> None:
-    """The documentation site, as a reader would see it: build/docs/html."""
-    environment = tool_environment("docs")
-    work, site = CACHE / "docs", ROOT / "build" / "docs"
-    for folder in (work, site):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    work.chmod(0o755)
-    job.check(
-        environment.bin / "antsibull-docs",
-        *("sphinx-init", "--use-current", "--lenient", "--dest-dir", str(work), "background.jobs"),
-        env=environment.env,
-    )
-    with (work / "conf.py").open("a") as conf:
-        conf.write("\nintersphinx_mapping = {}\nsuppress_warnings = ['ref.ref']\n")
-    env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
-    job.check(work / "build.sh", env=env, cwd=work)
-    shutil.copytree(work / "build" / "html", site / "html")

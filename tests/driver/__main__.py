@@ -13,12 +13,13 @@ import subprocess
 import sys
 
 import machine
+import sessions
 from parts import left_out, parts
 from runner import Part, Runner
 
 
 def main(words: list[str]) -> int:
-    by_itself = {"demo": demo, "benchmark": benchmark, "soak": soak, "format": reformat, "clean": clean}
+    by_itself = {"demo": demo, "benchmark": benchmark, "soak": soak, "format": sessions.mend, "clean": clean}
     if len(words) == 1 and words[0] in by_itself:
         return by_itself[words[0]]()
     chosen = choose(words)
@@ -85,13 +86,6 @@ def clean() -> int:
     shutil.rmtree(machine.CACHE, ignore_errors=True)
     shutil.rmtree(machine.ROOT / "build", ignore_errors=True)
     return 0
-
-
-def reformat() -> int:
-    environment = machine.tool_environment("lint")
-    for command in ("check", "--fix"), ("format",):
-        status = subprocess.run([environment.bin / "ruff", *command, "."], check=False, cwd=machine.ROOT).returncode
-    return status
 
 
 def _interrupt(signum: int, frame: object) -> None:

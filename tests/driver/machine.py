@@ -145,6 +145,15 @@ def _listed_by_git() -> list[str]:
     return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
+def shell_scripts() -> list[str]:
+    return [name for name in tracked_files() if _is_shell(ROOT / name)]
+
+
+def _is_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        return re.match(rb"#!.*\b(ba|da)?sh\b", file.readline()) is not None
+
+
 def copy_tree(target: Path) -> None:
     """A fresh copy of the tree with a git repository of its own, all of it added."""
     shutil.rmtree(target, ignore_errors=True)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import machine
-from linters import LINTERS
+import sessions
 from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment
 from runner import Counts, Failed, Job, Part
 from shipping import docs, galaxy, install
@@ -80,7 +80,7 @@ def parts() -> list[Part]:
         *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),
-        *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
+        *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
         Part("install", "install", install),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),

@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 
 FOLDER = ".background_jobs"
 
-_held = set()  # (thread, folder) of those who have a lock alone
+_held: set[tuple] = set()  # (thread, folder) of those who have a lock alone
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ DRIVER = Path("tests/driver")
 sys.path.append(str(DRIVER))
 
 import machine  # noqa: E402  (the driver's)
+from parts import parts  # noqa: E402
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.envdir = ".cache/nox/by-hand"
@@ -64,17 +65,21 @@ def readme(session: nox.Session) -> None:
     session.run("python", str(DRIVER / "readme.py"), *documents)
 
 
-def driver_session(name: str, part: str, what: str) -> None:
-    """A part of tests/driver under the name that antsibull-nox has for such a session."""
+def driver_session(name: str, core: str, part: str, what: str) -> None:
+    """A part of tests/driver under the name that antsibull-nox has for such a session; after `--` one test of it."""
+    if f"{part}-{core}" not in PARTS:
+        return
 
-    @nox.session(name=name, python=False, default=False)
+    @nox.session(name=f"{name}-{core}", python=False, default=False)
     def run(session: nox.Session) -> None:
-        session.run(sys.executable, str(DRIVER), part, *session.posargs)
+        words = ("one", *session.posargs) if session.posargs else (f"{part}-{core}",)
+        session.run(sys.executable, str(DRIVER), *words, env={"CORE": core})
 
-    run.__doc__ = what
+    run.__doc__ = f"Run {what} ansible-core {core}"
 
 
+PARTS = {part.name for part in parts()}
 for core in machine.CORES:
-    driver_session(f"ansible-test-sanity-{core}", f"sanity-{core}", f"Run ansible-test sanity of ansible-core {core}")
-    driver_session(f"ansible-test-units-{core}", f"unit-{core}", f"Run the unit tests with ansible-core {core}")
-    driver_session(f"ansible-test-integration-{core}", f"integration-{core}", f"Run integration targets with {core}")
+    driver_session("ansible-test-sanity", core, "sanity", "ansible-test sanity of")
+    driver_session("ansible-test-units", core, "unit", "the unit tests with")
+    driver_session("ansible-test-integration", core, "integration", "the integration targets with")

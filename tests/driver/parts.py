@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
 # Needs hypothesis, and so a Python of controllers; once is enough.
 PROPERTIES = HOST_HALF / "test_properties.py"
 SCENARIOS = ROOT / "extensions" / "molecule"
+FAULTS = ROOT / "tests" / "faults"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("default", "differential")
@@ -59,6 +61,9 @@ TEST_COLLECTIONS = (
     "community/general",
     "community/library_inventory_filtering_v1",
 )
+
+# A command, its environment, and where it runs.
+Command = tuple[Sequence[str | Path], dict[str, str], Path]
 
 
 def parts() -> list[Part]:
@@ -106,7 +111,8 @@ def unit(core: str, job: Job) -> Counts:
     environment = core_environment(core, "unit", "unit")
     # The host's half takes ten times as long as the controller's: on the newest core, and in unit-host.
     left_out = [] if core == machine.newest_core() else [HOST_HALF]
-    return _pytest(job, environment, ROOT / "tests" / "unit", *(f"--ignore={path}" for path in left_out))
+    ignored = (f"--ignore={path}" for path in left_out)
+    return _pytest(job, ([environment.bin / "pytest", "tests/unit", *ignored], environment.env, ROOT))
 
 
 def unit_host(job: Job) -> Counts:
@@ -118,7 +124,7 @@ def unit_host(job: Job) -> Counts:
     present = [folder for folder in folders if folder.exists()]
     if not present:
         raise Skip("no tests of plugins/module_utils")
-    return _pytest(job, environment, *present, f"--ignore={PROPERTIES}")
+    return _pytest(job, ([environment.bin / "pytest", *present, f"--ignore={PROPERTIES}"], environment.env, ROOT))
 
 
 def _lend_module_utils(environment: Environment) -> None:
@@ -130,8 +136,9 @@ def _lend_module_utils(environment: Environment) -> None:
     machine.link(target / "module_utils", source / "module_utils")
 
 
-def _pytest(job: Job, environment: Environment, *arguments: Path | str, env: dict[str, str] | None = None) -> Counts:
-    status, output = job.call(environment.bin / "pytest", "-rs", *arguments, env=env or environment.env)
+def _pytest(job: Job, command: Command) -> Counts:
+    words, env, cwd = command
+    status, output = job.call(*words, "-rs", env=env, cwd=cwd)
     last = output.rstrip().rpartition("\n")[2]
     found = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last):
@@ -180,19 +187,11 @@ def targets_left_out(core: str) -> list[str]:
     return [name for name in every if name in ON_NEWEST_CORE or (core != oldest and name not in BETWEEN)]
 
 
-def integration(core: str, job: Job) -> Counts:
-    environment = core_environment(core, "unit", "unit")
-    copy = _copy_for_ansible_test(core, "integration")
-    # ansible-test knows no other place for collections than beside the tested one.
-    for namespace in _test_collections().glob("ansible_collections/*"):
-        machine.link(copy.parents[1] / namespace.name, namespace)
-    status, output = job.call(
-        environment.bin / "ansible-test",
-        *("integration", "--color", "no", "--continue-on-error"),
-        *(f"--exclude={target}" for target in targets_left_out(core)),
-        env=environment.env,
-        cwd=copy,
-    )
+def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
+    """All targets that run on this core, or those that are named."""
+    chosen = targets or tuple(f"--exclude={target}" for target in targets_left_out(core))
+    command, env, cwd = integration_command(core, "--continue-on-error", *chosen)
+    status, output = job.call(*command, env=env, cwd=cwd)
     ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
     broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
     if status:
@@ -201,6 +200,15 @@ def integration(core: str, job: Job) -> Counts:
     if not ran:
         raise Failed("ansible-test ran no target")
     return Counts(len(ran))
+
+
+def integration_command(core: str, *arguments: str) -> Command:
+    environment = core_environment(core, "unit", "unit")
+    copy = _copy_for_ansible_test(core, "integration")
+    # ansible-test knows no other place for collections than beside the tested one.
+    for namespace in test_collections().glob("ansible_collections/*"):
+        machine.link(copy.parents[1] / namespace.name, namespace)
+    return [environment.bin / "ansible-test", "integration", "--color", "no", *arguments], environment.env, copy
 
 
 def _complaints(output: str) -> str:
@@ -249,19 +257,24 @@ def hosts(job: Job) -> None:
 
 def molecule(core: str, scenario: str, job: Job) -> None:
     _want_docker()
+    command, env, cwd = molecule_command(core, scenario)
+    job.check(*command, env=env, cwd=cwd)
+
+
+def molecule_command(core: str, scenario: str, *arguments: str) -> Command:
     environment = core_environment(core, "molecule", "molecule")
     env = environment.env
     # Two checkouts, or two cores, must not take each other's containers for theirs.
     run = hashlib.sha256(f"{ROOT} {core}".encode()).hexdigest()[:6]
     env.update(
-        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{run}-{scenario}-",
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
     themes = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
     env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(themes.difference(themes_left_out(core)))))
     env.setdefault("DIFFERENTIAL_RUNS", " ".join(run for run in CASE_RUNS if run not in runs_left_out(core)))
-    job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
+    return [environment.bin / "molecule", "test", "--scenario-name", scenario, *arguments], env, ROOT
 
 
 def themes_left_out(core: str) -> list[str]:
@@ -280,27 +293,35 @@ def faults(job: Job) -> Counts:
     In full it has the property test too, whose short form is in unit.
     """
     _want_docker()
-    environment = core_environment(machine.newest_core(), "unit", "unit")
+    tests = [FAULTS, *([PROPERTIES] if SOAK else [])]
+    # Half of their time is waiting: two at a time took six minutes where one took nine.
+    return _pytest(job, faults_command(machine.newest_core(), "-n2", "--maxschedchunk=1", *map(str, tests)))
+
+
+def faults_command(core: str, *arguments: str) -> Command:
+    environment = core_environment(core, "unit", "unit")
     env = environment.env
     env.update(
-        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
-    # Half of their time is waiting: two at a time took six minutes where one took nine.
-    tests = [ROOT / "tests" / "faults", *([PROPERTIES] if SOAK else [])]
-    return _pytest(job, environment, "-n2", "--maxschedchunk=1", *tests, env=env)
+    return [environment.bin / "pytest", *arguments], env, ROOT
 
 
 def scenarios() -> list[str]:
     return sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
 
 
+def docker_is_left_out() -> bool:
+    return os.environ.get("SKIP_DOCKER") == "1"
+
+
 def _want_docker() -> None:
-    if os.environ.get("SKIP_DOCKER") == "1":
+    if docker_is_left_out():
         raise Skip("SKIP_DOCKER=1: NOTHING WAS TESTED AGAINST DOCKER HOSTS")
 
 
-def _test_collections() -> Path:
+def test_collections() -> Path:
     """The collections that tests use, without Galaxy: out of the `ansible` package."""
     target = CACHE / "collections" / ANSIBLE_PACKAGE.replace("==", "-")
     with machine.lock("collections"):

@@ -152,7 +152,9 @@ class Runner:
             print(f"also new in {place}, maybe of other programs: {' '.join(others)}")
         if left:
             print(f"----- LEFT BEHIND in {place}: {' '.join(left)}")
-        self.results["nothing-left-behind"] = Counts(passed=not left, failed=len(left)), 0
+        # On a machine on which somebody else tests this meanwhile, nobody can tell whose they are.
+        shared = os.environ.get("SHARED_TMP") == "1"
+        self.results["nothing-left-behind"] = Counts(failed=len(left)) if left and not shared else Counts(passed=1), 0
 
     def _lane(self) -> None:
         while job := self._next():

@@ -16,7 +16,21 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
 
+
+
+class _AnyPlugin(dict[str, t.Any]):
+    """Filters or tests, whatever their names: which of them there are is known where a template is rendered."""
+
+    def get(self, name: str, default: object = None) -> t.Any:
+        return super().get(name, _never_called)
+
+
+def _never_called(*dummy: object) -> t.NoReturn:
+    raise TypeError("a filter or test that stands in for another one")
+
+
 _ENVIRONMENT = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
+_ENVIRONMENT.filters, _ENVIRONMENT.tests = _AnyPlugin(_ENVIRONMENT.filters), _AnyPlugin(_ENVIRONMENT.tests)
 # Variables that hold all of the others, or a lot of what no task has written.
 _HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
 _LOOKUPS = frozenset(("lookup", "query", "q"))

@@ -18,9 +18,10 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core.core import 
     refuse_unsupported_controller,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import ConnectionLost, WaitFailed
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import WaitFailed
 
 
 class ActionModule(ActionBase):

@@ -12,13 +12,13 @@ import math
 import re
 import typing as t
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, output
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._model import MAX_SECONDS, seconds
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import WaitOptions
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -47,6 +47,18 @@ _MOST_KEPT = 1024**3
 _LEAST_MEMORY = 1024**2
 _MOST_QUOTA = 1_000_000.0
 _LEAST_LOAD = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOptions:
+    """How to wait; times in seconds, a timeout of 0 is none."""
+
+    timeout: float = 0.0
+    poll: float = 10.0
+    mode: str = "all"
+    on_timeout: str = "fail"
+    cleanup: str = "none"
+    """none, succeeded or ended: whose records are removed once they were reported."""
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -4,30 +4,17 @@
 
 # Private to this collection: may change at any time.
 
-"""Arguments and results of modules, as they travel."""
+"""Results of modules, as they travel."""
 
 from __future__ import annotations
 
 import json
 import typing as t
 
-from ansible.module_utils.common.json import Direction, get_module_encoder
-
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
 from ansible_collections.background.jobs.plugins.plugin_utils._core.results import registered
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 Arguments = dict[str, t.Any]
-
-
-def encode(style: str, profile: str, arguments: Arguments) -> str:
-    """Return the arguments of a module of this style (see _payloads.Built) as it reads them."""
-    encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
-    value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
-    try:
-        return json.dumps(value, cls=encoder)
-    except TypeError as exc:
-        raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
 
 
 class Decoded(t.NamedTuple):

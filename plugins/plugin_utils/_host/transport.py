@@ -14,9 +14,8 @@ import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import BACK_OFF, ConnectionLost
-
 PATIENCE = 60.0
+BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; the last one from then on
 
 Reply = dict[str, t.Any]
 
@@ -31,6 +30,10 @@ _NEVER_REACHED = re.compile(
 # or a process that was killed before it had printed anything.
 _NOT_TAKEN = re.compile(r"failed to transfer file .*:\s*\Z", re.DOTALL)
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM)
+
+
+class ConnectionLost(Exception):
+    """A call did not get through; another may."""
 
 
 class Unreached(Exception):

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shlex
 import typing as t
 from dataclasses import dataclass
+
+from ansible.module_utils.common.json import Direction, get_module_encoder
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 Payload = dict[str, t.Any]
 
@@ -31,6 +36,16 @@ class Built:
     data: bytes
     name: str
     profile: str
+
+
+def encode(style: str, profile: str, arguments: dict[str, t.Any]) -> str:
+    """Return the arguments of a module of this style (see Built) as it reads them."""
+    encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
+    value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
+    try:
+        return json.dumps(value, cls=encoder)
+    except TypeError as exc:
+        raise Refused(f"its arguments cannot be sent to the host: {exc}") from exc
 
 
 def split(built: Built, encoded: str, arguments: dict[str, t.Any]) -> tuple[Payload, str]:

@@ -14,7 +14,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, combined
-from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import encode
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     ALWAYS_TIMEOUT,
@@ -167,10 +166,10 @@ class Planner:
         group = (asked.module, self._maker.overrides(step))
         known = self._known.get(group)
         if known is not None and known.key is not None:
-            encoded = encode(known.style, known.profile, arguments)
+            encoded = payloads.encode(known.style, known.profile, arguments)
             return known.key, encoded if known.style == "new" else payloads.args_file(known.style, encoded, arguments)
         built = self._maker.build(asked, arguments, step)
-        payload, params = payloads.split(built, encode(built.style, built.profile, arguments), arguments)
+        payload, params = payloads.split(built, payloads.encode(built.style, built.profile, arguments), arguments)
         key = payloads.key_of(payload)
         self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)

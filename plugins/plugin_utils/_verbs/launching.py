@@ -26,15 +26,11 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import ex
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
-    FIRST_CONTACT,
-    Begun,
-    WaitOptions,
-    first_request,
-)
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 
 Result = dict[str, t.Any]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import selection as _selection
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
@@ -24,7 +25,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     MAX_BYTES,
     PROTOCOL,
     Waiter,
-    WaitOptions,
     World,
 )
 

@@ -19,17 +19,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core import core
 from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
+from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
-    Begun,
-    ConnectionLost,
-    Waiter,
-    WaitFailed,
-    WaitOptions,
-    World,
-)
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Begun, Waiter, WaitFailed, World
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase

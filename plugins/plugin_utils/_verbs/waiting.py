@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import BACK_OFF, ConnectionLost
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
 
@@ -22,7 +24,6 @@ PROTOCOL = 1
 MAX_BLOCK = 15.0
 MAX_BYTES = 8 * 1024 * 1024
 GRACE = 10.0
-BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A host that never answered is given up after this time, even where the wait itself has no limit.
 FIRST_CONTACT = 300.0
 # The call that launches jobs waits for their end no longer than this.
@@ -33,26 +34,12 @@ _BREATH = 0.5
 Reply = dict[str, t.Any]
 
 
-class ConnectionLost(Exception):
-    """A call did not get through; another may."""
-
-
 class WaitFailed(Exception):
     """The host answered a call with a failure; `result` is what it said."""
 
     def __init__(self, result: dict[str, t.Any]) -> None:
         super().__init__(str(result.get("msg", "")))
         self.result = result
-
-
-@dataclass(frozen=True, slots=True)
-class WaitOptions:
-    timeout: float = 0.0
-    poll: float = 10.0
-    mode: str = "all"
-    on_timeout: str = "fail"
-    cleanup: str = "none"
-    """none, succeeded or ended: whose records are removed once they were reported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from ansible_collections.background.jobs.plugins.module_utils._system import cgr
 from ansible_collections.background.jobs.plugins.module_utils._system import systemd as _systemd
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, step, wait_for_supervisor
 from .._system.test_cgroups import Tree
+from ..conftest import Batch, step, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 

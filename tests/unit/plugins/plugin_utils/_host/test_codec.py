@@ -12,7 +12,6 @@ import pytest
 from ansible.template import Templar
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import codec
 
 NO_TRACEBACK = "(traceback unavailable)"
@@ -96,8 +95,3 @@ def test_nothing_is_added_to_what_is_hidden() -> None:
 
 def test_values_are_no_templates() -> None:
     assert seen(json.dumps({"text": "{{ 1 + 1 }}"}))["text"] == "{{ 1 + 1 }}"
-
-
-def test_arguments_that_are_no_json_are_refused() -> None:
-    with pytest.raises(Refused, match="cannot be sent"):
-        codec.encode("new", "legacy", {"x": object()})

@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import ConnectionLost
+from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
 
 BROKEN = "Failed to connect to the host via ssh: Shared connection to 127.0.0.1 closed."
 REFUSED = "Failed to connect to the host via ssh: ssh: connect to host web1 port 22: Connection refused"

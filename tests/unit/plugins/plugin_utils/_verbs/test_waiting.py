@@ -8,13 +8,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
+from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
     Begun,
-    ConnectionLost,
     Outcome,
     Waiter,
-    WaitOptions,
     World,
     first_request,
 )

@@ -39,7 +39,7 @@ def tasks(include: Written, scope: Scope, inside: Inside, around: Around) -> Bod
         if included.spec is not None:
             checked = Written(include.at, {"name": include.title, "block": []}, own, keywords.BLOCK)
             include.guarded(action, include.language.check_role, included, checked.scope({}))
-        body += inside.tasks(included.tasks, f"{include.at}, {included.home.files[0]}", own)
+        body += inside.included(included, f"{include.at}, {included.home.files[0]}", own)
     return body
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from jinja2 import meta, nodes
 from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.names import
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import references
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
-from ansible_collections.background.jobs.plugins.plugin_utils._late.flow import ALL_FACTS, FAILED, Flow
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import ALL_FACTS, Flow, Late
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
 
@@ -36,27 +36,8 @@ Trail = list[str]
 VARS, PINNED, FACTS = "vars", "pinned", "facts"
 
 
-class _Wanted(Collection[str]):
-    """The variables that are known on the host only."""
-
-    def __init__(self, holds: Callable[[str], bool]) -> None:
-        self._holds = holds
-
-    def __contains__(self, name: object) -> bool:
-        return self._holds(str(name))
-
-    def __iter__(self) -> t.Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
 class View:
-    """What is known at a task, and what is late there.
-
-    pinned: variables that nothing the job sets is stronger than; turning: those that the host's own loops set.
-    """
+    """What is known at a task, and what is late there. pinned, turning, failed: see flow.Late."""
 
     def __init__(
         self,
@@ -73,32 +54,32 @@ class View:
         self._flow = flow
         self._pinned = pinned
         self._turning = turning
-        self._failed = failed
-        self._wanted = _Wanted(self.is_set)
+        self._set = Late(flow, language, scope, pinned=pinned, turning=turning, failed=failed)
         self._late: dict[str, bool] = {}
         self._facts: set[str] | None = set()
         self.tables: dict[str, dict[str, Value]] = {VARS: {}, PINNED: {}, FACTS: {}}
+
+    def take(self, other: View) -> None:
+        """Have the variables that `other` came to need travel too."""
+        for name, table in other.tables.items():
+            self.tables[name].update(table)
+
+    def forget(self) -> None:
+        """Look again at what is late: the job has set something more."""
+        self._late.clear()
 
     # what is late
 
     def is_set(self, name: str) -> bool:
         """Whether it is the job itself that sets a variable, or may do so."""
-        if name in self._turning:
-            return True
-        if name in self._pinned:
-            return False
-        if name in self._flow.names or (self._failed and name in FAILED):
-            return True
-        return self._flow.is_fact(name) and (
-            name == ALL_FACTS or self.language.is_fact(name) or self._raw(name) is ABSENT
-        )
+        return name in self._set
 
     def _raw(self, name: str) -> object:
         return self.language.variable(name, self.scope)
 
     def trail(self, value: object, expression: bool = False) -> Trail | None:
         """Return how a value comes to use what is late: the names on the way; None where it does not."""
-        return references.find(value, self._wanted, self._raw, self.language.is_template, expression)
+        return references.find(value, self._set, self._raw, self.language.is_template, expression)
 
     def is_late(self, name: str) -> bool:
         """Whether a variable is set by the job, or uses one that is."""
@@ -134,6 +115,10 @@ class View:
         if all(isinstance(key, str) for key, dummy in pairs):
             return {key: one for key, one in pairs}
         return {"$items": [[key, one] for key, one in pairs]}
+
+    def expression(self, text: str) -> Value:
+        """Return what stands for an expression that the host works out in any case."""
+        return self._text(text, expression=True)
 
     def _text(self, text: str, expression: bool) -> Value:
         written = str.__str__(text)
@@ -206,9 +191,16 @@ class View:
             return Refused(f"{what}, beside what is known on the host only. {_WAY_OUT}")
         return Refused(f"{what}, for {late!r}, which {self._said_of(late)}. {_WAY_OUT}")
 
+    def account(self, value: object, expression: bool = False) -> str:
+        """Return in words why a value is not known at launch."""
+        trail = self.trail(value, expression) or ["?"]
+        name = trail[-1]
+        by_way = "" if len(trail) == 1 else f" (by way of {' and '.join(repr(one) for one in trail[:-1])})"
+        return f"uses {name!r}{by_way}, which {self._flow.said_of(name)}"
+
     def _said_of(self, name: str) -> str:
         trail = [name] if self.is_set(name) else [name, *(self.trail(self._raw(name)) or ())]
-        return said_of(trail[-1], self._flow)
+        return self._flow.said_of(trail[-1])
 
     def _constant(self, template: str) -> str:
         name = f"background_jobs_{hashlib.sha256(template.encode()).hexdigest()[:12]}"
@@ -251,12 +243,6 @@ class View:
 _WAY_OUT = (
     "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
 )
-
-
-def said_of(name: str, flow: Flow) -> str:
-    """Return where a variable that is late comes from, in words."""
-    place = flow.place_of(name)
-    return f"is known on the host only, while the job runs{f': it is set by {place}' if place else ''}"
 
 
 def _argument(node: nodes.Filter, index: int | None) -> str | None:

@@ -26,6 +26,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
 
 PROTOCOL = 1
+_SECTIONS = ("block", "rescue", "always")
 _DIGITS = 15
 
 Record = dict[str, t.Any]
@@ -98,7 +99,7 @@ class Planner:
         body = [] if job.skip else [self._node(node, job) for node in job.body]
         if job.refused:
             raise combined(job.refused)
-        if len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
+        if not job.script and len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
             job.skip, body = job.body[0].skip, []
         record = {
             "name": job.name,
@@ -111,6 +112,8 @@ class Planner:
             **_unusual(job, _OF_JOB),
             "body": body,
         }
+        if job.script is not None and not job.skip:
+            record["script"] = self._script(job)
         if job.item is not ABSENT:
             job.item = record["item"] = plain(job.item)
         return record
@@ -130,6 +133,37 @@ class Planner:
             for name, section in sections.items()
             if section or name == "block"
         }
+
+    def _script(self, job: Job) -> Record:
+        script = t.cast("Record", self._scripted(job.script, job))
+        if job.refused:
+            raise combined(job.refused)
+        return script
+
+    def _scripted(self, node: t.Any, job: Job) -> t.Any:
+        """Return a part of a script with the calls of its tasks."""
+        if isinstance(node, list):
+            return [self._scripted(inner, job) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        if isinstance(node.get("step"), Step):
+            return self._turn(node, job)
+        inner = ("body", "handlers", "task", "turns", *_SECTIONS)
+        return {key: self._scripted(value, job) if key in inner else value for key, value in node.items()}
+
+    def _turn(self, turn: Record, job: Job) -> Record:
+        step: Step = turn["step"]
+        record = {key: value for key, value in turn.items() if key != "step"}
+        try:
+            asked = self._maker.ask(step)
+            if asked.skip:
+                return {**record, "skip": asked.skip}
+            return {**record, **self._calls(asked, step), "environment": step.environment}
+        except JobRefused as exc:
+            job.refused.append(exc)
+        except Refused as exc:
+            job.refused.append(JobRefused(step.where, step.name, None, str(exc), step.source))
+        return record
 
     def _step(self, step: Step) -> Record:
         """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""

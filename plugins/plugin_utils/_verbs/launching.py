@@ -25,6 +25,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core.core import 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._late import scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
@@ -130,7 +131,8 @@ def launch(
 
     waiting: how they are to be waited for, where they are; the call that launches them begins with that.
     """
-    jobs, warnings = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    jobs = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks", scripted)
+    warnings: list[str] = []
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     limits = limits or Limits()

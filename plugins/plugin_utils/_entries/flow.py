@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
 
 ALL_FACTS = "ansible_facts"
 FAILED = ("ansible_failed_task", "ansible_failed_result")
@@ -63,3 +65,55 @@ class Flow:
     @property
     def size(self) -> int:
         return len(self.names) + len(self.facts)
+
+    def said_of(self, name: str) -> str:
+        """Return where a variable that is late comes from, in words."""
+        place = self.place_of(name)
+        return f"is known on the host only, while the job runs{f': it is set by {place}' if place else ''}"
+
+
+class NeedsScript(Exception):
+    """A job has what only the host knows: it cannot be worked out at launch as a whole."""
+
+
+class Late(Collection[str]):
+    """The variables that are known on the host only, at one task.
+
+    pinned: those that nothing the job sets is stronger than; turning: those that loops of the host set.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        language: Language,
+        scope: Scope,
+        *,
+        pinned: Collection[str],
+        turning: Collection[str],
+        failed: bool,
+    ) -> None:
+        self._flow, self._language, self._scope = flow, language, scope
+        self._pinned, self._turning, self._failed = pinned, turning, failed
+
+    def __contains__(self, name: object) -> bool:
+        name = str(name)
+        if name in self._turning:
+            return True
+        if name in self._pinned:
+            return False
+        if name in self._flow.names or (self._failed and name in FAILED):
+            return True
+        return self._flow.is_fact(name) and self._may_be_gathered(name)
+
+    def _may_be_gathered(self, name: str) -> bool:
+        return (
+            name == ALL_FACTS
+            or self._language.is_fact(name)
+            or self._language.variable(name, self._scope) is ABSENT
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._flow.names)
+
+    def __len__(self) -> int:
+        return self._flow.size

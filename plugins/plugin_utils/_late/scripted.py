@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ansible_collections.background.jobs.plugins.module_utils._late.names import YAML_FILTERS
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import blocks, includes, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
@@ -45,6 +46,12 @@ def of_task(job: Job, source: Mapping[str, object], around: Around, loop: Mappin
     return written_down(around.script, around.language, body, inside)
 
 
+def needs_yaml(*parts: object) -> bool:
+    """Whether a filter is used that needs PyYAML."""
+    text = repr(parts)
+    return any(name in text for name in YAML_FILTERS)
+
+
 def inside(job: Job) -> Inside:
     return Inside(job.where, job.refused)
 
@@ -59,7 +66,7 @@ def written_down(script: Script, language: Language, body: Nodes, inside: Inside
     """Return the script as the plan has it, but for the calls that are still to be made."""
     handlers = inside.handlers(script)
     told = language.of_play()
-    return {"token": script.token, "values": script.pool.values, "body": body, "handlers": handlers, **told}
+    return {"token": script.token, "values": script.pool.values, "body": body, "handlers": handlers, "yaml": needs_yaml(body, handlers, script.pool.values), **told}
 
 
 class Inside(blocks.Inside):

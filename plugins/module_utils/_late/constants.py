@@ -8,18 +8,33 @@
 
 from __future__ import annotations
 
-from .failures import TemplateFailed
-from .values import OMIT, Items, Template, Undefined, decode
+from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
+from ansible_collections.background.jobs.plugins.module_utils._late.values import (
+    OMIT,
+    Expression,
+    Items,
+    Template,
+    Undefined,
+    decode,
+)
 
 
 class ConstantsOnly:
-    """An Engine, and each of its scopes, for values without templates."""
+    """An Engine for values without templates."""
 
     def scope(self, lookup):
-        return self
+        return _Scope(lookup)
+
+
+class _Scope:
+    def __init__(self, lookup):
+        self._lookup = lookup
 
     def render(self, value):
-        return _plain(decode(value))
+        decoded = decode(value)
+        if isinstance(decoded, Expression) and decoded.text.isidentifier():
+            return _plain(self._lookup(decoded.text))
+        return _plain(decoded)
 
     def holds(self, value):
         if not isinstance(value, bool):

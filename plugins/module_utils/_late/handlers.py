@@ -43,7 +43,11 @@ class Handlers:
         """Return the indexes of the handlers that a topic notifies, and whether one of them has it as its name."""
         found, seen = [], set()
         by_name = next(
-            (index for index in reversed(range(len(self._handlers))) if topic in self._handlers[index].get("names", ())),
+            (
+                index
+                for index in reversed(range(len(self._handlers)))
+                if topic in self._handlers[index].get("names", ())
+            ),
             None,
         )
         if by_name is not None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import datetime
 import keyword
 
-from . import results
-from .failures import TemplateFailed
-from .values import decode
+from ansible_collections.background.jobs.plugins.module_utils._late import results
+from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
+from ansible_collections.background.jobs.plugins.module_utils._late.values import OMIT, decode
 
 _TRUE = ("y", "yes", "on", "1", "true", "t", "1.0")
 _FALSE = ("n", "no", "off", "0", "false", "f", "0.0")
@@ -38,10 +38,14 @@ def run(name, args, task):
 class Context:
     """What an action may ask for. render(value), holds(value); core; module: its full name; verbosity; now(), wall(now)."""
 
-    def __init__(self, render, holds, core, module, verbosity, now, wall):
-        self.render, self.holds = render, holds
-        self.core, self.module, self.verbosity = core, module, verbosity
-        self.now, self.wall = now, wall
+    def __init__(self, render, holds, module, executor):
+        self.render, self.holds, self.module = render, holds, module
+        self.core, self.verbosity, self.wall = executor.core, executor.verbosity, executor.wall
+        self._executor = executor
+        self.given = {}  # the arguments that were rendered
+
+    def now(self):
+        return self._executor.now
 
     def arguments(self, args):
         """Return the arguments rendered; what is omitted is left out."""
@@ -49,7 +53,8 @@ class Context:
             rendered = self._argument(None, args if args is not None else {})
             return dict(rendered) if isinstance(rendered, dict) else {}
         values = ((name, self._argument(name, value)) for name, value in args.items())
-        return {name: value for name, value in values if not _is_omitted(value)}
+        self.given = {name: value for name, value in values if value is not OMIT}
+        return dict(self.given)
 
     def _argument(self, name, value):
         try:
@@ -69,12 +74,6 @@ def finalization(module, name, why):
 
 def _is_special(args):
     return len(args) == 1 and next(iter(args)).startswith("$")
-
-
-def _is_omitted(value):
-    from .values import OMIT
-
-    return value is OMIT
 
 
 def boolean(value):
@@ -234,6 +233,14 @@ def _noop(args, task):
     return task.returns()
 
 
+def _include(args, task):
+    """What an include returns itself; args: what older cores tell of it."""
+    yield from ()
+    if results.version_of(task.core) >= (2, 21):
+        return task.returns()
+    return results.Result({"include": args.get("file"), "include_args": args.get("args"), "changed": False}, task.core)
+
+
 _ACTIONS = {
     "debug": _debug,
     "assert": _assert,
@@ -242,4 +249,5 @@ _ACTIONS = {
     "include_vars": _include_vars,
     "pause": _pause,
     "noop": _noop,
+    "include": _include,
 }

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from .failures import type_name
+from ansible_collections.background.jobs.plugins.module_utils._late.failures import type_name
 
 
 class NoList(Exception):
@@ -27,8 +27,11 @@ class Loop:
         self._extended = control.get("extended", False)
         self._with_all = control.get("extended_allitems", True)
 
-    def turns(self, render):
-        """Return [(turn, variables of the loop)], None where there is no loop; render: of what expressions outside of it see."""
+    def turns(self, render, item_of):
+        """Return [(turn, variables of the loop)], None where there is no loop.
+
+        render(value): as expressions outside of the loop see it; item_of(turn): the item of a turn known at launch.
+        """
         node = self._node
         if "loop" in node:
             turn = node["turns"][0] if node.get("turns") else {}
@@ -39,26 +42,20 @@ class Loop:
             turns = [node["turns"][0] if node.get("turns") else {}] * len(items)
         elif node.get("looped"):
             turns = node["turns"]
-            items = [self._item_of(turn, render) for turn in turns]
+            items = [item_of(turn) for turn in turns]
         else:
             return None
         return [(turn, self._variables(items, index)) for index, turn in enumerate(turns)]
 
     def _items(self, render):
         if self._node.get("with"):
-            from . import loops
+            from ansible_collections.background.jobs.plugins.module_utils._late import loops
 
             return loops.items(self._node["with"], self._node["loop"], render)
         items = render(self._node["loop"])
         if not isinstance(items, list):
             raise NoList("The `loop` value must resolve to a 'list', not %r." % type_name(items))
         return items
-
-    def _item_of(self, turn, render):
-        pinned = turn.get("pinned", {})
-        if self.name in pinned:
-            return render({"$expr": self.name}) if False else turn.get("item")
-        return turn.get("item")
 
     def _variables(self, items, index):
         variables = {"ansible_loop_var": self.name, self.name: items[index]}

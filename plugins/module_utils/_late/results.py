@@ -103,6 +103,7 @@ class Result:
         suppressed = self.error is not None and (self._has_fields or not outcome)
         if suppressed:
             self.value["failed_when_suppressed_exception"] = UNAVAILABLE
+        self.value.pop("exception", None)
         self.value["failed"] = self.value["failed_when_result"] = outcome
         if self._has_fields:
             self.error = ("Action", "A 'failed_when' expression evaluated to 'True'.") if outcome else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 
-from .values import OMIT, jsonable
+from ansible_collections.background.jobs.plugins.module_utils._late.values import OMIT, jsonable
 
 
 class Tokens:
@@ -23,13 +23,18 @@ class Tokens:
         self._value = value
         self._known = {}
 
-    def _of(self, number):
+    def of(self, number):
+        """Return the value n."""
         if number not in self._known:
             self._known[number] = jsonable(self._value(number))
         return self._known[number]
 
+    def put(self, number, value):
+        """Have n stand for a value that is none of the table's."""
+        self._known[number] = value
+
     def arguments(self, params):
-        """Return the text of a call's params with the values in place, and the names of the arguments that hold one."""
+        """Return the text of a call's params with the values in place."""
         if self._token not in params:
             return params
         try:
@@ -56,24 +61,23 @@ class Tokens:
         if self._token not in text:
             return text
         whole = self._pattern.fullmatch(text)
-        return self._of(int(whole.group(1))) if whole else self._text(text)
+        return self.of(int(whole.group(1))) if whole else self._text(text)
 
     def _text(self, text):
         def shown(match):
-            value = self._of(int(match.group(1)))
+            value = self.of(int(match.group(1)))
             return "" if value is OMIT else str(value)
 
         return self._pattern.sub(shown, text)
 
-    def place_of(self, number, params):
-        """Return the name of the argument that holds the value n, None where it cannot be told."""
-        token = "%s_%d_" % (self._token, number)
-        try:
-            arguments = json.loads(params)
-        except ValueError:
-            return None
-        arguments = arguments.get("ANSIBLE_MODULE_ARGS", arguments) if isinstance(arguments, dict) else {}
-        for name, value in arguments.items():
-            if token in json.dumps(value) or token in name:
-                return name
+
+def argument_with(token, params):
+    """Return the name of the argument of a call that holds a token, None where it cannot be told."""
+    if token not in params:
         return None
+    try:
+        arguments = json.loads(params)
+    except ValueError:
+        return None
+    arguments = arguments.get("ANSIBLE_MODULE_ARGS", arguments)
+    return next((name for name, value in arguments.items() if token in json.dumps(value) or token in name), None)

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import re
 
-from .values import decode
+from ansible_collections.background.jobs.plugins.module_utils._late.results import (
+    GATHERED,
+    INCLUDED,
+    SET,
+    SET_CACHEABLE,
+)
+from ansible_collections.background.jobs.plugins.module_utils._late.values import decode
 
 # Facts that would change how Ansible reaches the host: core takes none of these from a module as variables.
 _RESTRICTED = re.compile(
@@ -35,7 +41,8 @@ class Variables:
         self.included = {}  # decoded Values, by include_vars
         self.facts = {}  # as modules have returned them
         self.cacheable = set()  # names among those that set_fact has set
-        self.of_set_fact = set()
+        self._of_set_fact = set()
+        self._hidden = set()  # names of facts that must not come back
 
     def of(self, index):
         """Return the value of this index of the script, decoded."""
@@ -44,19 +51,23 @@ class Variables:
             self._pool[index] = None  # it is not to be held twice
         return self._decoded[index]
 
-    def add_facts(self, facts):
-        self.facts.update(facts)
-
-    def set_facts(self, facts, cacheable):
-        self.set.update(facts)
-        self.of_set_fact.update(facts)
-        if cacheable:
-            self.cacheable.update(facts)
-            self.facts.update(facts)
+    def apply(self, kind, new, hidden=False):
+        """Do what a task does to variables; see results.py. hidden: nothing of it may be told."""
+        if kind == INCLUDED:
+            self.included.update(new)
+            return
+        (self._hidden.update if hidden else self._hidden.difference_update)(new)
+        if kind in (GATHERED, SET_CACHEABLE):
+            self.facts.update(new)
+        if kind in (SET, SET_CACHEABLE):
+            self.set.update(new)
+            self._of_set_fact.update(new)
+            (self.cacheable.update if kind == SET_CACHEABLE else self.cacheable.difference_update)(new)
 
     def to_hand_back(self):
         """Return the facts that the job has set or gathered."""
-        return dict(self.facts, **{name: self.set[name] for name in self.of_set_fact if name in self.set})
+        facts = dict(self.facts, **{name: self.set[name] for name in self._of_set_fact})
+        return {name: value for name, value in facts.items() if name not in self._hidden}
 
     def injected(self, facts):
         """Return what of facts are variables of their own."""
@@ -81,25 +92,25 @@ def namespaced(facts):
 class View:
     """What the expressions of one task, or of one turn of its loop, see; a call looks a name up.
 
-    frames: of the includes around it, the innermost first: {name: data}.
+    frames: of the includes around it, the innermost first: {name: data}; loop: the variables of its own loop; during: what
+    it has returned so far, in all of its turns.
     """
 
-    def __init__(self, variables, node, turn, frames, loop=()):
+    def __init__(self, variables, node, turn, *, frames, loop, during):
         self._variables = variables
         self._node = node
         self._turn = turn
         self._frames = frames
-        self._loop = dict(loop)  # the variables of a loop that is worked out here
-        self._during = {}  # what the task itself has returned so far
+        self._loop = loop
+        self._during = during
 
-    def returned(self, variables):
-        """Have what a task has returned seen by its own conditions."""
-        self._during.update(variables)
-
-    def returned_facts(self, facts):
-        """The same of facts."""
-        self._during["ansible_facts"] = dict(self("ansible_facts", {}), **namespaced(facts))
-        self._during.update(self._variables.injected(facts))
+    def returned(self, kind, new):
+        """Have the task's own conditions see what it has returned, in the way that others will see it."""
+        if kind in (GATHERED, SET_CACHEABLE):
+            self._during["ansible_facts"] = dict(self("ansible_facts", {}), **namespaced(new))
+            self._during.update(self._variables.injected(new))
+        if kind != GATHERED:
+            self._during.update(new)
 
     def __call__(self, name, *default):
         for layer in (self._loop, self._during):

@@ -153,6 +153,14 @@ class Language(t.Protocol):
     ) -> tuple[list[str], Mapping[str, object]]:
         """Return the files that an include_vars with these options reads, and what is in them, as written."""
 
+    def template_file(
+        self, call: t.Any, arguments: Mapping[str, t.Any], scope: Scope
+    ) -> tuple[str, dict[str, t.Any], Variables] | None:
+        """Return the text of the file that a call of `template` renders, the options for that, and the variables that it adds.
+
+        None where there is no such file, which the call itself complains of, and for every other call.
+        """
+
     def of_play(self) -> dict[str, t.Any]:
         """Return what a script has to know of the play, and of this ansible-core."""
 
@@ -198,6 +206,8 @@ class Step:
     backoff: float = BACKOFF
     ignore_errors: bool = False
     skip: str | None = None
+    contents: t.Any = None
+    """Files whose content is known on the host only, see _plan/contents.py."""
     search: tuple[str, ...] = ()
     """Folders in which its files are looked for, before those of the task that launches."""
 

@@ -201,6 +201,14 @@ class Core:
             self._handler(_INCLUDE_VARS, task), t.cast("Arguments", self._templar.available_variables)
         )
 
+    def template_file(
+        self, call: ParsedCall, arguments: Mapping[str, t.Any], scope: Scope
+    ) -> tuple[str, Arguments, Variables] | None:
+        if not late.is_template(call.fqcn):
+            return None
+        self._enter(scope)
+        return late.template_file(call.kind.handler, self._templar, arguments)
+
     def of_play(self) -> dict[str, t.Any]:
         play = self._task.play
         return {

@@ -26,12 +26,15 @@ from ansible._internal._datatag import _utils
 from ansible._internal._datatag._tags import TrustedAsTemplate
 from ansible._internal._templating._jinja_plugins import _DirectCall, _invoke_lookup
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
+from ansible.template import generate_ansible_template_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
 
 Arguments = dict[str, t.Any]
 
+_OF_TEMPLATES = ("src", "dest", "trim_blocks", "lstrip_blocks", "newline_sequence")
 VERSION = ".".join(__version__.split(".")[:2])
 
 # Variables that Ansible itself sets, whatever a play, a role or a task say.
@@ -114,6 +117,35 @@ def read_variables(handler: t.Any, task_vars: Arguments) -> tuple[list[str], Map
     if result.get("failed"):
         raise Refused(" ".join(str(result.get("message") or result.get("msg")).split()))
     return [str(path) for path in result["ansible_included_var_files"]], result["ansible_facts"]
+
+
+_DELIMITERS = tuple(f"{kind}_{end}_string" for kind in ("block", "variable", "comment") for end in ("start", "end"))
+_LINE_ENDS = {"\\n": "\n", "\\r": "\r", "\\r\\n": "\r\n"}
+
+
+def is_template(fqcn: str) -> bool:
+    return fqcn in ("ansible.builtin.template", "ansible.legacy.template")
+
+
+def template_file(
+    handler: t.Any, templar: t.Any, arguments: Mapping[str, t.Any]
+) -> tuple[str, Arguments, Mapping[str, object]] | None:
+    """Return the text of a template file, the options to render it with, and the variables that the module adds."""
+    given = {key: templar.template(value) for key, value in arguments.items() if key in (*_DELIMITERS, *_OF_TEMPLATES)}
+    if not isinstance(given.get("src"), str):
+        return None
+    try:
+        path = handler._find_needle("templates", given["src"])
+        text = handler._loader.get_text_file_contents(path)
+    except AnsibleError:
+        return None
+    options: Arguments = {key: str(given[key]) for key in _DELIMITERS if given.get(key) is not None}
+    for key, default in (("trim_blocks", True), ("lstrip_blocks", False)):
+        options[key] = bool(boolean(given.get(key, default), strict=False))
+    line_end = str(given.get("newline_sequence", "\n"))
+    options["newline_sequence"] = _LINE_ENDS.get(line_end, line_end)
+    own = generate_ansible_template_vars(path=given["src"], fullpath=path, dest_path=str(given.get("dest")))
+    return str.__str__(text), options, own
 
 
 def handlers_of(play: t.Any) -> list[str]:

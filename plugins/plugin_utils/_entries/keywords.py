@@ -14,7 +14,7 @@ from collections.abc import Mapping
 SECTIONS = ("block", "rescue", "always")
 BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
 # What the tasks of a block take from it, unless they say otherwise themselves.
-INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "timeout")
+INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "run_once", "timeout")
 
 _ALL = frozenset((*BECOME, *INHERITED, "environment", "name", "tags", "vars", "when"))
 _LOOP = frozenset(("loop", "loop_control"))

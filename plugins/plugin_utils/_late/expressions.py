@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ast
 import typing as t
 from collections.abc import Callable, Iterator
 
@@ -47,6 +48,25 @@ _TEMPLATES.trim_blocks = _TEMPLATES.keep_trailing_newline = True
 _LEXER = _Lexer(_TEMPLATES)
 
 
+class ParsedFile:
+    """The text of a template file."""
+
+    def __init__(self, text: str, options: t.Mapping[str, t.Any]) -> None:
+        known = {key: value for key, value in options.items() if key in _PARSING}
+        environment = references.ENVIRONMENT.overlay(keep_trailing_newline=True, **known)
+        self.tree = environment.parse(text)
+
+    @property
+    def text(self) -> str:
+        """The text that means the same where no option is set, with whatever was replaced since."""
+        return _Writer(escaping=True).statements(self.tree.body)
+
+    @property
+    def local(self) -> frozenset[str]:
+        """The variables that it sets itself, somewhere."""
+        return frozenset(_stored(self.tree))
+
+
 class Parsed:
     """A template, or with `expression` what stands in one, as `when` has it."""
 
@@ -69,6 +89,38 @@ class Parsed:
     def local(self) -> frozenset[str]:
         """The variables that it sets itself, somewhere."""
         return frozenset(_stored(self.tree))
+
+
+_HEADER = "#jinja2:"
+_PARSING = frozenset(
+    (
+        "block_end_string",
+        "block_start_string",
+        "comment_end_string",
+        "comment_start_string",
+        "lstrip_blocks",
+        "trim_blocks",
+        "variable_end_string",
+        "variable_start_string",
+    )
+)
+_NOT_ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+def file_of(text: str, options: t.Mapping[str, t.Any]) -> tuple[ParsedFile, dict[str, t.Any]]:
+    """Return a template file taken apart, and the options that hold for it: those of its first line are stronger."""
+    options = dict(options)
+    if text.startswith(_HEADER):
+        line, dummy, text = text.partition("\n")
+        for pair in line.removeprefix(_HEADER).split(","):
+            key, dummy, value = pair.partition(":")
+            options[key.strip()] = ast.literal_eval(value.strip())
+    return ParsedFile(text, options), options
+
+
+def stands_alone(tree: nodes.Node) -> bool:
+    """Whether a template needs no other file."""
+    return tree.find(_NOT_ALONE) is None
 
 
 def parse(text: str, expression: bool) -> Parsed | None:

@@ -24,6 +24,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._late.script impor
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS, View
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node, Scope, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.contents import Contents
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.planner import plain
 
 _CONDITIONS = ("until", "changed_when", "failed_when")
@@ -326,6 +327,7 @@ class LateTask(Written):
         }
         record["step"] = Step(
             call=self.language.recall(call, arguments),
+            contents=Contents(self.script.token, one.late, self._template(one, call, scope)),
             scope=scope,
             environment=self._known_environment(scope),
             check_mode=self.flag("check_mode", scope, self.around.defaults.check_mode),
@@ -336,6 +338,24 @@ class LateTask(Written):
             source=self.source,
             search=self.around.home.search,
         )
+
+    def _template(self, one: Round, call: t.Any, scope: Scope) -> Value | None:
+        """Return what stands for the file of a call of `template`, where that uses what is late."""
+        known = {key: value for key, value in call.arguments.items() if one.view.trail(value) is None}
+        try:
+            found = self.language.template_file(call, known, scope)
+        except Refused:
+            return None  # it is told where the arguments are rendered
+        if found is None:
+            return None
+        text, options, own = found
+        view = self.view({**scope, **own}, self.turning if self.late_loop else ())
+        template = self.guarded(self.action, view.file, text, options)
+        if template is not None:
+            for name in view.tables[VARS].keys() & own.keys():
+                view.tables[PINNED][name] = view.tables[VARS].pop(name)
+            one.view.take(view)
+        return template
 
     def _known_environment(self, scope: Scope) -> dict[str, str]:
         merged: dict[str, str] = {}
@@ -357,6 +377,8 @@ class LateTask(Written):
                 f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
+        if key in actions.WHOLE:
+            return self.script.stand_in(one.late, one.view.value(value, lenient=True))
         return self._stood_in(one, value)
 
     def _known_argument(self, one: Round, value: object) -> object:

@@ -12,7 +12,7 @@ import hashlib
 import typing as t
 from collections.abc import Collection, Iterable, Mapping
 
-from jinja2 import meta, nodes
+from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
 
 from ansible_collections.background.jobs.plugins.module_utils._late.names import KNOWN_FILTERS, KNOWN_TESTS
@@ -134,6 +134,27 @@ class View:
         self._need(parsed.tree)
         return {"$expr": written} if expression else {"$template": written}
 
+    def file(self, text: str, options: Mapping[str, t.Any]) -> Value | None:
+        """Return what stands for a template file that uses what is late; None for one that does not."""
+        try:
+            parsed, known = expressions.file_of(text, options)
+        except (TemplateSyntaxError, ValueError, SyntaxError):
+            return None  # core complains of it
+        used = meta.find_undeclared_variables(parsed.tree) | set(references.by_name(parsed.tree))
+        if not any(self.is_late(name) for name in used):
+            return None
+        if not expressions.stands_alone(parsed.tree):
+            raise Refused(
+                "its template uses what is known on the host only, and includes or imports another file, which is not there. "
+                "Write it as one file."
+            )
+        if self._needs_controller(parsed.tree):
+            parsed.tree.body = [self._ahead(node, parsed) for node in parsed.tree.body]
+            text = parsed.text
+            options = {"newline_sequence": known.get("newline_sequence", "\n"), "trim_blocks": True}
+        self._need(parsed.tree)
+        return {"text": text, "options": dict(options)}
+
     # what the controller works out of it ahead
 
     def _needs_controller(self, node: nodes.Node) -> bool:
@@ -162,7 +183,7 @@ class View:
         tested = _argument(node, _NAMING_TESTS.get(name))
         return f"the test {tested!r}" if tested is not None and short_name(tested) not in _TESTS else None
 
-    def _ahead(self, node: nodes.Node, parsed: expressions.Parsed) -> nodes.Node:
+    def _ahead(self, node: nodes.Node, parsed: expressions.Parsed | expressions.ParsedFile) -> nodes.Node:
         """Return a part of a template with what needs the controller, and can be worked out now, in place."""
         if not self._needs_controller(node):
             return node

@@ -87,6 +87,10 @@ _DECIDING = {
 }
 
 
+WHOLE = frozenset(("content",))
+"""Options that an action plugin makes one text of, whatever they are."""
+
+
 def decides(fqcn: str, option: str) -> bool:
     """Whether the action plugin of a module does one thing or the other by this option, on the controller."""
     return option in _DECIDING.get(fqcn.rpartition(".")[2], ())

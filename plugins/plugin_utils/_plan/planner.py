@@ -181,10 +181,14 @@ class Planner:
     def _calls(self, asked: t.Any, step: Step) -> Record:
         """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
         record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
-        if asked.recipe is not None:
-            record["recipe"] = asked.recipe
-        if asked.staged:
-            record["staged"] = list(asked.staged)
+        recipe, staged = asked.recipe, list(asked.staged)
+        if step.contents is not None and step.contents.render:
+            recipe, staged = step.contents.swapped(recipe), step.contents.left(staged)
+            record["render"] = step.contents.render
+        if recipe is not None:
+            record["recipe"] = recipe
+        if staged:
+            record["staged"] = staged
         return record
 
     def _call(self, asked: t.Any, step: Step) -> Record:
@@ -197,6 +201,8 @@ class Planner:
         return {"module": asked.module, "payload": key, "params": params}
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
+        if step.contents is not None:
+            arguments = step.contents.swapped(arguments)
         group = (asked.module, self._maker.overrides(step))
         known = self._known.get(group)
         if known is not None and known.key is not None:

@@ -60,7 +60,10 @@ class Executor:
         self.is_first_call = True  # of this attempt at the turn
         self.step = None  # that whose call was last asked for
         self.fate = None  # the state that it ends in, decided from outside
-        self.interruptible = False
+        self.interruptible = False  # whether an Interrupted may be raised
+        self.signalled = False  # whether there is something to `look` at before anything is evaluated
+        self.look = lambda: None
+        self._said = []  # what tasks have said that is not told in the output of a module
         self._why = None
         self._given_up = False
         self._job, self._script, self._stage = job, script, stage
@@ -138,6 +141,16 @@ class Executor:
         """Whether nothing is to be begun any more at this place."""
         return self.fate is not None and (self._given_up or not where.must_finish)
 
+    @property
+    def is_over_now(self):
+        """Whether what runs is not to go on."""
+        return self.is_over(self._where)
+
+    def take_said(self):
+        """Return what tasks have said since this was last asked."""
+        said, self._said = self._said, []
+        return "".join(said)
+
     def ended(self):
         """Return the Outcome of what was ended from outside."""
         return protocol.of({"failed": True, "changed": False, "msg": self._why})
@@ -146,6 +159,8 @@ class Executor:
         """Return function(value), which may take for ever: then it is ended by an abort."""
         try:
             self.interruptible = True
+            if self.signalled:
+                self.look()
             if self.is_over(self._where):
                 raise tries.Stopped(self.fate, self.ended())
             return function(value)
@@ -173,7 +188,10 @@ class Executor:
 
     def took_turn(self, of, turn, where):
         """Take note of what came of a task, or of one turn of its loop."""
-        self._record.add(of, turn, where, self.now, self.is_hidden(of.node))
+        hidden = self.is_hidden(of.node)
+        if of.node["module"].endswith(".debug") and not hidden and "msg" in turn.result.value:
+            self._said.append("%s\n" % (turn.result.value["msg"],))
+        self._record.add(of, turn, where, self.now, hidden)
         if turn.state != states.SKIPPED and (self.fate is None or not where.must_finish or self._last is None):
             self._last = self._record.result_of_last
 

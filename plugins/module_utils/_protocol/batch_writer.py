@@ -153,13 +153,12 @@ class BatchWriter:
         return True
 
     def write_tasks(self, index, text, durable=True):
-        """Write what is told of each task of a job; left out where the disk is full."""
+        """Write what is told of each task of a job, text or bytes; left out where the disk is full."""
         folder = os.path.join(self.path, "tasks")
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         try:
             files.private_directory(folder)
-            files.write_atomically(
-                os.path.join(folder, "%d.json" % index), text.encode("utf-8", "surrogateescape"), durable
-            )
+            files.write_atomically(os.path.join(folder, "%d.json" % index), data, durable)
         except OSError as exc:
             if exc.errno not in _DISK_FULL:
                 raise

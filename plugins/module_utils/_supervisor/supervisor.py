@@ -28,6 +28,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
+    evaluator,
     fork_client,
     fork_servers,
     host_limits,
@@ -35,6 +36,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     outbox,
     recipes,
     scheduler,
+    script_client,
     timers,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
@@ -51,7 +53,7 @@ _STARTS_AT_ONCE = 16
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED = range(5)
 
 
 class Supervisor:
@@ -80,6 +82,8 @@ class Supervisor:
             plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
+        has_scripts = any("script" in job for job in self._jobs)
+        self._evaluator = evaluator.Evaluator(plan.pop("archive", None)) if has_scripts else None
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
@@ -115,6 +119,8 @@ class Supervisor:
     def run(self):
         """Return when every job is in a terminal state, and that is written."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
+        if self._evaluator is not None:
+            self._evaluator.start()
         try:
             while True:
                 self._watch_times()
@@ -128,6 +134,8 @@ class Supervisor:
                     key.data(key.fileobj)
         finally:
             self._pool.close()
+            if self._evaluator is not None:
+                self._evaluator.close()
             if self._groups is not None:
                 self._groups.close()
             self._writer.close()
@@ -155,13 +163,31 @@ class Supervisor:
             if index is None:
                 self._pool.prepare()
                 return
+            if "script" in self._jobs[index]:
+                self._begin_script(index, now)
+                continue
             attempt = self._attempts[index] = attempts.Attempt(self._jobs[index])
             self._follow(index, attempt.begin(now))
+
+    def _begin_script(self, index, now):
+        job = self._jobs[index]
+        attempt = script_client.ScriptAttempt(
+            index, job, self._evaluator, watch=self._watch_script, unwatch=self._selector.unregister
+        )
+        self._attempts[index] = attempt
+        self._starting.add(index)
+        about = {"job": {"no_log": job["no_log"]}, "folder": staged.folder_of(self._writer.path, index)}
+        about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        self._follow(index, attempt.begin(now, about))
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
         attempt = self._attempts[index]
         while action is not attempts.END:
+            if action is script_client.PENDING:
+                if attempt.fate is not None and not attempt.must_finish:
+                    self._limit_answer(index, _GRACE)
+                return
             if isinstance(action, attempts.Wait):
                 self._timers.clear((_STEP_LIMIT, index))
                 self._timers.set((_AGAIN, index), action.until)
@@ -196,7 +222,7 @@ class Supervisor:
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
-        self._pool.took(step["environment"], call)
+        self._pool.took(step["environment"], call, self._jobs[index])
         run.template = template
         run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
@@ -254,6 +280,8 @@ class Supervisor:
                 self._follow(index, self._attempts[index].resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
+            elif what == _UNANSWERED:
+                self._follow(index, self._attempts[index].kill())
             else:
                 self._kill(index, now)
         if self._stopping and now >= self._look_at:
@@ -306,7 +334,14 @@ class Supervisor:
             self._stop(index, fate, why, grace, number)
         else:
             self._timers.clear((_AGAIN, index))
+            if "script" in self._jobs[index]:
+                self._limit_answer(index, grace)
             self._follow(index, attempt.resume(self._clock.now()))
+
+    def _limit_answer(self, index, grace):
+        """Have the process of a script that is to end killed where it does not say what is next."""
+        if (_UNANSWERED, index) not in self._timers:
+            self._timers.set((_UNANSWERED, index), self._clock.now() + grace)
 
     def _limit_always(self, index):
         limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
@@ -346,6 +381,36 @@ class Supervisor:
                 states.CANCELLED,
                 _failure("cancelled before it %s" % ("was tried again" if again else "started")),
             )
+
+    # scripts
+
+    def _watch_script(self, attempt, writing):
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        try:
+            self._selector.modify(attempt, events, self._read_script)
+        except KeyError:
+            self._selector.register(attempt, events, self._read_script)
+
+    def _read_script(self, attempt):
+        index = attempt.index
+        for what, heard in attempt.hear():
+            if what == "hello":
+                self._starting.discard(index)
+                self._scheduler.began(index, self._clock.now())
+                self._note_running(index, self._clock.now())
+            elif what == "said":
+                if self._keep and not self._jobs[index]["no_log"]:
+                    output.add(self._writer.path, index, (heard.encode("utf-8", "replace"), b""), self._keep)
+            else:
+                self._timers.clear((_UNANSWERED, index))
+                self._script_goes_on(index, attempt, heard)
+
+    def _script_goes_on(self, index, attempt, action):
+        self._starting.discard(index)
+        if action is attempts.END and index in self._runs:
+            self._stop(index, attempt.fate, "ended with the process that works out its tasks")
+            return
+        self._follow(index, action)
 
     # ending
 
@@ -486,7 +551,7 @@ class Supervisor:
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
         self._noted.discard(index)
-        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
+        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
         was_killed = index in self._killed

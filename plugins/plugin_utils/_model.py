@@ -65,6 +65,8 @@ class Included:
     magic: Mapping[str, object] = field(default_factory=dict)
     keys: Mapping[str, object] = field(default_factory=dict)
     """What a role that depends on this one says of it: when, environment and so on."""
+    role: str | None = None
+    """The name of the role whose tasks these are, where they are all of them."""
     handlers: Sequence[object] = ()
     spec: Mapping[str, object] | None = None
     """What the variables are checked against, as the arguments of validate_argument_spec."""
@@ -167,8 +169,10 @@ class Language(t.Protocol):
     def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
         """Return the items of a loop with_<lookup>."""
 
-    def is_elsewhere(self) -> bool:
-        """Return whether a task that runs once runs on another host than this one."""
+    def runs_once_on(self) -> str | None:
+        """Return the host on which tasks with `run_once` run, None where there is but one host."""
+
+    def host(self) -> str: ...
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""

@@ -40,7 +40,9 @@ class ScriptAttempt:
         self._process = None  # that of the job
         self._unsent = deque()
         self._buffer = frames.Buffer()
-        self._pending, self._asked_at = False, None
+        self._writing = False  # whether there is more to send than the socket takes
+        self._pending = False  # whether an answer is due
+        self._asked_at = None
         self._must_finish, self._given_up = False, False
         self._why = ""
         self._ended = None  # (state, Outcome)

@@ -220,9 +220,12 @@ class Core:
             "archive": True,
         }
 
-    def is_elsewhere(self) -> bool:
-        hosts = self.task_vars.get("ansible_play_batch") or self.task_vars.get("ansible_play_hosts") or []
-        return bool(hosts) and hosts[0] != self.task_vars.get("inventory_hostname")
+    def runs_once_on(self) -> str | None:
+        hosts = self.task_vars.get("ansible_play_batch") or []
+        return str(hosts[0]) if len(hosts) > 1 else None
+
+    def host(self) -> str:
+        return str(self.task_vars.get("inventory_hostname"))
 
     def is_module(self, name: str, home: Home) -> bool:
         return (

@@ -147,6 +147,7 @@ class Sources:
             params=role.get_role_params(chain),
             magic=self._magic(within),
             keys=keys or {},
+            role=known.name,
             handlers=_list(role.handlers_as_written, f"{known.path}/handlers"),
             spec=_specification(role, name) if validate else None,
         )

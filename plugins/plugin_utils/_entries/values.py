@@ -23,6 +23,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 _MOST_RETRIES = 1_000_000
 _MOST_BACKOFF = 1000.0
+_OUTSIDE = "Put it into the play, before the launch."
 _AT_LAUNCH = (
     "This key has to be known at launch. Let the host decide by a key that may be late (such as 'when'), "
     "or launch the rest after an async_wait."
@@ -175,6 +176,17 @@ class Values:
             current = self.language.task_value(key)
             if wanted != (bool(current) if key == "become" else current):
                 raise self.refuse(key, keywords.BECOME_DIFFERS)
+
+    def is_for_another_host(self, scope: Scope) -> bool:
+        """Whether `run_once` has the task run, and another host run it."""
+        first = self.language.runs_once_on()
+        if first is None or not self.flag("run_once", scope):
+            return False
+        if "register" in self.source:
+            raise self.refuse("run_once", f"the task runs on {first}, and the other hosts would need what it registers. {_OUTSIDE}")
+        if "set_fact" in self.source or "ansible.builtin.set_fact" in self.source:
+            raise self.refuse("run_once", f"the task runs on {first}, and the other hosts would need what it sets. {_OUTSIDE}")
+        return self.language.host() != first
 
     def is_hidden(self, scope: Scope) -> bool:
         """Whether `no_log` is set."""

@@ -183,6 +183,8 @@ class Written(Values):
         """Return the first condition that is false, in words; None where the task is to run."""
         if self.is_left_out:
             return LEFT_OUT if "never" not in self.tags else NEVER
+        if self.is_for_another_host(scope):
+            return f"it runs once, on {self.language.runs_once_on()}"
         for condition in (*self.around.conditions, *self._own_conditions()):
             self.check_references("when", condition, scope, expression=True)
             if not self.guarded("when", self.language.holds, condition, scope):

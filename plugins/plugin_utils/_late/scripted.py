@@ -82,11 +82,22 @@ class Inside(blocks.Inside):
         if role is not None and role.path not in script.roles:
             script.roles.add(role.path)
             script.handlers += [Handler(source, around, role.name) for source in included.handlers]
-        return self.tasks(included.tasks, where, around)
+        nodes = self.tasks(included.tasks, where, around)
+        if included.role is not None and _ends_role(nodes):
+            return [{"kind": "block", "role": included.role, "block": nodes}]
+        return nodes
+
+    def checked(self, included: Included, around: Around) -> Included:
+        """Return the tasks of a role with no more in the specification of its arguments than is known at launch."""
+        spec = included.spec or {}
+        options = t.cast("Mapping[str, object]", spec.get("argument_spec") or {})
+        task = LateTask(self._where, {"debug": None}, around)
+        known = {name: rules for name, rules in options.items() if not task.general.is_late(name)}
+        return replace(included, spec={**spec, "argument_spec": known})
 
     def _task(self, where: str, source: object, around: Around) -> t.Any:
         task = LateTask(where, source, around)
-        if task.is_left_out:
+        if task.is_left_out or task.is_for_another_host(task.scope({})):
             return []
         if task.keys is keywords.BLOCK:
             task.check_become(task.scope({}))
@@ -169,6 +180,16 @@ class Inside(blocks.Inside):
             return str(task.language.template(text, task.scope({})))
         except Refused:
             return str(text)
+
+
+def _ends_role(nodes: Nodes) -> bool:
+    """Whether one of the tasks of a role ends it, those in roles in it aside."""
+    for node in nodes:
+        if any(turn.get("local") == "meta" and turn.get("args") == "end_role" for turn in node.get("turns", ())):
+            return True
+        if "role" not in node and any(_ends_role(node.get(name) or []) for name in ("block", "rescue", "always", "body")):
+            return True
+    return False
 
 
 def names_of(name: str, role: str) -> list[str]:

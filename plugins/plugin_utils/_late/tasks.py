@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ _CONDITIONS = ("until", "changed_when", "failed_when")
 _LATE_LOOPS = frozenset(
     ("items", "list", "dict", "together", "nested", "cartesian", "subelements", "sequence", "flattened", "indexed_items")
 )
-_HIDDEN_ITEM = "(censored due to no_log)"
+# Words of a command line, the templates in them whole, and what is between them.
+_WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -377,6 +379,10 @@ class LateTask(Written):
                 f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
+        if key == "_variable_params":
+            raise Refused(f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one.")
+        if key == "_raw_params" and actions.is_script(call.fqcn):
+            return self._words(one, str(value))
         if key in actions.WHOLE:
             return self.script.stand_in(one.late, one.view.value(value, lenient=True))
         return self._stood_in(one, value)
@@ -389,6 +395,15 @@ class LateTask(Written):
         except Refused as exc:
             return self.script.stand_in(one.late, {"$undefined": str(exc)})
         return value
+
+    def _words(self, one: Round, text: str) -> str:
+        """Return a command line with tokens for those of its words that are late; the first one names a file here."""
+        words = _WORDS.findall(text)
+        if one.view.trail(self.language.trusted(words[0])) is not None:
+            raise Refused(f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each.")
+        return self.language.trusted(
+            "".join(str(self._stood_in(one, self.language.trusted(word))) for word in words)
+        )
 
     def _stood_in(self, one: Round, value: object) -> object:
         if one.view.trail(value) is None:

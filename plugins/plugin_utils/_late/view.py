@@ -239,7 +239,7 @@ class View:
             self._send(name)
 
     def _send(self, name: str) -> None:
-        if name in self._turning or any(name in table for table in self.tables.values()):
+        if name == "omit" or name in self._turning or any(name in table for table in self.tables.values()):
             return
         raw = self._raw(name)
         if raw is ABSENT:

@@ -87,6 +87,10 @@ _DECIDING = {
 }
 
 
+def is_script(fqcn: str) -> bool:
+    return fqcn in ("ansible.builtin.script", "ansible.legacy.script")
+
+
 WHOLE = frozenset(("content",))
 """Options that an action plugin makes one text of, whatever they are."""
 

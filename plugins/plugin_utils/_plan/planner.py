@@ -158,7 +158,9 @@ class Planner:
             asked = self._maker.ask(step)
             if asked.skip:
                 return {**record, "skip": asked.skip}
-            return {**record, **self._calls(asked, step), "environment": step.environment}
+            made = {**record, **self._calls(asked, step), "environment": step.environment}
+            _check_tokens(made, t.cast("Record", job.script)["token"])
+            return made
         except JobRefused as exc:
             job.refused.append(exc)
         except Refused as exc:
@@ -214,6 +216,22 @@ class Planner:
         self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
         return key, params
+
+
+def _check_tokens(turn: Record, token: str) -> None:
+    """Raise Refused where an action plugin made something of a late value that stood for nothing yet."""
+    if not turn.get("late"):
+        return
+    text = json.dumps([turn.get(key) for key in ("calls", "recipe", "environment", "render")])
+    for number in range(len(turn["late"])):
+        if f"{token}_{number}_" not in text and "render" not in turn:
+            raise Refused(_USED_UP)
+
+
+_USED_UP = (
+    "its action plugin decides on the controller by an argument that is known on the host only, while the job runs. "
+    "Use tasks with 'when' for each case, or launch the rest after an async_wait."
+)
 
 
 def _unusual(node: Job | Step, defaults: t.Mapping[str, object]) -> Record:

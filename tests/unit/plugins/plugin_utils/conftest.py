@@ -180,8 +180,14 @@ class FakeLanguage:
     def of_play(self) -> Tree:
         return {"core": "2.21", "play_handlers": ["of the play"]}
 
-    def is_elsewhere(self) -> bool:
-        return self.variables.get("elsewhere") is True
+    def runs_once_on(self) -> str | None:
+        return self.variables.get("first_host")
+
+    def host(self) -> str:
+        return "this"
+
+    def template_file(self, call: FakeCall, arguments: Tree, scope: Tree) -> None:
+        return None
 
     def check_role(self, included: Included, scope: Tree) -> None:
         missing = [name for name in included.spec or {} if name not in scope]

@@ -59,6 +59,7 @@ _OPTIONS = {
 }
 _STARTS = ("block_start_string", "variable_start_string", "comment_start_string")
 _UNTRUSTED = "Encountered untrusted template or expression."
+_OMITTED = "A template was resolved to an Omit scalar."
 _EMPTY = "Empty conditional expressions are not allowed."
 
 
@@ -147,43 +148,43 @@ class Run:
         try:
             with going_on(self):
                 return work(self)
-        except MarkerError as exc:
-            raise TemplateFailed(message_of(exc.marker.failure())) from None
         except Failure as exc:
             raise TemplateFailed(message_of(exc)) from None
 
     def whole(self, value):
         result = self.template(value)
-        return OMIT if result is OMIT else self._finalized(result)
+        return OMIT if result is OMIT else self._finalized(result, value)
 
-    def _finalized(self, result):
+    def _finalized(self, result, source):
+        """Return a result as it leaves; Failure where there is a marker in it, or what variables can't hold."""
         try:
             return finalized(result)
-        except MarkerError:
-            raise
+        except MarkerError as exc:
+            failure = exc.marker.failure()
         except Exception as exc:  # whatever rendering the rest raises is the template's failure
-            raise _described(exc, self._source) from exc
+            failure = exc
+        described = _described(failure, source)
+        if described is failure:
+            raise failure
+        raise described from failure
 
     def condition(self, value):
         try:
             result = self._condition(_stripped(value))
-        except MarkerError as exc:
-            failure = exc.marker.failure()
-            if isinstance(failure, UndefinedFailure):
-                raise UndefinedFailure("Error while evaluating conditional.") from failure
-            raise
+        except UndefinedFailure as exc:
+            raise UndefinedFailure("Error while evaluating conditional.") from exc
         if isinstance(result, bool):
             return result
         raise ConditionFailure(
-            "Conditional result (%s) was derived from value of type %r at '<unknown>'. Conditionals must have a boolean result."
-            % (bool(result), type_name(result))
+            "Conditional result (%s) was derived from value of type %r at '<unknown>'. "
+            "Conditionals must have a boolean result." % (bool(result), type_name(result))
         )
 
     def _condition(self, value):
         if isinstance(value, bool):
             return value
         if isinstance(value, Undefined):
-            return self._finalized(self.template(value))
+            return self._finalized(self.template(value), value)
         text = value.text if isinstance(value, Template) else value
         if not isinstance(text, str):
             raise ConditionFailure("Conditional expressions must be strings.")
@@ -193,11 +194,12 @@ class Run:
 
     def _indirect(self, text):
         """A condition that is a template: what it comes to is the condition, or names it."""
-        result = self.template(Template(text))
+        source = Template(text)
+        result = self.template(source)
         trusted = isinstance(result, Trusted)
         if result is OMIT:
-            raise Failure("A template was resolved to an Omit scalar.")
-        result = _stripped(self._finalized(result))
+            raise Failure(_OMITTED)
+        result = _stripped(self._finalized(result, source))
         if not isinstance(result, str):
             return result
         if not trusted:
@@ -206,14 +208,16 @@ class Run:
 
     def _evaluated(self, text):
         self._embedding = True
-        result = self.template(Expression(text))
+        source = Expression(text)
+        result = self.template(source)
         if result is OMIT:
-            raise Failure("A template was resolved to an Omit scalar.")
-        return self._finalized(result)
+            raise Failure(_OMITTED)
+        return self._finalized(result, source)
 
     def file(self, text, options):
-        result = self._caught(Template(text), lambda: self._text(text, options, escaping=False))
-        result = self._finalized(result)
+        source = Template(text)
+        result = self._caught(source, lambda: self._text(text, options, escaping=False))
+        result = self._finalized(result, source)
         return "" if result is None else result
 
     # ---- on the way

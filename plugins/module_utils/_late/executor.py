@@ -12,7 +12,6 @@ the one before.
 
 from __future__ import annotations
 
-import hashlib
 from collections import namedtuple
 
 from ansible_collections.background.jobs.plugins.module_utils._late import (
@@ -66,7 +65,7 @@ class Executor:
         self._said = []  # what tasks have said that is not told in the output of a module
         self._why = None
         self._given_up = False
-        self._job, self._script, self._stage = job, script, stage
+        self._job, self._script, self.stage = job, script, stage
         self._handlers = handlers.Handlers(script.get("handlers", ()), script.get("play_handlers", ()))
         self._record = record.Record(self.core)
         self._where = Where()
@@ -176,16 +175,6 @@ class Executor:
     def is_hidden(self, node):
         return bool(node.get("no_log") or self._job.get("no_log"))
 
-    def render_files(self, turn, tokens, render):
-        """Put files in their place whose contents are known only now."""
-        for late in turn.get("render", ()):
-            content = render(late["content"])
-            data = str(content).encode("utf-8", "surrogateescape")
-            self._stage(late["file"], data, late.get("mode", 0o600))
-            for what, value in (("sha1", _checksum(data)), ("text", content), ("size", len(data))):
-                if what in late:
-                    tokens.put(late[what], value)
-
     def took_turn(self, of, turn, where):
         """Take note of what came of a task, or of one turn of its loop."""
         hidden = self.is_hidden(of.node)
@@ -203,11 +192,17 @@ class Executor:
         except _EndRole:
             good, culprit = True, None
         if good or self._script.get("force_handlers"):
-            for dummy in range(_FLUSHES):
-                if self._handlers.are_notified and not self.is_over(Where()):
-                    done, other = yield from self._flush(Where())
-                    good, culprit = good and done, culprit if other is None else other
+            done, other = yield from self._flush_at_the_end()
+            good, culprit = good and done, culprit if other is None else other
         self._failed, self._culprit = not good, culprit
+
+    def _flush_at_the_end(self):
+        for dummy in range(_FLUSHES):
+            if self._handlers.are_notified and not self.is_over(Where()):
+                done, culprit = yield from self._flush(Where())
+                if not done:
+                    return False, culprit
+        return True, None
 
     def _nodes(self, nodes, where):
         """Return (whether all went well, the index of the entry that failed)."""
@@ -364,10 +359,6 @@ class Executor:
         told["cacheable"] = sorted(self.variables.cacheable.intersection(told["facts"]))
         told["notified"] = list(self._handlers.handed_back)
         return self._record.pieces(told, wall or self.wall)
-
-
-def _checksum(data):
-    return hashlib.sha1(data).hexdigest()  # noqa: S324 - by which core compares files
 
 
 def _described(done):

@@ -23,5 +23,7 @@ def filters(core):
     for room in (filters_data, filters_math, filters_paths, filters_text, filters_yaml):
         found.update(room.FILTERS)
     if core < (2, 21):
-        found["strftime"] = filters_paths.strftime_of_2_19
+        return {**found, "strftime": filters_paths.strftime_of_2_19}
+    for name in ("to_nice_yaml", "to_yaml"):
+        found[name] = filters_yaml.with_vault_behavior(found[name])
     return found

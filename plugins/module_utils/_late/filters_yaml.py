@@ -8,10 +8,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from ansible_collections.background.jobs.plugins.module_utils._late.containers import LazyDict, LazyList, LazyTuple
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import Failure
 from ansible_collections.background.jobs.plugins.module_utils._late.markers import Marker, takes_marked
 from ansible_collections.background.jobs.plugins.module_utils._late.values import Trusted
+
+_BEHAVIORS = ("decrypt", "keep_encrypted", "redact", "fail")
+# What libyaml escapes between double quotes, of what it prints as it is elsewhere.
+_ESCAPED = '"\\\u2028\u2029\ufeff'
 
 
 def _yaml():
@@ -23,8 +29,46 @@ def _yaml():
 
 
 def _dumper(yaml):
+    """The dumper in Python, made to write as libyaml does, which core uses."""
+
     class Dumper(yaml.SafeDumper):
-        pass
+        def write_plain(self, text, split=True):
+            super().write_plain(text, split)
+            self.open_ended = False  # or a "..." would follow
+
+        def analyze_scalar(self, scalar):
+            scalar.encode("utf-8")
+            analysis = super().analyze_scalar(scalar)
+            if any(character > "\uffff" or character == "\x85" for character in scalar):
+                for style in ("flow_plain", "block_plain", "single_quoted", "block"):
+                    setattr(analysis, "allow_" + style, False)
+            return analysis
+
+        def write_double_quoted(self, text, split=True):
+            self.write_indicator('"', True)
+            for index, character in enumerate(text):
+                if character != " ":
+                    self.put(escaped(character))
+                elif split and self.column > self.best_width and 0 < index < len(text) - 1 and text[index - 1] != " ":
+                    self.write_indent()
+                    self.put("\\" if text[index + 1] == " " else "")
+                else:
+                    self.put(character)
+            self.write_indicator('"', False)
+
+        def put(self, text):
+            self.column += len(text)
+            self.stream.write(text.encode(self.encoding) if self.encoding else text)
+
+    def escaped(character):
+        """A character as it stands between double quotes."""
+        if character not in _ESCAPED and ("\x20" <= character <= "\x7e" or "\xa0" <= character <= "\ufffd"):
+            return character
+        short = Dumper.ESCAPE_REPLACEMENTS.get(character)
+        if short:
+            return "\\" + short
+        number = ord(character)
+        return "\\x%02X" % number if number < 256 else ("\\u%04X" if number < 65536 else "\\U%08X") % number
 
     Dumper.add_representer(LazyDict, yaml.SafeDumper.represent_dict)
     Dumper.add_representer(LazyList, yaml.SafeDumper.represent_list)
@@ -36,8 +80,9 @@ def _dumper(yaml):
 
 @takes_marked
 def to_yaml(a, *dummy, **kwargs):
-    kwargs.pop("vault_behavior", None)
     kwargs.setdefault("default_flow_style", None)
+    if (kwargs.get("width") or 0) < 0:
+        kwargs["width"] = sys.maxsize  # no limit, for libyaml
     yaml = _yaml()
     return yaml.dump(a, Dumper=_dumper(yaml), allow_unicode=True, **kwargs)
 
@@ -46,6 +91,18 @@ def to_yaml(a, *dummy, **kwargs):
 def to_nice_yaml(a, indent=4, *dummy, **kwargs):
     kwargs.setdefault("default_flow_style", False)
     return to_yaml(a, indent=indent, **kwargs)
+
+
+def with_vault_behavior(function):
+    """The filter as it is since 2.21: with an option about encrypted values, of which there are none on hosts."""
+
+    def call(*args, **kwargs):
+        behavior = kwargs.pop("vault_behavior", None)
+        if behavior and behavior not in _BEHAVIORS:
+            raise Failure("The vault parameter must be one of %s" % ", ".join(_BEHAVIORS))
+        return function(*args, **kwargs)
+
+    return takes_marked(call)
 
 
 def from_yaml(data):

@@ -8,7 +8,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.background.jobs.plugins.module_utils._late import local_actions, loop_items, results
+from ansible_collections.background.jobs.plugins.module_utils._late import (
+    late_files,
+    local_actions,
+    loop_items,
+    results,
+)
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
 from ansible_collections.background.jobs.plugins.module_utils._late.tries import Stopped, Tries
 from ansible_collections.background.jobs.plugins.module_utils._late.variables import View
@@ -141,6 +146,11 @@ class Task:
 
     def holds(self, view, value):
         return self.executor.evaluate(self.executor.engine.scope(view).holds, value)
+
+    def put_files(self, view, turn, tokens):
+        """Put the files of a turn into their place whose contents are known only now."""
+        scope = self.executor.engine.scope(view)
+        self.executor.evaluate(lambda stage: late_files.put(turn, tokens, scope, stage), self.executor.stage)
 
     def _evaluate_loop(self, value):
         return self.render(self.view({}, {}), value)

@@ -175,7 +175,7 @@ class Tries:
 
     def _calls(self):
         tokens = Tokens(self._executor.token, self._late)
-        self._executor.render_files(self._turn, tokens, self._render)
+        self._task.put_files(self._view, self._turn, tokens)
         for number in range(len(self._turn.get("late", ()))):
             tokens.of(number)  # all are worked out before anything is done
         step = self._step(tokens)

@@ -36,6 +36,7 @@ class Trusted(str):
     """A text that the controller wrote: it may be used as an expression, as `when: "{{ text }}"` does."""
 
     __slots__ = ()
+    shown_as = "str"
 
 
 class Template:

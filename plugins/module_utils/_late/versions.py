@@ -29,7 +29,12 @@ class _Version:
 
 
 class Loose(_Version):
-    """Numbers and words in any order. A number is not to be compared with a word."""
+    """Numbers and words in any order. A number is not to be compared with a word, not even for being equal."""
+
+    def __eq__(self, other):
+        return self.key == other.key or not (self.key < other.key or self.key > other.key)
+
+    __hash__ = None
 
     @staticmethod
     def parse(text):

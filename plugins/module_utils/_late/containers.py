@@ -18,10 +18,8 @@ from ansible_collections.background.jobs.plugins.module_utils._late.markers impo
 _ABSENT = object()
 
 
-class _Runs:
-    """The runs of templates that are going on, the innermost last: see templating.py."""
-
-    going_on = []
+# The runs that are going on, the innermost last: see evaluation.py.
+_runs = []
 
 
 class LazyDict(dict):
@@ -239,7 +237,7 @@ def _rendered(other):
 def lazy(value, run=None):
     """Return a container as one that belongs to this run, or to the one going on; anything else as it is."""
     kind = _LAZY.get(type(value))
-    return value if kind is None else kind(value, run or _Runs.going_on[-1])
+    return value if kind is None else kind(value, run or _runs[-1])
 
 
 def lazy_arguments(args, kwargs):
@@ -247,7 +245,7 @@ def lazy_arguments(args, kwargs):
 
 
 def current_run():
-    return _Runs.going_on[-1]
+    return _runs[-1]
 
 
 class going_on:  # noqa: N801 - reads as the statement that it is
@@ -259,7 +257,7 @@ class going_on:  # noqa: N801 - reads as the statement that it is
         self._run = run
 
     def __enter__(self):
-        _Runs.going_on.append(self._run)
+        _runs.append(self._run)
 
     def __exit__(self, *dummy):
-        _Runs.going_on.pop()
+        _runs.pop()

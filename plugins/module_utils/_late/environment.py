@@ -22,6 +22,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.failures imp
 from ansible_collections.background.jobs.plugins.module_utils._late.finalize import CONCATENATED, finalized
 from ansible_collections.background.jobs.plugins.module_utils._late.jinja import (
     Context,
+    FunctionLoader,
     Lexer,
     Macro,
     NativeCodeGenerator,
@@ -141,6 +142,10 @@ def _lookup(name="", *dummy, **unused):
     raise Failure(
         "The lookup plugin %r works on the controller only: what a job finds out while it runs is not there." % (name,)
     )
+
+
+def _include(name):
+    raise Failure("The file %r can be included on the controller only: it is not sent to hosts." % name)
 
 
 # ---- the environment
@@ -268,7 +273,8 @@ class Environment(SandboxedEnvironment):
     concat = staticmethod(joined)
 
     def __init__(self, filters, tests, extensions=()):
-        super().__init__(autoescape=False, trim_blocks=True, undefined=UndefinedMarker, optimized=False)
+        loader = FunctionLoader(_include)
+        super().__init__(autoescape=False, trim_blocks=True, undefined=UndefinedMarker, optimized=False, loader=loader)
         for extension in extensions:
             self.add_extension(extension)
         self.finalize = _finalize
@@ -305,13 +311,13 @@ class Environment(SandboxedEnvironment):
             return True
         return super().is_safe_attribute(obj, attr, value)
 
-    def call_filter(self, name, value, args=None, kwargs=None, context=None, eval_ctx=None):
+    def call_filter(self, name, value, args=None, kwargs=None, *rest, **named):
         args, kwargs = lazy_arguments(args or [], kwargs or {})
-        return super().call_filter(name, value, args, kwargs, context, eval_ctx)
+        return super().call_filter(name, value, args, kwargs, *rest, **named)
 
-    def call_test(self, name, value, args=None, kwargs=None, context=None, eval_ctx=None):
+    def call_test(self, name, value, args=None, kwargs=None, *rest, **named):
         args, kwargs = lazy_arguments(args or [], kwargs or {})
-        return super().call_test(name, value, args, kwargs, context, eval_ctx)
+        return super().call_test(name, value, args, kwargs, *rest, **named)
 
     def getitem(self, obj, argument):
         return seen(super().getitem(obj, argument))

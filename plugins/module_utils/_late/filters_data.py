@@ -142,17 +142,21 @@ def symmetric_difference(environment, a, b):
         return [value for value in union(environment, a, b) if value not in common]
 
 
+def _chance(seed):
+    return random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - to be repeatable, not secret
+
+
 def shuffle(mylist, seed=None):
     try:
         mylist = list(mylist)
-        (random.Random(seed) if seed else random.SystemRandom()).shuffle(mylist)
-    except Exception:  # what can't be shuffled stays as it is  # pylint: disable=broad-except
+        _chance(seed or None).shuffle(mylist)
+    except Exception:  # noqa: S110 - what can't be shuffled stays as it is
         pass
     return mylist
 
 
 def choose(end, start=None, step=None, seed=None):
-    chance = random.SystemRandom() if seed is None else random.Random(seed)
+    chance = _chance(seed)
     if isinstance(end, int):
         return chance.randrange(start or 0, end, step or 1)
     if not hasattr(end, "__iter__"):

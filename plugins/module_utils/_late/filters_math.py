@@ -85,7 +85,7 @@ def _bytes(text, default_unit, isbits):
     number = float(found.group(1))
     unit = default_unit if found.group(2) is None else found.group(2)
     if unit is None:
-        return int(round(number))
+        return round(number)
     letter = unit[0].upper()
     if letter not in _POWERS:
         raise ValueError(
@@ -97,7 +97,7 @@ def _bytes(text, default_unit, isbits):
             "human_to_bytes() failed to convert %s. Value is not a valid string (%s)"
             % (text, _expected(letter, isbits))
         )
-    return int(round(number * _POWERS[letter]))
+    return round(number * _POWERS[letter])
 
 
 def _is_unit(unit, letter, isbits):

@@ -31,7 +31,7 @@ def _flags(ignorecase, multiline):
     return (re.IGNORECASE if ignorecase else 0) | (re.MULTILINE if multiline else 0)
 
 
-def regex_replace(value="", pattern="", replacement="", ignorecase=False, multiline=False, count=0, mandatory_count=0):
+def regex_replace(value="", pattern="", replacement="", ignorecase=False, multiline=False, count=0, mandatory_count=0):  # noqa: PLR0917
     value = text_of(value)
     output, number = re.compile(pattern, _flags(ignorecase, multiline)).subn(replacement, value, count)
     if mandatory_count and mandatory_count != number:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._late.containers import LazyDict, LazyList, LazyTuple
@@ -28,6 +29,21 @@ def _yaml():
     return yaml
 
 
+def _may_break(text, index):
+    return 0 < index < len(text) - 1 and text[index - 1] != " "
+
+
+def _escaped(character, short):
+    """A character as it stands between double quotes."""
+    if character not in _ESCAPED and ("\x20" <= character <= "\x7e" or "\xa0" <= character <= "\ufffd"):
+        return character
+    if character in short:
+        return "\\" + short[character]
+    number = ord(character)
+    return "\\x%02X" % number if number < 256 else ("\\u%04X" if number < 65536 else "\\U%08X") % number
+
+
+@functools.lru_cache(maxsize=None)
 def _dumper(yaml):
     """The dumper in Python, made to write as libyaml does, which core uses."""
 
@@ -48,8 +64,8 @@ def _dumper(yaml):
             self.write_indicator('"', True)
             for index, character in enumerate(text):
                 if character != " ":
-                    self.put(escaped(character))
-                elif split and self.column > self.best_width and 0 < index < len(text) - 1 and text[index - 1] != " ":
+                    self.put(_escaped(character, self.ESCAPE_REPLACEMENTS))
+                elif split and self.column > self.best_width and _may_break(text, index):
                     self.write_indent()
                     self.put("\\" if text[index + 1] == " " else "")
                 else:
@@ -59,16 +75,6 @@ def _dumper(yaml):
         def put(self, text):
             self.column += len(text)
             self.stream.write(text.encode(self.encoding) if self.encoding else text)
-
-    def escaped(character):
-        """A character as it stands between double quotes."""
-        if character not in _ESCAPED and ("\x20" <= character <= "\x7e" or "\xa0" <= character <= "\ufffd"):
-            return character
-        short = Dumper.ESCAPE_REPLACEMENTS.get(character)
-        if short:
-            return "\\" + short
-        number = ord(character)
-        return "\\x%02X" % number if number < 256 else ("\\u%04X" if number < 65536 else "\\U%08X") % number
 
     Dumper.add_representer(LazyDict, yaml.SafeDumper.represent_dict)
     Dumper.add_representer(LazyList, yaml.SafeDumper.represent_list)

@@ -9,7 +9,15 @@
 from __future__ import annotations
 
 try:
-    from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, defaults, pass_context, pass_environment
+    from jinja2 import (
+        FunctionLoader,
+        StrictUndefined,
+        TemplateSyntaxError,
+        UndefinedError,
+        defaults,
+        pass_context,
+        pass_environment,
+    )
     from jinja2 import filters as jinja_filters
     from jinja2.lexer import Lexer
     from jinja2.nativetypes import NativeCodeGenerator
@@ -19,7 +27,7 @@ try:
 
     PRESENT = True
 except ImportError:  # ansible-test imports every file, where there is no Jinja2
-    StrictUndefined = Lexer = NativeCodeGenerator = Context = Macro = SandboxedEnvironment = object
+    FunctionLoader = StrictUndefined = Lexer = NativeCodeGenerator = Context = Macro = SandboxedEnvironment = object
     TemplateSyntaxError = UndefinedError = Exception
     defaults = jinja_filters = missing = None
     PRESENT = False
@@ -33,6 +41,7 @@ except ImportError:  # ansible-test imports every file, where there is no Jinja2
 __all__ = (
     "PRESENT",
     "Context",
+    "FunctionLoader",
     "Lexer",
     "Macro",
     "NativeCodeGenerator",

@@ -25,8 +25,11 @@ class Engine:
 
     def __init__(self, core, extensions=()):
         # Here, and not above: only now there is Jinja2, which these files stand on.
+        from ansible_collections.background.jobs.plugins.module_utils._late import jinja
         from ansible_collections.background.jobs.plugins.module_utils._late.evaluation import Compiler, Run
 
+        if not jinja.PRESENT:
+            raise ImportError("Jinja2 was not there when the first Engine was made: see archive.py")
         self._compiler = Compiler(tuple(int(number) for number in core.split(".")[:2]), extensions)
         self._run = Run
 

@@ -87,6 +87,10 @@ class Semantic(_Version):
         return (0, [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in text.split(".")])
 
 
+# Names of what comes before a version, and how they sort.
+_PHASES = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
+
+
 class Pep440(_Version):
     """Versions of Python packages."""
 
@@ -98,7 +102,6 @@ class Pep440(_Version):
             (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?\s*$""",
         re.VERBOSE | re.IGNORECASE | re.ASCII,
     )
-    _PHASES = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 
     @classmethod
     def parse(cls, text):
@@ -117,7 +120,7 @@ class Pep440(_Version):
     def _phase(cls, part):
         if part["pre"]:
             name = part["pre"].lower()
-            return (1, cls._PHASES.get(name, name), int(part["pre_number"] or 0))
+            return (1, _PHASES.get(name, name), int(part["pre_number"] or 0))
         # A development release of the version itself comes before all of its other phases.
         return (0, "", 0) if part["dev"] and not part["post"] else (2, "", 0)
 

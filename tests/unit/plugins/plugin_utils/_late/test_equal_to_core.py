@@ -115,7 +115,11 @@ FILTERS: dict[str, list[Case]] = {
         case("x | comment(s)", x=TEXTS, s=st.sampled_from(["plain", "erlang", "c", "cblock", "xml", "no"])),
         case("x | comment('plain', prefix=p, postfix=q, decoration=p)", x=TEXTS, p=WORD, q=WORD),
         case(
-            "x | comment(decoration=p, prefix_count=n, postfix_count=n, newline=w)", x=TEXTS, p=WORD, n=NUMBER, w=WORD
+            "x | comment(decoration=p, prefix_count=n, postfix_count=n, newline=w)",
+            x=TEXTS,
+            p=WORD,
+            n=st.integers(-1, 3),
+            w=WORD,
         ),
         case("x | comment('cblock', beginning=p, end=q, prefix='\n')", x=TEXTS, p=WORD, q=WORD),
     ],

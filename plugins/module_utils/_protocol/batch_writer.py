@@ -243,10 +243,11 @@ class BatchWriter:
             self._unsynced.update((folder.path, folder) for folder in folders)
 
     def write_tasks(self, index, text, durable=True):
-        """Write what is told of each task of a job; left out where the disk does not take it."""
+        """Write what is told of each task of a job, text or bytes; left out where the disk does not take it."""
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         try:
             self._note_names(durable, self.folder.make("tasks"), self.folder)
-            self._write("tasks/%d.json" % index, text.encode("utf-8", "surrogateescape"), durable)
+            self._write("tasks/%d.json" % index, data, durable)
         except (OSError, files.UnsafePath):
             pass  # its result tells the most
 

@@ -11,29 +11,28 @@
 from __future__ import annotations
 
 import array
+import base64
 import importlib
 import importlib.abc
 import importlib.util
+import io
 import os
-import pkgutil
 import signal
 import socket
 import sys
 import traceback
+import zipfile
 
 _ROOM = "ansible_collections.background.jobs.plugins.module_utils._late"
 
 
 class Evaluator:
-    """Forks the process when it is needed, and again where it has been killed.
+    """Forks the process when it is needed, and again where it has been killed."""
 
-    Made while the files of the collection can be read: they are gone once the launcher has its answer.
-    """
-
-    def __init__(self, archive):
-        """archive: that of the plan, None where nothing has to be rendered."""
+    def __init__(self, sources, archive):
+        """sources: what it runs, as the plan has it; archive: that of Jinja2, None where nothing has to be rendered."""
         self._archive = archive
-        self._finder = _Sources(_ROOM)
+        self._finder = _Sources(sources)
         self._control = None
         self._pid = None
 
@@ -96,22 +95,26 @@ def _is_open(fd):
 
 
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """The modules of a package, read ahead."""
+    """Finds and loads the modules of the room out of a zip, in base64, that a launch brought: few launches need them."""
 
-    def __init__(self, package):
-        path = importlib.import_module(package).__path__
-        names = [package + "." + module.name for module in pkgutil.iter_modules(path)]
-        specs = [importlib.util.find_spec(name) for name in names]
-        self._sources = {spec.name: (spec.loader.get_source(spec.name), spec.origin) for spec in specs}
+    def __init__(self, packed):
+        with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed))) as archive:
+            self._sources = {
+                "%s.%s" % (_ROOM, name[: -len(".py")]): archive.read(name).decode("utf-8")
+                for name in archive.namelist()
+            }
+        self._sources[_ROOM] = ""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname not in self._sources:
             return None
-        return importlib.util.spec_from_loader(fullname, self, origin=self._sources[fullname][1])
+        return importlib.util.spec_from_loader(fullname, self, is_package=self.is_package(fullname))
+
+    def is_package(self, fullname):
+        return fullname == _ROOM
 
     def get_source(self, fullname):
-        return self._sources[fullname][0]
+        return self._sources[fullname]
 
     def get_code(self, fullname):
-        source, origin = self._sources[fullname]
-        return compile(source, origin, "exec", dont_inherit=True)
+        return compile(self._sources[fullname], fullname, "exec", dont_inherit=True)

@@ -82,8 +82,9 @@ class Supervisor:
             plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
-        has_scripts = any("script" in job for job in self._jobs)
-        self._evaluator = evaluator.Evaluator(plan.pop("archive", None)) if has_scripts else None
+        self._evaluator = None
+        if "evaluator" in plan:
+            self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended

@@ -190,7 +190,6 @@ def _text_of(name):
 def _carried():
     """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
     from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, server  # noqa: F401
-    from ansible_collections.background.jobs.plugins.module_utils._late import server as late  # noqa: F401
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main  # noqa: F401
 
 

@@ -168,7 +168,7 @@ def _evaluator(jobs: list[Job]) -> Result:
     scripts = [job.script for job in jobs if job.script is not None]
     if not scripts:
         return {}
-    return {"archive": archive.archive(any(script["yaml"] for script in scripts))}
+    return {"evaluator": archive.evaluator(), "archive": archive.archive(any(script["yaml"] for script in scripts))}
 
 
 def _attached(job: Result, warnings: list[str]) -> Launch:

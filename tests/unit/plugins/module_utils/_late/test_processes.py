@@ -19,6 +19,7 @@ import jinja2
 import markupsafe
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._late import executor
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
 from ..conftest import gone, wait_for_supervisor
@@ -27,18 +28,21 @@ from .scripts import Script, token
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
 
-def _archive():
+def _zipped(files):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        for package in (jinja2, markupsafe):
-            folder = os.path.dirname(package.__file__)
-            for name in os.listdir(folder):
-                if name.endswith(".py"):
-                    archive.write(os.path.join(folder, name), "%s/%s" % (package.__name__, name))
+        for name, path in files:
+            archive.write(path, name)
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
-ARCHIVE = _archive()
+def _sources(module, prefix=""):
+    folder = os.path.dirname(module.__file__)
+    return [(prefix + name, os.path.join(folder, name)) for name in os.listdir(folder) if name.endswith(".py")]
+
+
+ARCHIVE = _zipped(_sources(jinja2, "jinja2/") + _sources(markupsafe, "markupsafe/"))
+EVALUATOR = _zipped([one for one in _sources(executor) if one[0] != "__init__.py"])
 
 
 def run(script, program, name="probe", **keywords):
@@ -51,7 +55,9 @@ def launch(batch):
 
     def scripted(script, *bodies, plan=None, **settings):
         settings["script"] = [script.of(body) for body in bodies]
-        return batch([[]] * len(bodies), plan=dict({"archive": ARCHIVE}, **(plan or {})), **settings)
+        return batch(
+            [[]] * len(bodies), plan=dict({"evaluator": EVALUATOR, "archive": ARCHIVE}, **(plan or {})), **settings
+        )
 
     return scripted
 

@@ -261,9 +261,7 @@ class View:
             self.tables[FACTS][ALL_FACTS] = self._known(kept, expression=False, lenient=True)
 
 
-_WAY_OUT = (
-    "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
-)
+_WAY_OUT = "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
 
 
 def _argument(node: nodes.Filter, index: int | None) -> str | None:
@@ -286,5 +284,3 @@ def _facts_in(tree: nodes.Template) -> Iterable[str | None]:
                 yield str(part.arg.value)
     if sum(1 for name in tree.find_all(nodes.Name) if name.name == ALL_FACTS) > named:
         yield None
-
-

@@ -119,10 +119,11 @@ class Inside(blocks.Inside):
     def _include(self, task: LateTask) -> Nodes:
         if task.late_loop:
             return [self._until_settled(task)]
+        running = [one for one in task.rounds if one.false is None]
+        if not running:
+            return [task.node()]  # which tells why
         nodes: Nodes = []
-        for one in task.rounds:
-            if one.false is not None:
-                continue
+        for one in running:
             task.at = one.turn.where
             around = self._around(task, task.scope(one.turn.variables))
             around = replace(around, uncertain=around.uncertain or one.uncertain)

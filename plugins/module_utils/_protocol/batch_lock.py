@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 FOLDER = place.FOLDER
 _LOOK_AGAIN = 0.02  # seconds: flock(2) waits for ever or not at all
 
-_held = set()  # (thread, folder) of those who have a lock alone
+_held: set[tuple] = set()  # (thread, folder) of those who have a lock alone
 
 
 @contextlib.contextmanager

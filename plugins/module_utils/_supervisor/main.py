@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call
-from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import Supervisor
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call, signals
+from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import SIGNALS, Supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 
@@ -27,7 +26,7 @@ def main():
     is recorded. The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
     batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
     """
-    told_to_end = _hear_of_signals()
+    arrived = signals.Signals(SIGNALS)  # it ends with its jobs, and not before
     settings = json.loads(sys.stdin.buffer.readline())
     plan = packing.unpack(sys.stdin.buffer.read())
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
@@ -50,18 +49,7 @@ def main():
         return
     os.close(settings["lock"])
     _detach(writer, warnings)
-    supervisor.run(told_to_end)
-
-
-def _hear_of_signals():
-    """Return a file descriptor that can be read once somebody tells this process to end: with its jobs, and not before."""
-    told, tell = os.pipe()
-    for fd in (told, tell):
-        os.set_blocking(fd, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: None)  # what this process executes gets its own
-    return told
+    supervisor.run(arrived)
 
 
 def _detach(writer, warnings):

@@ -45,9 +45,11 @@ class Clock:
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started, folder=None):
-        """folder: the Folder that the files of `base` are in, if it is open already."""
+    def __init__(self, base, started, folder=None, call=0):
+        """folder: the Folder that the files of `base` are in, if it is open already; call: a number that no other call of
+        this supervisor has."""
         self._folder = folder or files.Folder(os.path.dirname(base))
+        self.call = call
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
@@ -57,7 +59,9 @@ class Run:
         self.brief = None  # what is known of its result where the disk did not take it
         self.error = None
         self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
-        self.give_up = None
+        self.give_up = None  # when it is said to have ended, whatever is left of it
+        self.was_killed = False  # whether something of it was sent SIGKILL
+        self.stuck = None  # the pids that were left when it was given up
         self.pid = None
         self.insist_at = None
         self.number = signal.SIGTERM  # what it is told to end with
@@ -100,19 +104,54 @@ class Run:
 
     def signal(self, number, snapshot):
         for process in self.left(snapshot).values():
-            processes.send(process, number)
+            sent = processes.send(process, number)
+            self.was_killed = self.was_killed or (sent and number == signal.SIGKILL)
+
+    def is_over(self, snapshot, now):
+        """Say whether it has ended with all that belongs to it, or is given up."""
+        left = self.left(snapshot)
+        if self.has_ended and not left:
+            return True
+        if self.give_up is None or now < self.give_up:
+            return False
+        self.stuck = sorted(left)
+        return True
+
+    def what_was_done(self):
+        """Return what is to be said, beside why it was told to end, of how it did."""
+        if self.stuck:
+            pids = ", ".join(map(str, self.stuck))
+            how = "did not end at SIGKILL" if self.was_killed else "could not be told to end"
+            return "; it %s and is left as it is (process %s)" % (how, pids)
+        if not self.has_ended:
+            return "; its template process does not %s" % ("start it" if self.pid is None else "tell of its end")
+        if self.give_up is not None and self.was_killed:
+            return "; it did not end at %s and was killed" % _name_of(self.number)
+        return ""
 
     def read(self):
         """Return what it printed, as (stdout, stderr), and remove it."""
         printed = []
         for name in map(os.path.basename, (self.stdout, self.stderr)):
-            printed.append(self._read(name) if self.most is None else output.of_command(name, self.most, self._folder))
-            files.remove(name, self._folder)
+            try:
+                printed.append(self._read(name))
+                os.unlink(name, dir_fd=self._folder.fd)
+            except FileNotFoundError:
+                printed.append(b"")
+            except OSError as exc:
+                printed.append(b"")
+                self.error = self.error or "cannot read what it printed: %s" % exc
         return printed
 
     def _read(self, name):
-        try:
-            with open(name, "rb", opener=self._folder.opener) as stream:
-                return stream.read(results.LIMIT + 1)
-        except FileNotFoundError:
-            return b""
+        if self.most is not None:
+            return output.of_command(name, self.most, self._folder)
+        with open(name, "rb", opener=self._folder.opener) as stream:
+            return stream.read(results.LIMIT + 1)
+
+
+def _name_of(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal %d" % number

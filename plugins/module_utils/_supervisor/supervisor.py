@@ -13,6 +13,7 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
+    evaluator,
     fork_client,
     fork_servers,
     host_limits,
@@ -37,10 +39,14 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     outbox,
     recipes,
     scheduler,
+    script_client,
+    signals,
+    spool,
     timers,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
 
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _KILL_AGAIN_AFTER = 1.0
 _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
@@ -55,7 +61,7 @@ _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED = range(5)
 
 
 class Supervisor:
@@ -84,8 +90,12 @@ class Supervisor:
             plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
+        self._evaluator = None
+        if "evaluator" in plan:
+            self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
+        self._numbers = itertools.count()  # of calls
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
@@ -102,7 +112,7 @@ class Supervisor:
             for job in self._jobs
         ]
         for about, job in zip(described, self._jobs):
-            if _has_always(job["body"]):
+            if _has_always(job.get("script", job)["body"]):
                 about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
         header = {
             "protocol": records.PROTOCOL,
@@ -119,14 +129,13 @@ class Supervisor:
         self._endings.write()
         self._writer.flush()
 
-    def run(self, told_to_end=None):
-        """Return when every job is in a terminal state, and that is written.
-
-        told_to_end: a file descriptor; once it can be read, all jobs are cancelled.
-        """
+    def run(self, arrived=None):
+        """Return when every job is in a terminal state, and that is written. arrived: Signals of SIGNALS, where there are any."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
-        if told_to_end is not None:
-            self._selector.register(told_to_end, selectors.EVENT_READ, self._cancel_all)
+        arrived = arrived or signals.Signals(SIGNALS)
+        self._selector.register(arrived, selectors.EVENT_READ, self._read_signals)
+        if self._evaluator is not None:
+            self._evaluator.start()
         try:
             self._see_to_the_jobs()
         except BaseException:  # whatever it is: it is said before anything else can go wrong
@@ -134,6 +143,8 @@ class Supervisor:
             raise SystemExit(1) from None
         finally:
             self._pool.close()
+            if self._evaluator is not None:
+                self._evaluator.close()
             if self._groups is not None:
                 self._groups.close()
         self._writer.close()
@@ -149,7 +160,7 @@ class Supervisor:
                 return
             # what it is told comes before what has happened to a job, perhaps by the same signal
             events = [key for key, dummy in self._selector.select(self._patience(flushed))]
-            for key in sorted(events, key=lambda key: key.data != self._cancel_all):
+            for key in sorted(events, key=lambda key: key.data != self._read_signals):
                 key.data(key.fileobj)
 
     def _patience(self, flushed):
@@ -175,13 +186,34 @@ class Supervisor:
             if index is None:
                 self._pool.prepare()
                 return
-            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index])
+            if "script" in self._jobs[index]:
+                self._begin_script(index, now)
+                continue
+            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
             self._follow(index, attempt.begin(now))
+
+    def _spool(self, index):
+        return spool.Spool(self._writer.run, "%d.tasks" % index)
+
+    def _begin_script(self, index, now):
+        job = self._jobs[index]
+        attempt = script_client.ScriptAttempt(
+            index, job, self._evaluator, watch=self._watch_script, unwatch=self._selector.unregister
+        )
+        self._attempts[index] = attempt
+        self._starting.add(index)
+        about = {"job": {"no_log": job["no_log"]}, "index": index}
+        about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        self._follow(index, attempt.begin(now, about, self._writer.folder))
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
         attempt = self._attempts[index]
         while action is not attempts.END:
+            if action is script_client.PENDING:
+                if attempt.fate is not None and not attempt.must_finish:
+                    self._limit_answer(index, _GRACE)
+                return
             if isinstance(action, attempts.Wait):
                 self._timers.clear((_STEP_LIMIT, index))
                 self._timers.set((_AGAIN, index), action.until)
@@ -201,7 +233,7 @@ class Supervisor:
         step, call = action
         now = self._clock.now()
         run = self._new_run(index, step, now)
-        frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
+        frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
         if self._payloads[call["payload"]]["style"] == "command":
             run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
@@ -213,12 +245,14 @@ class Supervisor:
             frame.update(self._limits_of(index, run))
             template = self._pool.get(step["environment"], call)
             template.send(frame)
-        except (OSError, fork_client.TemplateGone) as exc:
+            self._watch(template)
+        # ValueError: there are environments that no process can have
+        except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
-        self._pool.took(step["environment"], call)
+        self._pool.took(step["environment"], call, self._jobs[index])
         run.template = template
         template.jobs.add(index)
         self._runs[index] = run
@@ -229,8 +263,10 @@ class Supervisor:
 
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
-            return module_call.Run(output.run_base(self._writer.run_path, index, hidden=True), now, self._writer.run)
-        run = module_call.Run(output.run_base(self._writer.run_path, index), now, self._writer.run)
+            base = output.run_base(self._writer.run_path, index, hidden=True)
+            return module_call.Run(base, now, self._writer.run, next(self._numbers))
+        base = output.run_base(self._writer.run_path, index)
+        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
         run.output_begins = output.begins(self._writer.folder, index)
         return run
 
@@ -275,6 +311,8 @@ class Supervisor:
                 self._follow(index, self._attempts[index].resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
+            elif what == _UNANSWERED:
+                self._follow(index, self._attempts[index].kill())
             else:
                 self._kill(index, now)
         if self._stopping and now >= self._look_at:
@@ -292,7 +330,7 @@ class Supervisor:
             if run.to_kill:
                 run.to_kill = False
                 run.signal(signal.SIGKILL, snapshot)
-            if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
+            if run.is_over(snapshot, now):
                 self._call_ended(index)
         # on a host with very many processes a look takes long: leave most of the time to others
         cost = self._clock.now() - now
@@ -327,7 +365,14 @@ class Supervisor:
             self._stop(index, fate, why, grace, number)
         else:
             self._timers.clear((_AGAIN, index))
+            if "script" in self._jobs[index]:
+                self._limit_answer(index, grace)
             self._follow(index, attempt.resume(self._clock.now()))
+
+    def _limit_answer(self, index, grace):
+        """Have the process of a script that is to end killed where it does not say what is next."""
+        if (_UNANSWERED, index) not in self._timers:
+            self._timers.set((_UNANSWERED, index), self._clock.now() + grace)
 
     def _limit_always(self, index):
         limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
@@ -354,9 +399,8 @@ class Supervisor:
             for index in indexes:
                 self._cancel(index, grace, number)
 
-    def _cancel_all(self, told_to_end):
+    def _cancel_all(self):
         """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""
-        os.read(told_to_end, _MOST_AT_ONCE)
         for index in range(len(self._jobs)):
             self._cancel(index, _GRACE, signal.SIGTERM, ": its supervisor was told to end")
 
@@ -372,10 +416,59 @@ class Supervisor:
                 _failure("cancelled before it %s%s" % ("was tried again" if again else "started", why)),
             )
 
+    # scripts
+
+    def _watch_script(self, attempt, writing):
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        try:
+            self._selector.modify(attempt, events, self._read_script)
+        except KeyError:
+            self._selector.register(attempt, events, self._read_script)
+
+    def _read_script(self, attempt):
+        index = attempt.index
+        for what, heard in attempt.hear():
+            if what == "hello":
+                self._starting.discard(index)
+                self._scheduler.began(index, self._clock.now())
+                self._note_running(index, self._clock.now())
+            elif what == "said":
+                if self._keep and not self._jobs[index]["no_log"]:
+                    output.add(self._writer.path, index, (heard.encode("utf-8", "replace"), b""), self._keep)
+            else:
+                self._timers.clear((_UNANSWERED, index))
+                self._script_goes_on(index, attempt, heard)
+
+    def _script_goes_on(self, index, attempt, action):
+        self._starting.discard(index)
+        if action is attempts.END and index in self._runs:
+            self._stop(index, attempt.fate, "ended with the process that works out its tasks")
+            return
+        self._follow(index, action)
+
     # ending
 
+    def _read_signals(self, arrived):
+        numbers = arrived.take()
+        if signal.SIGCHLD in numbers:
+            self._pool.reap()
+        if signal.SIGTERM in numbers:
+            self._cancel_all()
+
     def _watch(self, template):
-        self._selector.register(template, selectors.EVENT_READ, self._read_template)
+        """Hear from a template, and send it the rest of what it has not taken yet."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if template.unsent else 0)
+        try:
+            self._selector.modify(template, events, self._attend)
+        except KeyError:
+            self._selector.register(template, events, self._attend)
+
+    def _attend(self, template):
+        if not template.is_open:
+            return  # it was let go since its event came
+        template.flush()
+        self._watch(template)
+        self._read_template(template)
 
     def _read_template(self, template):
         try:
@@ -384,11 +477,12 @@ class Supervisor:
             self._template_gone(template, exc)
             return
         snapshot = None
-        for frame in frames:
-            run = self._run_of(template, frame)
-            if run is None:
-                continue
+        for frame in filter(_is_frame, frames):
             index = frame["job"]
+            run = self._runs.get(index)
+            if run is None or run.call != frame["call"] or run.template is not template:
+                self._end_stray(frame)
+                continue
             self._starting.discard(index)
             if "pid" in frame:
                 self._started(index, run, frame["pid"])
@@ -406,12 +500,14 @@ class Supervisor:
             elif run.has_ended:
                 self._call_ended(index)
 
-    def _run_of(self, template, frame):
-        """Return the Run that a frame is about, None where a template can't have sent it."""
-        if not _is_frame(frame) or frame["job"] not in template.jobs:
-            return None
-        run = self._runs.get(frame["job"])
-        return run if run is not None and run.template is template else None
+    @staticmethod
+    def _end_stray(frame):
+        """Take note of what is told of a call that was given up: if its process comes to life after all, it has to go."""
+        if "pid" in frame:
+            process = processes.look(frame["pid"])
+            members = {frame["pid"]: process.start if process else None}
+            for process in processes.Snapshot().tree(members).values():
+                processes.send(process, signal.SIGKILL)
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
@@ -468,25 +564,41 @@ class Supervisor:
         run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
+            if not run.has_ended:
+                self._turn_away_from(run)
         outcome = self._understand(index, run)
         if run.stopping:
             state, why = run.stopping
-            if run.give_up is not None:
-                why += _KILLED
-                if attempt.fate is not None and not attempt.must_finish:
-                    attempt.add_why(_KILLED)
+            how = run.what_was_done()
+            why += how
+            if attempt.fate is not None and not attempt.must_finish:
+                attempt.add_why(how)
             outcome = results.of(dict(outcome.result, failed=True, msg=why))
             action = attempt.stopped(state, outcome, now)
         else:
             action = attempt.took(outcome, now)
         self._follow(index, action)
 
+    def _turn_away_from(self, run):
+        """A call is given up whose template has not told of its end: let it start no more, and go where nobody else needs it."""
+        template = run.template
+        if not template.jobs:
+            self._pool.drop(template)
+            return
+        try:
+            template.send({"revoke": run.call})
+            self._watch(template)
+        except fork_client.TemplateGone:
+            pass  # which is told in a moment
+
     def _understand(self, index, run):
         if run.most is not None and run.output_begins is not None and self._attempts[index].is_block:
-            output.add(self._writer.path, index, (run.stdout, run.stderr), self._keep, self._writer.run)
+            output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
+        if run.status is None:
+            return self._with_output(index, run, _failure("it was given up"), stdout, stderr)
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
             limit = results.shown_size(self._jobs[index]["memory_max"])
@@ -520,9 +632,11 @@ class Supervisor:
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
         self._noted.discard(index)
-        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
+        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        if attempt.is_block:
+            self._spool(index).remove()
         was_killed = index in self._killed
         self._killed.discard(index)
         if self._groups is not None:
@@ -573,9 +687,6 @@ class Supervisor:
                 self._abort(other, states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
 
 
-_KILLED = "; it did not end at SIGTERM and was killed"
-
-
 def _scheduled(job):
     return scheduler.Job(
         job["name"],
@@ -621,7 +732,7 @@ def _is_seconds(value):
 
 def _is_frame(frame):
     """Say whether this can be what a template tells of a call."""
-    if not isinstance(frame, dict) or not _is_count(frame.get("job")):
+    if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
         return False
     if "pid" in frame:
         return _is_count(frame["pid"], 2)

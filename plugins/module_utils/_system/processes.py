@@ -6,7 +6,7 @@
 
 """Processes as /proc tells of them: who lives, who descends from whom, and signals that reach nobody else.
 
-Where there is no /proc, a process is only known by its pid.
+Where there is no /proc, a process is only known by its pid, and what it has started by its process group.
 """
 
 from __future__ import annotations
@@ -50,14 +50,22 @@ def look(pid):
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode("ascii"))
 
 
+def _is_told():
+    """Whether /proc tells of processes: it may be missing, or be an empty folder."""
+    return os.path.isdir("/proc/self")
+
+
+def _pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if _is_told() else []
+
+
 def table():
     """Return {pid: Process} of all that /proc shows."""
     found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            process = look(int(name))
-            if process:
-                found[process.pid] = process
+    for pid in _pids():
+        process = look(pid)
+        if process:
+            found[process.pid] = process
     return found
 
 
@@ -186,20 +194,21 @@ def why_gone(recorded, boot=None):
     if not boot.is_of(recorded):
         return "the host restarted"
     if recorded["start"] is None:
-        return None if _exists(recorded["pid"]) else "it was gone"
+        return None if _takes(recorded["pid"], 0) else "it was gone"
     process = look(recorded["pid"])
     if process is None or process.start != recorded["start"] or process.state in "ZX":
         return "it was gone"
     return None
 
 
-def _exists(pid):
+def _takes(pid, number):
+    """Send a signal; say whether there was somebody to be sent it. pid: as kill(2) has it."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, number)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
+        return number == 0
     return True
 
 
@@ -207,6 +216,7 @@ class Snapshot:
     """All processes at one moment, and who belongs to whom."""
 
     def __init__(self, processes=None):
+        self._is_blind = processes is None and not _is_told()
         self._processes = table() if processes is None else processes
         self._children, self._sessions = {}, {}
         for process in self._processes.values():
@@ -225,7 +235,12 @@ class Snapshot:
 
         Whoever shares a session with a descendant counts too: a child whose parent has exited is no longer
         below it, but stays in its session. The caller's own session is left out.
+        Without /proc, members that were never seen there (their start is None) are told, each for its whole process group.
         """
+        if self._is_blind:
+            return {
+                pid: Process(pid, 0, pid, None, "?") for pid, start in members.items() if start is None and _lives(pid)
+            }
         found, todo = {}, []
         for pid, start in members.items():
             process = self._processes.get(pid)
@@ -245,6 +260,10 @@ class Snapshot:
         return {pid: process for pid, process in found.items() if process.state not in "ZX"}
 
 
+def _lives(pid):
+    return _takes(-pid, 0) or _takes(pid, 0)
+
+
 def holders(paths):
     """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
 
@@ -252,16 +271,14 @@ def holders(paths):
     paths: without symbolic links, as /proc has them.
     """
     wanted, found, keepers, pipes = set(paths), {}, {}, {}
-    for name in os.listdir("/proc") if wanted else ():
-        if not name.isdigit():
-            continue
-        targets = _open_files(name)
+    for pid in _pids() if wanted else ():
+        targets = _open_files(pid)
         for path in wanted.intersection(targets.values()):
-            found.setdefault(path, set()).add(int(name))
+            found.setdefault(path, set()).add(pid)
             if path not in (targets.get("1"), targets.get("2")):
                 keepers.setdefault(path, set()).update(filter(_is_pipe, targets.values()))
         for pipe in filter(_is_pipe, (targets.get("1"), targets.get("2"))):
-            pipes.setdefault(pipe, set()).add(int(name))
+            pipes.setdefault(pipe, set()).add(pid)
     for path, kept in keepers.items():
         found[path].update(*(pipes.get(pipe, ()) for pipe in kept))
     return {path: _starts(pids) for path, pids in found.items()}
@@ -334,15 +351,22 @@ def usage(pids):
 
 
 def send(process, number):
-    """Send a signal to `process` (pid, start), never to another that has taken over its pid; say whether it was sent."""
-    if not _HAS_PIDFD:
-        return _send_by_pid(process, number)
+    """Send a signal to `process` (pid, start), never to another that has taken over its pid; say whether it was sent.
+
+    One that a Snapshot knows without /proc gets it with its process group.
+    """
+    if process.start is None:
+        return _takes(-process.pid, number) or _takes(process.pid, number)
     try:
-        handle = os.pidfd_open(process.pid)
+        handle = os.pidfd_open(process.pid) if _HAS_PIDFD else None
     except ProcessLookupError:
         return False
     except OSError:  # a kernel before 5.3
-        return _send_by_pid(process, number)
+        handle = None
+    return _send_by_pid(process, number) if handle is None else _send_by_handle(handle, process, number)
+
+
+def _send_by_handle(handle, process, number):
     try:
         now = look(process.pid)
         if now is None or now.start != process.start:

@@ -38,6 +38,13 @@ def until(condition):
     return condition()
 
 
+def wait_until_running(batch, path=None):
+    """Wait until the first job has a process; path: and has made a file."""
+    deadline = time.monotonic() + 30
+    while states(batch.wait(block=0.1))[0] != "running" or not (path is None or os.path.exists(path)):
+        assert time.monotonic() < deadline
+
+
 def started_order(batch):
     answers = batch.wait()
     return sorted(range(len(answers)), key=lambda index: answers[index]["started_at"])
@@ -204,9 +211,10 @@ def test_a_module_that_goes_on_when_its_command_was_ended_is_ended_too(batch):
     assert answer["duration"] < 9  # seconds; its grace would have been 10
 
 
-def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(batch):
-    done = batch(["import signal, time; signal.signal(15, signal.SIG_IGN); open('/dev/null'); time.sleep(300)"])
-    assert states(done.wait(block=0.5)) == ["running"]
+def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(batch, tmp_path):
+    ready = str(tmp_path / "ready")
+    done = batch(["import signal, time; signal.signal(15, signal.SIG_IGN); open(%r, 'w'); time.sleep(300)" % ready])
+    wait_until_running(done, ready)
     answer = done.serve("cancel", grace=0.3)[0]
     assert answer["state"] == "cancelled"
     assert "killed" in answer["msg"]
@@ -283,7 +291,7 @@ def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch,
         ["open(%r, 'w').write(str(os.getpid())); import time; time.sleep(300)" % str(tmp_path / "pid"), "pass"],
         concurrency=1,
     )
-    done.wait(block=0.5)
+    wait_until_running(done, str(tmp_path / "pid"))
     os.kill(done.reply["pid"], signal.SIGKILL)
     answers = done.wait()
     assert states(answers) == ["lost", "lost"]
@@ -295,7 +303,7 @@ def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch,
 
 def test_a_killed_template_loses_its_running_jobs_and_the_others_run(batch):
     done = batch(["import time; time.sleep(300)", "result['n'] = 1"], concurrency=1)
-    done.wait(block=0.5)
+    wait_until_running(done)
     snapshot = processes.Snapshot()
     template = [process for process in snapshot if process.ppid == done.reply["pid"]]
     assert len(template) == 1
@@ -530,8 +538,11 @@ def test_what_no_template_says_is_ignored(tmp_path, frame):
 
 
 def test_where_a_supervisor_breaks_what_it_said_is_kept_and_told_of(tmp_path):
-    bodies = ["import time; time.sleep(300)", [step("pass", timeout="no number")]]
-    launched = Batch(tmp_path / "async", bodies).launch()
+    end = "import time\nwhile not os.path.exists(%r): time.sleep(0.02)" % str(tmp_path / "end")
+    bodies = ["print('here', flush=True); import time; time.sleep(300)", end, [step("pass", timeout="no number")]]
+    launched = Batch(tmp_path / "async", bodies, concurrency=2, plan={"keep_output": 4096}).launch()
+    assert until(lambda: launched.serve("list", tail=1)[0]["stdout"] == "here")
+    (tmp_path / "end").touch()
     assert gone(launched.reply["pid"])
     answer = launched.wait()[0]
     assert answer["state"] == "lost"
@@ -539,7 +550,7 @@ def test_where_a_supervisor_breaks_what_it_said_is_kept_and_told_of(tmp_path):
     assert log in answer["msg"]
     with open(log, encoding="utf-8") as stream:
         assert stream.read().startswith("Traceback")
-    assert os.path.exists(launched.path("run"))
+    assert json.loads(answer["result"])["stdout"] == "here"
 
 
 def test_a_supervisor_that_is_told_to_end_cancels_its_jobs_and_does_what_they_do_always(batch, tmp_path):

@@ -401,7 +401,7 @@ class LateTask(Written):
                 f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
             )
         if key == "_raw_params" and actions.is_script(call.fqcn):
-            return self._words(one, str(value))
+            return self._words(one, t.cast("str", value))
         if key in actions.WHOLE:
             return self.script.stand_in(one.late, one.view.value(value, lenient=True))
         return self._stood_in(one, value)
@@ -417,7 +417,7 @@ class LateTask(Written):
 
     def _words(self, one: Round, text: str) -> str:
         """Return a command line with tokens for those of its words that are late; the first one names a file here."""
-        words = _WORDS.findall(text)
+        words = _WORDS.findall(str.__str__(text))
         if one.view.trail(self.language.trusted(words[0])) is not None:
             raise Refused(
                 f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each."

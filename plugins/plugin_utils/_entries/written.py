@@ -19,7 +19,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.values im
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
 
-
 LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
 NEVER = "its tag 'never' keeps it from running"
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, loops, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind
 from ansible_collections.background.jobs.plugins.plugin_utils._late import local
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant, is_constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS, View
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node, Scope, Step
@@ -189,7 +189,7 @@ class LateTask(Written):
 
     def _fqcn(self) -> str:
         action = t.cast("str", self.action)
-        if keywords.is_local(action) or self.keys is not keywords.TASK and keywords.include_in(self.source):
+        if keywords.is_local(action) or (self.keys is not keywords.TASK and keywords.include_in(self.source)):
             return f"ansible.builtin.{action.rpartition('.')[2]}"
         if all(one.false is not None for one in self.rounds) and not self._can_run():
             return action
@@ -221,11 +221,7 @@ class LateTask(Written):
         scope = self.scope({})
         if self.when:
             record["when"] = self.when
-        if self.loop_key is not None:
-            record["looped"] = True
-            record.update(self.late_loop)
-            if "loop_control" not in record and self.rounds and self.rounds[0].turn.control:
-                record["loop_control"] = self._control_record(self.rounds[0].turn.control)
+        self._keep_loop(record)
         self._register(record)
         for key in _CONDITIONS:
             if key in self.source:
@@ -247,6 +243,14 @@ class LateTask(Written):
         late_layers = self._environment()[1]
         if late_layers:
             record["environment"] = late_layers
+
+    def _keep_loop(self, record: Node) -> None:
+        if self.loop_key is None:
+            return
+        record["looped"] = True
+        record.update(self.late_loop)
+        if "loop_control" not in record and self.rounds and self.rounds[0].turn.control:
+            record["loop_control"] = self._control_record(self.rounds[0].turn.control)
 
     def _register(self, record: Node) -> None:
         """Have what the task sets known as late from here on, for its own conditions too."""

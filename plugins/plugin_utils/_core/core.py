@@ -31,16 +31,24 @@ import typing as t
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ansible.collections.list import list_collections
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.plugins import loader as plugin_loader
+from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import files, roles
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
+    Refused,
+    closest,
+    nearest,
+    plainly,
+    refusing,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Home,
@@ -168,6 +176,14 @@ class Core:
             name.rpartition(".")[2] in actions.NOT_PLUGINS or self._resolve(name, self._collections(home)) is not None
         )
 
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        collection, dot, leaf = name.rpartition(".")
+        if not dot:
+            return closest(leaf, _modules_of([*(self._collections(home) or ()), "ansible.legacy"]))
+        known = ["ansible.builtin", "ansible.legacy", *list_collections()]
+        within = [collection] if collection in known else closest(collection, known)[:1]
+        return [f"{one}.{module}" for one in within for module in closest(leaf, _modules_of([one]))]
+
     def _collections(self, home: Home) -> list[str] | None:
         # A role has collections of its own, and none of those of the play.
         collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
@@ -203,8 +219,9 @@ class Core:
         actions.refuse(module)
         found = self._resolve(module, self._collections(home))
         if found is None:
-            raise Refused(
-                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have."
+            hint = nearest(module, (), also=self.modules_like(module, home))
+            raise plainly(
+                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
             )
         actions.refuse(found.resolved_fqcn)
         # A short name that only the collections of a role know is not known where modules are built.
@@ -258,7 +275,7 @@ class Core:
             collection_list=collections,
         )
         if handler is None:
-            raise Refused(f"its action plugin {chosen!r} cannot be loaded.")
+            raise plainly(f"its action plugin {chosen!r} cannot be loaded.")
         return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:
@@ -280,7 +297,7 @@ class Core:
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as exc:
-            raise Refused(actions.explain(call.fqcn, str(exc))) from exc
+            raise actions.unable(call.fqcn, str(exc)) from exc
         if handler._discovered_interpreter_key:  # by a call that found something out
             self.action._discovered_interpreter_key = handler._discovered_interpreter_key
             self.action._discovered_interpreter = handler._discovered_interpreter
@@ -294,9 +311,7 @@ class Core:
                 handler,
                 skip=str(result.get("msg") or result.get("skipped_reason") or "skipped by its action plugin"),
             )
-        raise Refused(
-            actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
-        )
+        raise actions.unable(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
 
     def _ask_of_controller_half(self, step: Step) -> Asked:
         handler = step.call.kind.handler
@@ -344,7 +359,7 @@ class Core:
             self.action._templar = templar
         shebang = bits.shebang or ""
         if str(path).endswith(".ps1") or getattr(bits, "has_async", False):
-            raise Refused(
+            raise plainly(
                 "it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'."
             )
         data = bits.b_module_data
@@ -358,6 +373,12 @@ class Core:
             name=f"AnsiballZ_{name}",
             profile=bits.serialization_profile,
         )
+
+
+def _modules_of(collections: list[str]) -> list[str]:
+    """Return the names of modules, without their collections."""
+    found: Collection[str] = refusing(list_plugins, "module", collections)
+    return list(dict.fromkeys(name.rpartition(".")[2] for name in found))
 
 
 def _asked(work: Work, handler: ActionBase) -> Asked:
@@ -407,12 +428,12 @@ class _Recorder:
         def command(*rest: t.Any, **more: t.Any) -> t.Any:
             if self.looking_up:
                 return really_command(*rest, **more)
-            raise Refused(
+            raise plainly(
                 "its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task."
             )
 
         def needle(*dummy: t.Any) -> t.Any:
-            raise Refused(actions.TRANSFERS)
+            raise plainly(actions.TRANSFERS)
 
         handler._execute_module = execute
         handler._low_level_execute_command = command
@@ -423,7 +444,7 @@ class _Recorder:
 
     def catch(self, asked: Asked) -> Arguments:
         if self.caught is not None:
-            raise Refused("its action plugin runs more than one module. Use a plain task.")
+            raise plainly("its action plugin runs more than one module. Use a plain task.")
         self.caught = asked
         return {"changed": True, "started": True, "finished": False, "ansible_job_id": "0.0"}
 
@@ -432,7 +453,7 @@ class _Recorder:
     ) -> t.Any:
         """Make a call that finds something out, once a launch; refuse one that may change something."""
         if not actions.only_looks(module):
-            raise Refused(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
+            raise plainly(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
         key = json.dumps([module, arguments], sort_keys=True, default=str)
         if key not in self.lookups:
             self.looking_up = True

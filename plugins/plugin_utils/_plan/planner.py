@@ -22,6 +22,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     Block,
     Job,
     Step,
+    refusal_of,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
 
@@ -122,7 +123,7 @@ class Planner:
             except JobRefused as exc:
                 job.refused.append(exc)
             except Refused as exc:
-                job.refused.append(JobRefused(node.where, node.name, None, str(exc), node.source))
+                job.refused.append(refusal_of(node, None, exc))
             return {}
         sections = {"block": node.block, "rescue": node.rescue, "always": node.always}
         return {

@@ -29,7 +29,7 @@ CONTROLLER = {
     "_entries": {"_errors", "_model", "_options"},
     "_plan": {"_errors", "_model"},
     "_core": {"_errors", "_model", "_plan"},
-    "_host": {"_core", "module_utils._protocol"},
+    "_host": {"_core", "_errors", "module_utils._protocol"},
     "_verbs": {"_errors", "_model", "_options", "_entries", "_plan", "_core", "_host", "module_utils._protocol"},
 }
 # What starts the rooms, and is used by none of them but for the options of the modules.

@@ -17,7 +17,8 @@ from ansible.utils.display import Display
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core import core
-from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
+from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
 from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
@@ -82,7 +83,10 @@ class Remote:
         result = self.execute(_request=packing.pack(request))
         if result.get("failed") or "reply" not in result:
             raise WaitFailed(failure(result, "the host gave no answer"))
-        return t.cast("dict[str, t.Any]", packing.unpack(str(result["reply"])))
+        try:
+            return replies.unpacked(result["reply"], request)
+        except replies.Malformed as exc:
+            raise WaitFailed(failure({}, malformed(exc))) from exc
 
     def call_until_answered(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         """`call`, again for a while where the connection breaks: for what may be asked twice."""
@@ -154,12 +158,18 @@ class Remote:
             display.vvv(f"the connection could not be reset: {exc}")
 
     def say(self, line: str, views: list[View]) -> None:
-        display.display(line)
+        display.display(printable(line))
         if self._events:
             core.send_poll_event(self._action, self._task_vars, views)
+
+
+def malformed(exc: replies.Malformed) -> str:
+    return f"What the host answered cannot be right, and nothing of it is used: {exc}."
 
 
 def failure(reply: Result, otherwise: str) -> Result:
     """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
     result = {**reply, "failed": True, "changed": False}
+    if isinstance(result.get("msg"), str):
+        result["msg"] = printable(result["msg"])
     return result if "exception" in reply else {"msg": otherwise, **result}

@@ -17,7 +17,7 @@ What it needs, the same in all three unless it says otherwise:
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
-- `Task.play`, `Play.only_tags`;
+- `Task.play`, `Play.only_tags`; `ActionBase._supports_async`, without which core refuses `async` before us;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
@@ -521,8 +521,23 @@ def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default:
     return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
 
 
+_LAUNCHING = (
+    "it launches in the background already. Leave out 'async' and 'poll': 'timeout' limits the jobs, "
+    "and with 'wait: true' the task waits for them."
+)
+_OTHER_THAN_LAUNCHING = "it is not for the background. Leave out 'async' and 'poll'."
+_INSTEAD_OF_ASYNC = {
+    "async_batch": _LAUNCHING,
+    "async_run": _LAUNCHING,
+    "async_wait": "it is what waits. Leave out 'async' and 'poll' (or write 'poll' as an option): 'timeout' limits the wait.",
+}
+
+
 def refuse_unsupported_controller(action: ActionBase) -> None:
-    """Refuse Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    if action._task.async_val:
+        verb = str(action._task.action).rpartition(".")[2]
+        raise plainly(f"'async' on a task of {verb}: {_INSTEAD_OF_ASYNC.get(verb, _OTHER_THAN_LAUNCHING)}")
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
         raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
     if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):

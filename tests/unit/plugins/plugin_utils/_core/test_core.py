@@ -78,11 +78,12 @@ def test_what_would_be_done_before_the_job_is_refused(use: t.Callable[[t.Any], o
     assert handler.executed == [] and handler.commands == []
 
 
-def action(module: str = "somewhere", windows: bool = False) -> t.Any:
+def action(module: str = "somewhere", windows: bool = False, verb: str = "async_run", seconds: int = 0) -> t.Any:
     shell = types.SimpleNamespace(_IS_WINDOWS=windows)
     kind = type("Action", (), {"__module__": module})
     made: t.Any = kind()
     made._connection = types.SimpleNamespace(_shell=shell)
+    made._task = types.SimpleNamespace(action=f"background.jobs.{verb}", async_val=seconds)
     return made
 
 
@@ -92,6 +93,23 @@ def test_windows_and_mitogen_are_refused() -> None:
         _core.refuse_unsupported_controller(action(windows=True))
     with pytest.raises(Refused, match="Mitogen"):
         _core.refuse_unsupported_controller(action("ansible_mitogen.mixins"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "instead"),
+    [
+        ("async_run", "launches in the background already.*'wait: true'"),
+        ("async_batch", "launches in the background already.*'timeout' limits the jobs"),
+        ("async_wait", "is what waits.*'timeout' limits the wait"),
+        ("async_cancel", "Leave out 'async'"),
+        ("async_info", "Leave out 'async'"),
+        ("async_prune", "Leave out 'async'"),
+    ],
+)
+def test_async_on_our_own_tasks_is_refused_and_told_what_to_do(verb: str, instead: str) -> None:
+    with pytest.raises(Refused, match=f"'async' on a task of {verb}.*{instead}"):
+        _core.refuse_unsupported_controller(action(verb=verb, seconds=60))
+    _core.refuse_unsupported_controller(action(verb=verb))
 
 
 def test_templates_are_compiled_once_and_never_confused() -> None:

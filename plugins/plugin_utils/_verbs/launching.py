@@ -208,11 +208,11 @@ def _send(
         raise AnsibleConnectionFailure(str(exc)) from exc
     except transport.Unanswered as exc:
         count, batch_id = len(plan["jobs"]), plan["batch_id"]
-        what = "1 job" if count == 1 else f"{count} jobs"
+        what, they, them = ("1 job was", "It", "it") if count == 1 else (f"{count} jobs were", "They", "them")
         raise AnsibleConnectionFailure(
-            f"The connection broke while {what} were being launched, and did not come back: {exc} "
-            f"They may be running. Launch again with 'batch_id: {batch_id}', which starts them where they were not "
-            f"started, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
+            f"The connection broke while {what} being launched, and did not come back: {exc} "
+            f"{they} may be running. Launch again with 'batch_id: {batch_id}', which starts {them} where that was not "
+            f"done, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
         ) from exc
     if reply.get("failed") or "async_dir" not in reply:
         raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))

@@ -77,6 +77,7 @@ class Remote:
         self._task_vars = task_vars
         self._async_dir = _options.async_dir(action)
         self._cut_off_since: float | None = None
+        self._commands = transport.Commands()
         self._events = core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -113,11 +114,12 @@ class Remote:
     def attempt(self, work: t.Callable[[], Result]) -> Result:
         """Return what `work` returns; raise ConnectionLost where the connection broke meanwhile."""
         try:
-            return work()
+            with self._commands.watching(self._action._connection):
+                return work()
         except AnsibleAuthenticationFailure:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
-            raise ConnectionLost(str(exc)) from exc
+            raise self._lost(str(exc)) from exc
         except AnsibleError as exc:
             self._take_for_lost(exc)
             raise
@@ -131,11 +133,14 @@ class Remote:
             )
         )
         if result.get("unreachable"):
-            raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+            raise self._lost(str(result.get("msg") or "the host is unreachable"))
         if why := transport.stopped(result):
             raise ConnectionLost(why)
         self._take_for_lost(result)
         return result
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(why, untold=bool(self._action._task.no_log) and not self._commands.reached)
 
     def _take_for_lost(self, reply: Result | Exception) -> None:
         """Raise ConnectionLost where a call seems to have been cut off, unless that has been so for too long."""

@@ -36,6 +36,7 @@ from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleE
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.parsing.utils.yaml import from_yaml
 from ansible.plugins import loader as plugin_loader
 from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
@@ -127,10 +128,13 @@ class Core:
         self._common: dict[t.Any, Arguments] = {}
 
     def resolve(self, value: object) -> object:
-        if not isinstance(value, str):
-            return value
+        written = _from_text(value) if isinstance(value, str) else value
+        if not isinstance(written, str):
+            return written
         self._enter({})
-        return refusing(self._templar._engine.resolve_to_container, value)
+        resolved = refusing(self._templar._engine.resolve_to_container, written)
+        # Such as a variable that was given on the command line.
+        return _from_text(resolved) if isinstance(resolved, str) else resolved
 
     def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
         # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
@@ -373,6 +377,22 @@ class Core:
             name=f"AnsiballZ_{name}",
             profile=bits.serialization_profile,
         )
+
+
+def _from_text(text: str) -> object:
+    """Return the tasks that a text is the YAML or JSON of, as on a command line; the text itself where it is none.
+
+    Only of a text that may hold templates, as what is written in a playbook or typed: what a host says is no playbook.
+    """
+    if not is_trusted_as_template(text):
+        return text
+    try:
+        found = from_yaml(text)
+    except AnsibleError as exc:
+        if "{{" in text or "{%" in text:  # a template, which stands for tasks
+            return text
+        raise Refused(f"it is not the YAML or JSON of tasks: {' '.join(str(exc).split()).rstrip('.')}.") from exc
+    return found if isinstance(found, (dict, list)) else text
 
 
 def _modules_of(collections: list[str]) -> list[str]:

@@ -240,7 +240,10 @@ def _target(job: Job, jid: str, async_dir: str) -> Target:
 
 def single_entry(core: Core, task: object, name: object) -> list[object]:
     """Return the entry of async_run, with the name that stands beside it, as a list of one."""
-    task = core.resolve(task)
+    try:
+        task = core.resolve(task)
+    except Refused as exc:
+        raise Refused(f"'task': {exc}") from exc
     if isinstance(task, list):
         raise Refused("'task' must be one task (a dictionary): got a list. Use async_batch for many.")
     if not isinstance(task, dict):

@@ -38,7 +38,15 @@ def begin(request):
 
     def begin_one(program, **options):
         process = subprocess.Popen(
-            [sys.executable if program is DAEMON else "/bin/sh", "-c", program, "/tmp/async_wrapper.py", STEM, "60", "x"],
+            [
+                sys.executable if program is DAEMON else "/bin/sh",
+                "-c",
+                program,
+                "/tmp/async_wrapper.py",
+                STEM,
+                "60",
+                "x",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",

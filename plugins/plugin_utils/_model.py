@@ -65,6 +65,9 @@ class Included:
     magic: Mapping[str, object] = field(default_factory=dict)
     keys: Mapping[str, object] = field(default_factory=dict)
     """What a role that depends on this one says of it: when, environment and so on."""
+    role: str | None = None
+    """The name of the role whose tasks these are, where they are all of them."""
+    handlers: Sequence[object] = ()
     spec: Mapping[str, object] | None = None
     """What the variables are checked against, as the arguments of validate_argument_spec."""
 
@@ -74,6 +77,9 @@ class Call(t.Protocol):
 
     @property
     def fqcn(self) -> str: ...
+
+    @property
+    def arguments(self) -> Mapping[str, t.Any]: ...
 
 
 class Sources(t.Protocol):
@@ -113,6 +119,15 @@ class Language(t.Protocol):
     def variable(self, name: str, scope: Scope) -> object:
         """Return the value of a variable as it is written, ABSENT where there is none."""
 
+    def strong(self) -> Collection[str]:
+        """Return the variables that nothing a task sets is stronger than: extra variables, and those of Ansible itself."""
+
+    def is_fact(self, name: str) -> bool:
+        """Whether a variable is a fact that is known of the host."""
+
+    def trusted(self, text: str) -> str:
+        """Return a part of a template as a template."""
+
     def is_template(self, text: str) -> bool:
         """Return whether a text may be rendered: what comes from a host, for one, may not."""
 
@@ -126,11 +141,41 @@ class Language(t.Protocol):
 
     def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
 
+    def recall(self, call: t.Any, arguments: dict[str, t.Any]) -> Call:
+        """Return a call with other arguments."""
+
     def check_role(self, included: Included, scope: Scope) -> None:
         """Raise Refused where the variables are not what the role's argument specification says."""
 
+    def own_tags(self) -> tuple[str, ...]:
+        """Return the tags of the task that launches, which those of its jobs have as well."""
+
     def is_left_out(self, tags: Collection[str]) -> bool:
-        """Return whether a task with these tags runs only where it is asked for by tag, and is not."""
+        """Return whether `--tags` or `--skip-tags` leave out a task with these tags, or its tag `never` does."""
+
+    def read_variables(
+        self, options: Mapping[str, t.Any], home: Home, scope: Scope
+    ) -> tuple[list[str], Mapping[str, object]]:
+        """Return the files that an include_vars with these options reads, and what is in them, as written."""
+
+    def template_file(
+        self, call: t.Any, arguments: Mapping[str, t.Any], scope: Scope
+    ) -> tuple[str, dict[str, t.Any], Variables] | None:
+        """Return the text of the file that a call of `template` renders, the options for that, and the variables that it adds.
+
+        None where there is no such file, which the call itself complains of, and for every other call.
+        """
+
+    def of_play(self) -> dict[str, t.Any]:
+        """Return what a script has to know of the play, and of this ansible-core."""
+
+    def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
+        """Return the items of a loop with_<lookup>."""
+
+    def runs_once_on(self) -> str | None:
+        """Return the host on which tasks with `run_once` run, None where there is but one host."""
+
+    def host(self) -> str: ...
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""
@@ -168,6 +213,8 @@ class Step:
     backoff: float = BACKOFF
     ignore_errors: bool = False
     skip: str | None = None
+    contents: t.Any = None
+    """Files whose content is known on the host only, see _plan/contents.py."""
     search: tuple[str, ...] = ()
     """Folders in which its files are looked for, before those of the task that launches."""
 
@@ -182,6 +229,9 @@ class Block:
 
 
 Body = list[Step | Block]
+
+Node = dict[str, t.Any]
+"""A part of a script: see the plan in the documentation."""
 
 
 @dataclass(slots=True)
@@ -198,6 +248,8 @@ class Job:
     skip: str | None = None
     source: object = None
     body: Body = field(default_factory=list)
+    script: Node | None = None
+    """In place of `body`: what the host works out itself. A turn that makes calls has its Step as `step`."""
     always_timeout: float = ALWAYS_TIMEOUT
     depends_on: list[int] = field(default_factory=list)
     run_when: str = "success"

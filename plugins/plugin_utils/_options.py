@@ -59,6 +59,7 @@ class WaitOptions:
     on_timeout: str = "fail"
     cleanup: str = "none"
     """none, succeeded or ended: whose records are removed once they were reported."""
+    set_facts: bool = False
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -246,6 +247,7 @@ def of_waiter(options: Mapping[str, t.Any], timeout: str = "timeout") -> WaitOpt
         mode=options.get("mode") or "all",
         on_timeout=options["on_timeout"],
         cleanup=cleanup,
+        set_facts=bool(options.get("set_facts")),
     )
 
 

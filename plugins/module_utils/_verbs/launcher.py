@@ -40,6 +40,7 @@ COMMON = dict(
     poll=dict(type="float", default=10),
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool"),
+    set_facts=dict(type="bool", default=False),
     batch_id=dict(type="str"),
     keep_output=dict(type="str", default="1M"),
     _plan=dict(type="str", no_log=True),
@@ -142,6 +143,11 @@ def _states_of(plan, directory):
         ) from exc
     if reader is None:
         return None
+    if reader.elsewhere:
+        raise LaunchError(
+            "Batch %s was launched on another machine, %s, which has this directory too. Nothing was started. "
+            "Give another batch_id for each host, or none." % (batch_id, reader.elsewhere)
+        )
     planned = [job["name"] for job in plan["jobs"]]
     if recorded != planned:
         raise LaunchError(
@@ -167,6 +173,7 @@ def _running(name, directory):
         "core": False,
     }
     jobs = _waiter().serve({"op": "list", "select": selection}, directory)["jobs"]
+    jobs = [job for job in jobs if "elsewhere" not in job]  # one on each machine
     unfinished = [job for job in jobs if job["state"] != _states.LOST]
     if unfinished:
         return unfinished[-1]

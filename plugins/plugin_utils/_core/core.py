@@ -42,7 +42,7 @@ from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils._core import files, roles
+from ansible_collections.background.jobs.plugins.plugin_utils._core import files, late, roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     Refused,
     closest,
@@ -69,6 +69,7 @@ if t.TYPE_CHECKING:
 Arguments = dict[str, t.Any]
 
 _NORMAL = "ansible.legacy.normal"
+_INCLUDE_VARS = "ansible.builtin.include_vars"
 _MOST_COMPILED = 1000
 
 
@@ -118,6 +119,7 @@ class Core:
         self._task = action._task
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
+        self._strong = late.MAGIC | set(self._extra_vars)
         self._found_out = {*self._extra_vars, *_found_out(action._task, task_vars)}
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         _remember_compiled(self._templar._engine)
@@ -172,8 +174,70 @@ class Core:
         value = getattr(self._task, key)
         return "root" if key == "become_user" and value is None else value
 
+    def own_tags(self) -> tuple[str, ...]:
+        return tuple(str(tag) for tag in self._task.tags or ())
+
     def is_left_out(self, tags: Collection[str]) -> bool:
-        return "never" in tags and not set(tags) & set(self._task.play.only_tags)
+        # As Taggable.evaluate_tags.
+        play = self._task.play
+        given = set(tags) or {"untagged"}
+        return not _is_chosen(given, set(play.only_tags)) or _is_skipped(given, set(play.skip_tags))
+
+    def strong(self) -> Collection[str]:
+        return self._strong
+
+    def is_fact(self, name: str) -> bool:
+        facts = self.task_vars.get("ansible_facts") or {}
+        return name == "ansible_facts" or name in facts or name.removeprefix("ansible_") in facts
+
+    def trusted(self, text: str) -> str:
+        return late.trusted(text)
+
+    def recall(self, call: ParsedCall, arguments: Arguments) -> ParsedCall:
+        return call._replace(arguments=arguments)
+
+    def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
+        self._enter(scope)
+        return refusing(late.looked_up, self._templar._engine, lookup, value)
+
+    def read_variables(
+        self, options: Mapping[str, t.Any], home: Home, scope: Scope
+    ) -> tuple[list[str], Mapping[str, object]]:
+        self._enter(scope)
+        task = self._copy(_INCLUDE_VARS, home)
+        task.async_val = 0  # it is run here and now
+        if home.roles:
+            task._role = home.roles[0].own
+        task.args = dict(options)
+        return late.read_variables(
+            self._handler(_INCLUDE_VARS, task), t.cast("Arguments", self._templar.available_variables)
+        )
+
+    def template_file(
+        self, call: ParsedCall, arguments: Mapping[str, t.Any], scope: Scope
+    ) -> tuple[str, Arguments, Variables] | None:
+        if not late.is_template(call.fqcn):
+            return None
+        self._enter(scope)
+        return late.template_file(call.kind.handler, self._templar, arguments)
+
+    def of_play(self) -> dict[str, t.Any]:
+        play = self._task.play
+        return {
+            "core": late.VERSION,
+            "play_handlers": late.handlers_of(play),
+            "force_handlers": bool(play.force_handlers),
+            "inject_facts": late.inject_facts(),
+            "verbosity": self.action._display.verbosity,
+            "archive": True,
+        }
+
+    def runs_once_on(self) -> str | None:
+        hosts = self.task_vars.get("ansible_play_batch") or []
+        return str(hosts[0]) if len(hosts) > 1 else None
+
+    def host(self) -> str:
+        return str(self.task_vars.get("inventory_hostname"))
 
     def is_module(self, name: str, home: Home) -> bool:
         return (
@@ -500,6 +564,20 @@ class _Loaders:
         if handler is not None and not isinstance(handler, type):
             self._recorder.arm(handler)
         return handler
+
+
+def _is_chosen(tags: set[str], only: set[str]) -> bool:
+    if not only or "always" in tags or tags & only:
+        return True
+    if "never" in tags:
+        return False
+    return "all" in only or ("tagged" in only and tags != {"untagged"})
+
+
+def _is_skipped(tags: set[str], skipped: set[str]) -> bool:
+    if "all" in skipped:
+        return "always" not in tags or "always" in skipped
+    return bool(tags & skipped) or ("tagged" in skipped and tags != {"untagged"})
 
 
 def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:

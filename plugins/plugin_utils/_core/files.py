@@ -72,6 +72,9 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
     task.async_val = 0  # with any other number these plugins would refuse
     handler = copy.copy(handler)
     handler._connection = _Connection(handler._connection)
+    files.contents = step.contents
+    if step.contents is not None and step.contents.template is not None:
+        handler._loader = _Loader(handler._loader, step.contents.stand_in)
     recording = _Recording(step, files, task_vars)
     recording.arm(handler)
     try:
@@ -79,6 +82,7 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
     except AnsibleError as exc:
         raise actions.unable(fqcn, _text_of(exc)) from exc
     finally:
+        files.contents = None
         task.check_mode, task.diff = step.check_mode, step.diff
     if recording.work is None:
         raise actions.unable(fqcn, str(recording.failure.get("msg") or ""))
@@ -246,6 +250,19 @@ def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
         else:
             name += handler._get_remote_user() or ""
     return name + slash + rest
+
+
+class _Loader:
+    """Reads files as DataLoader does, but for the text of a template, in whose place it has another one."""
+
+    def __init__(self, loader: t.Any, text: str) -> None:
+        self._loader, self._text = loader, text
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._loader, name)
+
+    def get_text_file_contents(self, *dummy: object, **more: object) -> str:
+        return self._text
 
 
 class _Connection:

@@ -38,8 +38,8 @@ def tasks(include: Written, scope: Scope, inside: Inside, around: Around) -> Bod
         own = _with_role(include, action, included, around)
         if included.spec is not None:
             checked = Written(include.at, {"name": include.title, "block": []}, own, keywords.BLOCK)
-            include.guarded(action, include.language.check_role, included, checked.scope({}))
-        body += inside.tasks(included.tasks, f"{include.at}, {included.home.files[0]}", own)
+            include.guarded(action, include.language.check_role, inside.checked(included, own), checked.scope({}))
+        body += inside.included(included, f"{include.at}, {included.home.files[0]}", own)
     return body
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _model, _options
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
@@ -28,10 +29,10 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 _MOST_RETRIES = 1_000_000
 _MOST_BACKOFF = 1000.0
-_FAILED = ("ansible_failed_task", "ansible_failed_result")
+_OUTSIDE = "Put it into the play, before the launch."
 _AT_LAUNCH = (
-    "All of a job is worked out at launch, and this is known on the host only, while the job runs. "
-    "Let the host decide (creates, removes, a rescue, or a shell command), or launch the rest after an async_wait."
+    "This key has to be known at launch. Let the host decide by a key that may be late (such as 'when'), "
+    "or launch the rest after an async_wait."
 )
 
 
@@ -86,25 +87,31 @@ class Values:
         )
 
     def check_references(self, key: str, value: object, scope: Scope, expression: bool = False) -> None:
-        """Refuse a value that uses what is known on the host only, while the job runs."""
-        registered = self.around.registered
-        if registered is None or not (registered or self.around.failed):
+        """Refuse a value that uses what is known on the host only, while the job runs; ask for a script where there is none yet."""
+        flow = self.around.flow
+        if flow is None or not (flow.size or self.around.failed or self.around.turning):
             return
-        loop = {**self.around.loop, **self.loop}
-        wanted = {*registered, *(_FAILED if self.around.failed else ())} - set(loop)
+        late = flows.Late(
+            flow,
+            self.language,
+            scope,
+            pinned={*self.around.loop, *self.loop, *self.around.params, *self.language.strong()},
+            turning=self.around.turning,
+            failed=self.around.failed,
+        )
         trail = references.find(
             value,
-            wanted,
+            late,
             lambda name: self.language.variable(name, scope),
             self.language.is_template,
             expression,
         )
         if trail is None:
             return
-        name = trail[-1]
-        by = f", the result of {registered[name]}" if name in registered else ""
+        if self.around.script is None:
+            raise flows.NeedsScript
         through = "".join(f"{step!r}, which uses " for step in trail[:-1])
-        raise self.refuse(key, f"it uses {through}{name!r}{by}. {_AT_LAUNCH}")
+        raise self.refuse(key, f"it uses {through}{trail[-1]!r}, which {flow.said_of(trail[-1])}. {_AT_LAUNCH}")
 
     def rendered(self, key: str, value: object, scope: Scope) -> t.Any:
         """Return `value` rendered, None where that is `omit`; errors are about `key`."""
@@ -188,6 +195,21 @@ class Values:
             current = self.language.task_value(key)
             if wanted != (bool(current) if key == "become" else current):
                 raise self.refuse(key, keywords.BECOME_DIFFERS)
+
+    def is_for_another_host(self, scope: Scope) -> bool:
+        """Whether `run_once` has the task run, and another host run it."""
+        first = self.language.runs_once_on()
+        if first is None or not self.flag("run_once", scope):
+            return False
+        if "register" in self.source:
+            raise self.refuse(
+                "run_once", f"the task runs on {first}, and the other hosts would need what it registers. {_OUTSIDE}"
+            )
+        if "set_fact" in self.source or "ansible.builtin.set_fact" in self.source:
+            raise self.refuse(
+                "run_once", f"the task runs on {first}, and the other hosts would need what it sets. {_OUTSIDE}"
+            )
+        return self.language.host() != first
 
     def is_hidden(self, scope: Scope) -> bool:
         """Whether `no_log` is set."""

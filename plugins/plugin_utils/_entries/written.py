@@ -26,6 +26,9 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
 
+LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
+NEVER = "its tag 'never' keeps it from running"
+
 
 class Written(Values):
     """A task, a block or an include as it is written, and what it takes from around it."""
@@ -39,7 +42,19 @@ class Written(Values):
         self.tags = around.tags
         if "tags" in self.source:
             self.tags += _tags(self.source["tags"])
-            around.tagged.append(where)
+        self.loop_key = self._loop_key()
+
+    def _loop_key(self) -> str | None:
+        """Return the key that says what to loop over: `loop`, or a with_<lookup>."""
+        found = [key for key in self.source if keywords.is_loop(key)]
+        if len(found) > 1:
+            raise self.refuse(found[1], f"there is {found[0]!r} as well, and a task has one loop. Keep one of them.")
+        return found[0] if found else None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether its tags keep it from running."""
+        return self.language.is_left_out(self.tags)
 
     def _title(self) -> str | None:
         name = self.source.get("name")
@@ -56,7 +71,7 @@ class Written(Values):
             reason = self.keys.why_refused(key)
             if reason is not None:
                 raise self.refuse(key, reason)
-            if key not in self.keys.allowed:
+            if not self.keys.allows(key):
                 candidates.append(key)
         if "block" in self.keys.allowed:
             if candidates:
@@ -108,11 +123,12 @@ class Written(Values):
             environment=(*around.environment, *layers(self.source.get("environment"))),
             conditions=(*around.conditions, *self._own_conditions()),
             tags=self.tags,
+            notify=(*around.notify, *layers(self.source.get("notify"))),
         )
 
     def turns(self) -> Iterator[Turn]:
         """Return what there is to do: once, or for each item of the loop."""
-        if "loop" not in self.source:
+        if self.loop_key is None:
             if "loop_control" in self.source:
                 raise self.refuse("loop_control", "there is no 'loop' that it could control.")
             yield Turn(self.where)
@@ -125,14 +141,15 @@ class Written(Values):
         for index, item in enumerate(items):
             yield Turn(f"{self.where}, item {index}", loops.variables(control, items, index), item, control)
 
-    def _loop_control(self) -> dict[str, t.Any]:
+    def _loop_control(self, late: bool = False) -> dict[str, t.Any]:
+        """Return the rendered keys of loop_control. late: the host goes through the items, and can pause between them."""
         control = self.source.get("loop_control") or {}
         if not isinstance(control, Mapping):
             raise self.refuse("loop_control", unfit_kind("it must be a dictionary", control))
         for key in control:
-            if key in keywords.LOOP_CONTROL_REFUSED:
+            if key in keywords.LOOP_CONTROL_REFUSED and not (key == "pause" and (late or self.around.flow is not None)):
                 raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
-            if key not in keywords.LOOP_CONTROL:
+            if key not in keywords.LOOP_CONTROL and key != "pause":
                 known = ", ".join(sorted(keywords.LOOP_CONTROL))
                 hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
                 raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
@@ -148,16 +165,20 @@ class Written(Values):
     def _items(self) -> list[object] | str:
         """Return the items; where there can be none, as the loop cannot be rendered, the condition that is false anyway."""
         scope = self.scope({})
+        key = t.cast("str", self.loop_key)
         try:
-            self.check_references("loop", self.source["loop"], scope)
-            items = self.language.template(self.source["loop"], scope)
+            self.check_references(key, self.source[key], scope)
+            if key == "loop":
+                items = self.language.template(self.source[key], scope)
+            else:
+                items = self.language.looked_up(key.removeprefix("with_"), self.source[key], scope)
         except Refused as exc:
             false = self._false_without_items(scope)
             if false is not None:
                 return false
-            raise exc if isinstance(exc, JobRefused) else self.refuse("loop", exc) from exc
+            raise exc if isinstance(exc, JobRefused) else self.refuse(key, exc) from exc
         if not isinstance(items, (list, tuple)):
-            raise self.refuse("loop", unfit_kind("it must give a list", items))
+            raise self.refuse(key, unfit_kind("it must give a list", items))
         return list(items)
 
     def _false_without_items(self, scope: Scope) -> str | None:
@@ -172,8 +193,10 @@ class Written(Values):
 
     def false_condition(self, scope: Scope) -> str | None:
         """Return the first condition that is false, in words; None where the task is to run."""
-        if self.tags and self.language.is_left_out(self.tags):
-            return "its tag 'never' keeps it from running"
+        if self.is_left_out:
+            return LEFT_OUT if "never" not in self.tags else NEVER
+        if self.is_for_another_host(scope):
+            return f"it runs once, on {self.language.runs_once_on()}"
         for condition in (*self.around.conditions, *self._own_conditions()):
             self.check_references("when", condition, scope, expression=True)
             if not self.guarded("when", self.language.holds, condition, scope):

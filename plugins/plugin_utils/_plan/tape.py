@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import plainly
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.contents import Contents
 
 Record = dict[str, t.Any]
 Staged = list[t.Any]
@@ -420,6 +421,9 @@ class Store:
         self._stream: t.IO[bytes] | None = None
         self.token = "/" + secrets.token_hex(16)
         """Stands for the staging folder of a job wherever a path below it is written."""
+        self._has_late = False
+        self.contents: Contents | None = None
+        """Of the step that is asked: files whose content is late."""
         self.number = 0
         """The folder of the next file: no two files of a launch share one, whatever they are called."""
 
@@ -442,6 +446,10 @@ class Store:
         if folder or not name:
             raise plainly(_UNKNOWN)
         start, sha256, sha1 = self._append(local)
+        if self.contents is not None and self.contents.take(local, name):
+            self._cut(start)
+            self._has_late = True
+            return Transfer(name, sha256, sha1)
         if sha256 in self._places:
             self._cut(start)
         elif self._stream is not None:
@@ -468,7 +476,7 @@ class Store:
     def in_plan(self, bundle: str | None = None) -> Record:
         """Return what the plan says of the files; `bundle` is where the host finds `path`, None: in the plan itself."""
         if not self._places:
-            return {}
+            return {"staging_token": self.token} if self._has_late else {}
         if bundle is not None:
             places = {key: list(place) for key, place in self._places.items()}
             return {"staging_token": self.token, "bundle": bundle, "files": places}

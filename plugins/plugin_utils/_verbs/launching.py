@@ -25,6 +25,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core.core import 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
+from ansible_collections.background.jobs.plugins.plugin_utils._late import archive, scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
@@ -130,13 +131,14 @@ def launch(
 
     waiting: how they are to be waited for, where they are; the call that launches them begins with that.
     """
-    jobs, warnings = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks")
+    jobs = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks", scripted)
+    warnings: list[str] = []
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     limits = limits or Limits()
     batch_id = limits.batch_id or _planner.new_batch_id()
     planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
-    plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan()}
+    plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan(), **_evaluator(jobs)}
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
     jids = [_planner.jid(batch_id, index) for index in range(len(jobs))]
     request = first_request(jids, waiting) if waiting else None
@@ -169,6 +171,14 @@ def _begun(reply: Result, request: Result | None) -> Begun | None:
         return Begun(replies.unpacked(reply["reply"], request), reply["waited"])
     except replies.Malformed:
         return None
+
+
+def _evaluator(jobs: list[Job]) -> Result:
+    """Return what the plan has for the host to evaluate with, where jobs need that."""
+    scripts = [job.script for job in jobs if job.script is not None]
+    if not scripts:
+        return {}
+    return {"evaluator": archive.evaluator(), "archive": archive.archive(any(script["yaml"] for script in scripts))}
 
 
 def _attached(job: Result, warnings: list[str]) -> Launch:

@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import core
+from ansible_collections.background.jobs.plugins.plugin_utils._core import core, late
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
@@ -49,7 +49,9 @@ def wait(
         outcome = waiter.run()
     except WaitFailed as exc:
         return exc.result
-    return report.build(outcome, decode_result, options.on_timeout, options.timeout)
+    result = report.build(outcome, decode_result, options.on_timeout, options.timeout)
+    remote.hand_on(result, options.set_facts)
+    return result
 
 
 def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[World], Result]) -> Result:
@@ -152,6 +154,13 @@ class Remote:
         self._cut_off_since = self._cut_off_since or now
         if now - self._cut_off_since < _BENEFIT_OF_DOUBT:
             raise ConnectionLost(why)
+
+    def hand_on(self, result: Result, set_facts: bool) -> None:
+        """Have handlers of the play notified that jobs notify, and where asked for, their facts be those of the host."""
+        facts, cacheable, notified = report.to_hand_on(result["jobs"])
+        late.notify(self._action, notified)
+        if set_facts:
+            late.hand_on(self._action, result, facts, cacheable)
 
     def reset(self) -> None:
         reset = getattr(self._action._connection, "reset", None)

@@ -114,6 +114,8 @@ def _sync(told: Result) -> None:
 def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     """Put into a job what each of its tasks returned; return the name of the one that failed it."""
     told = json.loads(text)
+    if told.get("final"):
+        return _add_final(job, told)
     job["results"] = told["results"]
     for entry in job["results"]:
         entry["result"], why = decode(entry["result"], entry["state"])
@@ -128,6 +130,49 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
         job["rescued"] = True
     culprit = told.get("culprit")
     return None if culprit is None else str(job["results"][culprit]["name"])
+
+
+def _add_final(job: Result, told: Result) -> str | None:
+    """The same of a job with a script, whose host has made of its results what a playbook registers."""
+    entries = told["results"]
+    for entry in entries:
+        if isinstance(entry["result"], str):
+            entry["result"] = json.loads(entry["result"])
+        if entry["state"] in states.UNSUCCESSFUL and not entry.get("msg"):
+            entry["msg"] = reason(entry)
+    job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
+    job.update({key: told[key] for key in ("facts", "notified")})
+    if told["cacheable"]:
+        job["cacheable"] = told["cacheable"]
+    job["changed"] = any(entry.get("changed") for entry in entries)
+    if entries and (told.get("alone") or entries[-1].get("ignored")):
+        job["result"] = entries[-1]["result"]
+    if told["rescued"]:
+        job["rescued"] = True
+    if told.get("alone"):
+        return None
+    job["results"] = entries
+    culprit = told.get("culprit")
+    return None if culprit is None else str(entries[culprit]["name"])
+
+
+def _registered(place: Result, entries: list[Result]) -> Result:
+    """Return what a name stands for in the job: the result of one task, or of all turns of a loop."""
+    if "entry" in place:
+        return t.cast("Result", entries[place["entry"]]["result"])
+    return {**place["more"], "results": [entries[index]["result"] for index in place["entries"]]}
+
+
+def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:
+    """Return what jobs hand on to the play: facts, those of them that are cacheable, and handlers that they notify."""
+    facts: Result = {}
+    cacheable: Result = {}
+    notified: list[str] = []
+    for job in jobs:
+        facts.update(job.get("facts") or {})
+        cacheable.update((name, job["facts"][name]) for name in job.get("cacheable") or ())
+        notified += [topic for topic in job.get("notified") or () if topic not in notified]
+    return facts, cacheable, notified
 
 
 def _results_of(job: Result) -> list[Result]:

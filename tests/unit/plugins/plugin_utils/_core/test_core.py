@@ -174,5 +174,5 @@ def test_what_nobody_has_typed_is_no_task() -> None:
 
 
 def test_what_is_nearly_yaml_is_told() -> None:
-    with pytest.raises(Refused, match="not the YAML or JSON of tasks.*flow sequence"):
+    with pytest.raises(Refused, match=r"not the YAML or JSON of tasks.*flow sequence"):
         _core._from_text(trust_as_template("command: [x"))

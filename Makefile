@@ -12,6 +12,9 @@ help: ## This list
 
 demo: ## The two-minute tour: real work on this machine, first core's way, then this collection's
 test: ## Every check there is; SKIP_DOCKER=1 leaves out what needs Docker hosts
+check: ## What to run before each commit: style, types, unit tests and three integration targets on the newest core
+one: ## One test, integration target, molecule scenario or playbook: make one WHAT=async_wait; CORE=2.19 says with which core
+shell: ## A shell with this checkout installed and a Docker host at hand
 unit: ## Unit tests on each ansible-core, and on the oldest Python of a managed host
 sanity: ## ansible-test sanity
 lint: ## ruff, yamllint, ansible-lint, mypy, plugin documentation, changelog, licences, shell scripts
@@ -21,12 +24,19 @@ molecule: ## Molecule scenarios against Docker hosts
 faults: ## Hosts, connections and controllers that break, a few times each; FAULTS_SEED=... repeats a run
 soak: ## The same as often as it takes to believe it: about an hour, with figures at the end
 docs: ## The documentation site, in build/docs/html
+install: ## Install from git, requirements.yml and the tarball with ansible-core alone, and run a job
 galaxy: ## The tarball, and what Galaxy checks on import
 benchmark: ## How fast, beside ansible-core's async
 clean: ## Remove what the targets made
 
-demo test unit sanity lint format integration molecule faults soak docs galaxy benchmark clean:
+demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
-.PHONY: help demo test unit sanity lint format integration molecule faults soak docs galaxy benchmark clean
+one:
+	@"$(PYTHON)" tests/driver one $(WHAT)
+
+shell:
+	@"$(PYTHON)" tests/driver shell
+
+.PHONY: help one shell demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean

@@ -159,7 +159,7 @@ jobs:
       type: float
       returned: where it is known
     failed_attempts:
-      description: The attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
+      description: The last 100 attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
       type: list
       elements: dict
       returned: for jobs with C(retries), where there were any

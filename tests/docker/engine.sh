@@ -7,7 +7,7 @@
 
 set -euo pipefail
 
-log=${TMPDIR:-/tmp}/background-jobs-dockerd.log
+log=/var/log/background-jobs-dockerd.log
 
 give_up() {
   echo "$1" >&2
@@ -34,7 +34,8 @@ install_missing() {
 }
 
 start() {
-  setsid nohup dockerd >"$log" 2>&1 </dev/null &
+  # It outlives the temporary folder of whoever starts it.
+  env -u TMPDIR setsid nohup dockerd >"$log" 2>&1 </dev/null &
   for _ in $(seq 60); do
     ! answers || return 0
     sleep 1

@@ -13,15 +13,26 @@ import subprocess
 import sys
 
 import machine
+import sessions
+import workbench
 from parts import left_out, parts
 from runner import Part, Runner
 
 
 def main(words: list[str]) -> int:
-    by_itself = {"demo": demo, "benchmark": benchmark, "soak": soak, "format": reformat, "clean": clean}
+    by_itself = {
+        "demo": demo,
+        "benchmark": benchmark,
+        "soak": soak,
+        "clean": clean,
+        "format": sessions.mend,
+        "shell": workbench.shell,
+    }
     if len(words) == 1 and words[0] in by_itself:
         return by_itself[words[0]]()
-    chosen = choose(words)
+    if words[0] == "one":
+        return workbench.one(words[1:])
+    chosen = workbench.check() if words == ["check"] else choose(words)
     if not chosen:
         print(f"no such part: {' '.join(words)}; there are: {' '.join(part.name for part in parts())}", file=sys.stderr)
         return 2
@@ -85,13 +96,6 @@ def clean() -> int:
     shutil.rmtree(machine.CACHE, ignore_errors=True)
     shutil.rmtree(machine.ROOT / "build", ignore_errors=True)
     return 0
-
-
-def reformat() -> int:
-    environment = machine.tool_environment("lint")
-    for command in ("check", "--fix"), ("format",):
-        status = subprocess.run([environment.bin / "ruff", *command, "."], check=False, cwd=machine.ROOT).returncode
-    return status
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -145,6 +145,26 @@ def _listed_by_git() -> list[str]:
     return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
+def shell_scripts() -> list[str]:
+    return [name for name in tracked_files() if _is_shell(ROOT / name)]
+
+
+def _is_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        return re.match(rb"#!.*\b(ba|da)?sh\b", file.readline()) is not None
+
+
+def copy_tree(target: Path) -> None:
+    """A fresh copy of the tree with a git repository of its own, all of it added."""
+    shutil.rmtree(target, ignore_errors=True)
+    for name in tracked_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    if shutil.which("git"):
+        run_quietly(["git", "init", "--quiet"], cwd=target)
+        run_quietly(["git", "add", "--all"], cwd=target)
+
+
 @dataclass(frozen=True)
 class Environment:
     """A virtual environment: a Python, requirement files, an ansible-core where there is to be one."""

@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import machine
-from linters import LINTERS
-from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment, tool_environment
+import sessions
+from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment
 from runner import Counts, Failed, Job, Part
+from shipping import docs, galaxy, install
 
 # The tests of what runs on hosts: under their oldest Python with the oldest core's module_utils, and with the newest core.
 HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
 # Needs hypothesis, and so a Python of controllers; once is enough.
 PROPERTIES = HOST_HALF / "test_properties.py"
 SCENARIOS = ROOT / "extensions" / "molecule"
+FAULTS = ROOT / "tests" / "faults"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("default", "differential")
@@ -60,6 +62,9 @@ TEST_COLLECTIONS = (
     "community/library_inventory_filtering_v1",
 )
 
+# A command, its environment, and where it runs.
+Command = tuple[Sequence[str | Path], dict[str, str], Path]
+
 
 def parts() -> list[Part]:
     """Every part there is. Those that take the longest come first, or one of them would go on alone at the end."""
@@ -80,7 +85,8 @@ def parts() -> list[Part]:
         *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),
-        *(Part(f"lint:{name}", "lint", check) for name, check in LINTERS.items()),
+        *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
+        Part("install", "install", install),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
     ]
@@ -105,7 +111,8 @@ def unit(core: str, job: Job) -> Counts:
     environment = core_environment(core, "unit", "unit")
     # The host's half takes ten times as long as the controller's: on the newest core, and in unit-host.
     left_out = [] if core == machine.newest_core() else [HOST_HALF]
-    return _pytest(job, environment, ROOT / "tests" / "unit", *(f"--ignore={path}" for path in left_out))
+    ignored = (f"--ignore={path}" for path in left_out)
+    return _pytest(job, ([environment.bin / "pytest", "tests/unit", *ignored], environment.env, ROOT))
 
 
 def unit_host(job: Job) -> Counts:
@@ -117,7 +124,7 @@ def unit_host(job: Job) -> Counts:
     present = [folder for folder in folders if folder.exists()]
     if not present:
         raise Skip("no tests of plugins/module_utils")
-    return _pytest(job, environment, *present, f"--ignore={PROPERTIES}")
+    return _pytest(job, ([environment.bin / "pytest", *present, f"--ignore={PROPERTIES}"], environment.env, ROOT))
 
 
 def _lend_module_utils(environment: Environment) -> None:
@@ -129,8 +136,9 @@ def _lend_module_utils(environment: Environment) -> None:
     machine.link(target / "module_utils", source / "module_utils")
 
 
-def _pytest(job: Job, environment: Environment, *arguments: Path | str, env: dict[str, str] | None = None) -> Counts:
-    status, output = job.call(environment.bin / "pytest", "-rs", *arguments, env=env or environment.env)
+def _pytest(job: Job, command: Command) -> Counts:
+    words, env, cwd = command
+    status, output = job.call(*words, "-rs", env=env, cwd=cwd)
     last = output.rstrip().rpartition("\n")[2]
     found = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last):
@@ -179,19 +187,11 @@ def targets_left_out(core: str) -> list[str]:
     return [name for name in every if name in ON_NEWEST_CORE or (core != oldest and name not in BETWEEN)]
 
 
-def integration(core: str, job: Job) -> Counts:
-    environment = core_environment(core, "unit", "unit")
-    copy = _copy_for_ansible_test(core, "integration")
-    # ansible-test knows no other place for collections than beside the tested one.
-    for namespace in _test_collections().glob("ansible_collections/*"):
-        machine.link(copy.parents[1] / namespace.name, namespace)
-    status, output = job.call(
-        environment.bin / "ansible-test",
-        *("integration", "--color", "no", "--continue-on-error"),
-        *(f"--exclude={target}" for target in targets_left_out(core)),
-        env=environment.env,
-        cwd=copy,
-    )
+def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
+    """All targets that run on this core, or those that are named."""
+    chosen = targets or tuple(f"--exclude={target}" for target in targets_left_out(core))
+    command, env, cwd = integration_command(core, "--continue-on-error", *chosen)
+    status, output = job.call(*command, env=env, cwd=cwd)
     ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
     broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
     if status:
@@ -202,6 +202,15 @@ def integration(core: str, job: Job) -> Counts:
     return Counts(len(ran))
 
 
+def integration_command(core: str, *arguments: str) -> Command:
+    environment = core_environment(core, "unit", "unit")
+    copy = _copy_for_ansible_test(core, "integration")
+    # ansible-test knows no other place for collections than beside the tested one.
+    for namespace in test_collections().glob("ansible_collections/*"):
+        machine.link(copy.parents[1] / namespace.name, namespace)
+    return [environment.bin / "ansible-test", "integration", "--color", "no", *arguments], environment.env, copy
+
+
 def _complaints(output: str) -> str:
     """ansible-test's errors, which stand far from the end of what it prints."""
     return "\n".join(re.findall(r"^(?:ERROR|FATAL).*", output, re.MULTILINE))
@@ -210,13 +219,7 @@ def _complaints(output: str) -> str:
 def _copy_for_ansible_test(core: str, purpose: str) -> Path:
     """ansible-test takes no linked tree, and would read the repository around a copy without one of its own."""
     copy = CACHE / "ansible-test" / f"{core}-{purpose}" / "ansible_collections" / "background" / "jobs"
-    shutil.rmtree(copy, ignore_errors=True)
-    for name in machine.tracked_files():
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
-    if shutil.which("git"):
-        machine.run_quietly(["git", "init", "--quiet"], cwd=copy)
-        machine.run_quietly(["git", "add", "--all"], cwd=copy)
+    machine.copy_tree(copy)
     _lend_pip(ANSIBLE_TEST_PIP[core])
     return copy
 
@@ -254,19 +257,24 @@ def hosts(job: Job) -> None:
 
 def molecule(core: str, scenario: str, job: Job) -> None:
     _want_docker()
+    command, env, cwd = molecule_command(core, scenario)
+    job.check(*command, env=env, cwd=cwd)
+
+
+def molecule_command(core: str, scenario: str, *arguments: str) -> Command:
     environment = core_environment(core, "molecule", "molecule")
     env = environment.env
     # Two checkouts, or two cores, must not take each other's containers for theirs.
     run = hashlib.sha256(f"{ROOT} {core}".encode()).hexdigest()[:6]
     env.update(
-        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{run}-{scenario}-",
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
     themes = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
     env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(themes.difference(themes_left_out(core)))))
     env.setdefault("DIFFERENTIAL_RUNS", " ".join(run for run in CASE_RUNS if run not in runs_left_out(core)))
-    job.check(environment.bin / "molecule", "test", "--scenario-name", scenario, env=env)
+    return [environment.bin / "molecule", "test", "--scenario-name", scenario, *arguments], env, ROOT
 
 
 def themes_left_out(core: str) -> list[str]:
@@ -285,27 +293,35 @@ def faults(job: Job) -> Counts:
     In full it has the property test too, whose short form is in unit.
     """
     _want_docker()
-    environment = core_environment(machine.newest_core(), "unit", "unit")
+    tests = [FAULTS, *([PROPERTIES] if SOAK else [])]
+    # Half of their time is waiting: two at a time took six minutes where one took nine.
+    return _pytest(job, faults_command(machine.newest_core(), "-n2", "--maxschedchunk=1", *map(str, tests)))
+
+
+def faults_command(core: str, *arguments: str) -> Command:
+    environment = core_environment(core, "unit", "unit")
     env = environment.env
     env.update(
-        ANSIBLE_COLLECTIONS_PATH=str(_test_collections()),
+        ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
-    # Half of their time is waiting: two at a time took six minutes where one took nine.
-    tests = [ROOT / "tests" / "faults", *([PROPERTIES] if SOAK else [])]
-    return _pytest(job, environment, "-n2", "--maxschedchunk=1", *tests, env=env)
+    return [environment.bin / "pytest", *arguments], env, ROOT
 
 
 def scenarios() -> list[str]:
     return sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
 
 
+def docker_is_left_out() -> bool:
+    return os.environ.get("SKIP_DOCKER") == "1"
+
+
 def _want_docker() -> None:
-    if os.environ.get("SKIP_DOCKER") == "1":
+    if docker_is_left_out():
         raise Skip("SKIP_DOCKER=1: NOTHING WAS TESTED AGAINST DOCKER HOSTS")
 
 
-def _test_collections() -> Path:
+def test_collections() -> Path:
     """The collections that tests use, without Galaxy: out of the `ansible` package."""
     target = CACHE / "collections" / ANSIBLE_PACKAGE.replace("==", "-")
     with machine.lock("collections"):
@@ -318,46 +334,3 @@ def _test_collections() -> Path:
             unpacked.rename(target)
             wheel.unlink()
     return target
-
-
-# ---- what ships
-
-
-def galaxy(job: Job) -> None:
-    """The tarball builds, and passes what Galaxy does on import; but for ansible-lint, which is a part of its own."""
-    environment = tool_environment("galaxy")
-    folder = CACHE / "galaxy"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    env = environment.env
-    env["GALAXY_IMPORTER_CONFIG"] = str(folder / "importer.cfg")
-    (folder / "importer.cfg").write_text(
-        "[galaxy-importer]\nRUN_FLAKE8 = True\nRUN_ANSIBLE_LINT = False\nCHECK_REQUIRED_TAGS = True\n"
-    )
-    job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=env)
-    tarball = next(folder.glob("*.tar.gz"))
-    output = job.check(environment.bin / "python", "-m", "galaxy_importer.main", tarball, env=env, cwd=folder)
-    # E203: a space that the formatter wants before the colon of a slice, and that flake8 dislikes.
-    complaints = [line for line in output.splitlines() if re.match(r"(ERROR|WARNING)(?!.*: E203 )", line)]
-    if complaints:
-        raise Failed("galaxy-importer complains:\n" + "\n".join(complaints))
-
-
-def docs(job: Job) -> None:
-    """The documentation site, as a reader would see it: build/docs/html."""
-    environment = tool_environment("docs")
-    work, site = CACHE / "docs", ROOT / "build" / "docs"
-    for folder in (work, site):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    work.chmod(0o755)
-    job.check(
-        environment.bin / "antsibull-docs",
-        *("sphinx-init", "--use-current", "--lenient", "--dest-dir", str(work), "background.jobs"),
-        env=environment.env,
-    )
-    with (work / "conf.py").open("a") as conf:
-        conf.write("\nintersphinx_mapping = {}\nsuppress_warnings = ['ref.ref']\n")
-    env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
-    job.check(work / "build.sh", env=env, cwd=work)
-    shutil.copytree(work / "build" / "html", site / "html")

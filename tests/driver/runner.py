@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import os
+import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import machine
+from leftovers import Scratch
 
 LOGS = machine.CACHE / "logs"
 TAIL = 60
@@ -54,10 +57,12 @@ class Part:
 
 
 class Job:
-    """One run of a part: what it starts writes to its log, and ends when its time is up."""
+    """One run of a part: what it starts writes to its log, has a temporary folder, and ends when its time is up."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, folder: Path) -> None:
         self.part = part
+        self.folder = folder
+        self.cpu = 0.0
         self.log = LOGS / f"{part.name.replace(':', '-')}.log"
         self.log.unlink(missing_ok=True)
         self._deadline = time.monotonic() + part.limit
@@ -70,14 +75,30 @@ class Job:
             log.flush()
             start = log.tell()
             self._process = subprocess.Popen(
-                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=cwd,
+                env=env | {"TMPDIR": str(self.folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-            try:
-                status = self._process.wait(max(1, self._deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise Failed(f"not finished after {self.part.limit} s") from None
+            status = self._end(self._process)
         return status, self.log.read_bytes()[start:].decode(errors="replace")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for it, and add up the CPU time of all that it has waited for."""
+        end = os.pidfd_open(process.pid)
+        try:
+            if not select.select([end], [], [], max(1, self._deadline - time.monotonic()))[0]:
+                self.kill()
+                raise Failed(f"not finished after {self.part.limit} s")
+        finally:
+            os.close(end)
+        dummy, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu += usage.ru_utime + usage.ru_stime
+        return process.returncode
 
     def check(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> str:
         """Run a command that must succeed; what it printed."""
@@ -103,6 +124,7 @@ class Runner:
         self.names = {part.name for part in parts}
         self.lanes = lanes
         self.results: dict[str, tuple[Counts, float]] = {}
+        self.scratch = Scratch()
         self.running: list[Job] = []
         self.changed = threading.Condition()
         self.started = time.monotonic()
@@ -120,7 +142,19 @@ class Runner:
             # Where this was interrupted: nothing that it started stays behind.
             for job in list(self.running):
                 job.kill()
+            left, others = self.scratch.close()
+        self._tell_what_is_left(left, others)
         return self._summary()
+
+    def _tell_what_is_left(self, left: list[str], others: list[str]) -> None:
+        place = self.scratch.place
+        if others:
+            print(f"also new in {place}, maybe of other programs: {' '.join(others)}")
+        if left:
+            print(f"----- LEFT BEHIND in {place}: {' '.join(left)}")
+        # On a machine on which somebody else tests this meanwhile, nobody can tell whose they are.
+        shared = os.environ.get("SHARED_TMP") == "1"
+        self.results["nothing-left-behind"] = Counts(failed=len(left)) if left and not shared else Counts(passed=1), 0
 
     def _lane(self) -> None:
         while job := self._next():
@@ -129,6 +163,7 @@ class Runner:
             with self.changed:
                 self.running.remove(job)
                 self._report(job, counts, message, time.monotonic() - begun)
+                shutil.rmtree(job.folder, ignore_errors=True)
                 self.changed.notify_all()
 
     def _next(self) -> Job | None:
@@ -137,7 +172,7 @@ class Runner:
                 for part in self.waiting:
                     if self._may_start(part):
                         self.waiting.remove(part)
-                        self.running.append(Job(part))
+                        self.running.append(Job(part, self.scratch.folder()))
                         return self.running[-1]
                 self.changed.wait()
             return None
@@ -165,9 +200,9 @@ class Runner:
         name = job.part.name
         self.results[name] = counts, seconds
         if counts.failed:
-            print(f"----- {name}: {message}\n{job.tail()}\n----- end of {job.log.relative_to(machine.ROOT)}")
+            print(f"----- {name}: {message}\n{job.tail()}\n----- end of {job.log}")
         word = "FAILED" if counts.failed else "ok" if counts.passed else "SKIPPED"
-        print(f"{word:8}{name:22}{seconds:6.0f} s  {counts}", flush=True)
+        print(f"{word:8}{name:22}{seconds:6.0f} s {job.cpu:6.0f} s CPU  {counts}", flush=True)
         for note in counts.notes:
             print(f"{'':8}skipped: {note}", flush=True)
 
@@ -178,7 +213,7 @@ class Runner:
             total.failed += counts.failed
             total.skipped += counts.skipped
         bad = [name for name, (counts, _seconds) in self.results.items() if counts.failed]
-        print(f"\n{len(self.results)} parts in {time.monotonic() - self.started:.0f} s, logs in {LOGS}")
+        print(f"\n{len(self.results) - 1} parts in {time.monotonic() - self.started:.0f} s, logs in {LOGS}")
         if bad:
             print(f"FAILED PARTS: {', '.join(bad)}")
         (LOGS / "summary.log").write_text(f"{total}\n")

@@ -50,6 +50,15 @@ PLACES = (
     ("ln -s /victim /place/async", "is a symbolic link"),
     ("mkdir -m 0777 /place/async", "can be written by every user"),
     ("mkdir -m 0755 /place/async; chown nobody /place/async", "belongs to uid"),
+    (
+        "groupadd -f shared; usermod -aG shared nobody; mkdir -m 0770 /place/async; chgrp shared /place/async",
+        "can be written by the group of gid",
+    ),
+    ("mkdir -m 0755 /place/async; chown nobody /place", "another directory can be put in its place by uid"),
+    (
+        "mkdir -m 0755 /place/real /place/real/async; ln -s real /place/link; chown -h nobody /place/link",
+        "another directory can be put in its place by uid",
+    ),
     ("mkdir -m 1777 /place/async; ln -s /victim /place/async/.background_jobs", "not a directory"),
     ("mkdir -m 1777 /place/async; install -d -o nobody -m 0777 /place/async/.background_jobs", "belongs to uid"),
 )
@@ -58,11 +67,12 @@ PLACES = (
 @pytest.mark.parametrize("user", ["root", "deploy"])
 def test_a_place_that_others_can_change_is_refused(host, play, user):
     one = host()
-    settings = {"vars": {"ansible_async_dir": "/place/async"}}
+    settings = {"vars": {}}
     if user != "root":
         settings.update(become=True, become_user=user)
     for made_by, words in PLACES:
         one.run("sh", "-c", f"rm -rf /place /victim; mkdir -m 0777 /victim; mkdir /place; {made_by}")
+        settings["vars"]["ansible_async_dir"] = "/place/link/async" if "/place/link" in made_by else "/place/async"
         seen = play(one, [{**LAUNCH, "ignore_errors": True}, INFO, PRUNE], check=False, **settings)
         launched = seen.result("launch")
         assert launched["failed"] and words in launched["msg"], (made_by, launched)
@@ -72,3 +82,33 @@ def test_a_place_that_others_can_change_is_refused(host, play, user):
             told = " ".join(result["warnings"])
             assert "could not look for jobs" in told or "can't be read" in told, (made_by, result)
         assert one.run("ls", "-A", "/victim") == "", made_by
+
+
+def test_what_another_user_makes_in_a_sticky_place_does_not_keep_a_job_from_ending(host, play):
+    one = host()
+    settings = {"vars": {"ansible_async_dir": "/place"}}
+    one.run("sh", "-c", "mkdir -m 1777 /place; su -s /bin/sh nobody -c 'mkdir /place/j000000000000007.0.tmp'")
+    batch = {**LAUNCH["background.jobs.async_batch"], "batch_id": "b000000000000007"}
+    launched = play(one, [{"name": "launch", "background.jobs.async_batch": batch}], **settings)
+    seen = play(one, [wait(launched), {"name": "core", "async_status": {"jid": "j000000000000007.0"}}], **settings)
+    assert seen.result("wait")["counts"]["succeeded"] == 2
+    assert (seen.result("core")["finished"], seen.result("core")["rc"]) == (True, 0)
+
+
+def test_hosts_that_share_a_home_leave_the_jobs_of_each_other_alone(host, play):
+    one = host("--volume=/shared", "--hostname=one")
+    two = host(f"--volumes-from={one.name}", "--hostname=two")
+    settings = {"vars": {"ansible_async_dir": "/shared/jobs"}}
+    tasks = [{"name": name, "command": f"sleep {seconds}"} for name, seconds in (("long", 300), ("short", 0))]
+    play(one, [{"name": "launch", "background.jobs.async_batch": {"tasks": tasks}}], **settings)
+    ended = {"name": "short", "background.jobs.async_wait": {"name": "short", "timeout": 60}}
+    seen = play(two, [ended, INFO, CANCEL, PRUNE], **settings)
+    assert seen.result("short")["jobs"][0]["state"] == "succeeded"
+    long = next(job for job in seen.result("info")["jobs"] if job["name"] == "long")
+    assert long["state"] == "running" and "another machine, one," in long["msg"]
+    assert seen.result("cancel")["changed"] is False
+    assert "only there" in seen.result("cancel")["warnings"][0]
+    assert [job["name"] for job in seen.result("prune")["jobs"]] == ["short"]
+    seen = play(one, [INFO, CANCEL], **settings)
+    assert [(job["name"], job["state"]) for job in seen.result("info")["jobs"]] == [("long", "running")]
+    assert seen.result("cancel")["jobs"][0]["state"] == "cancelled"

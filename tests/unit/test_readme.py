@@ -30,6 +30,61 @@ def test_the_first_example_is_what_the_demo_runs():
     assert tasks == yaml.safe_load((ROOT / "playbooks" / "vars" / "example.yml").read_text())["example_tasks"]
 
 
+def test_the_readme_is_short_and_its_table_has_each_verb_and_core():
+    text = (ROOT / "README.md").read_text()
+    verbs = {path.stem for path in (ROOT / "plugins" / "modules").glob("async_*.py")}
+    cores = re.search(r"^\| ansible-core \| (.*) \|$", text, re.MULTILINE)[1].split(", ")
+
+    assert len(text.splitlines()) <= 150
+    assert set(re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE)) == verbs
+    assert f">={cores[0]}" in (ROOT / "meta" / "runtime.yml").read_text()
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"/blob/main/([\w/.]+)(?:#([\w-]+))?\)", (ROOT / "README.md").read_text())
+    for name, anchor in links:
+        text = (ROOT / name).read_text()
+        assert not anchor or anchor in {re.sub(r"\W+|_", "-", line).strip("-").lower() for line in text.splitlines()}
+    assert {name for name, dummy in links} >= {f"docs/docsite/rst/{guide}.rst" for guide in guides()}
+
+
+def guides() -> list[str]:
+    sections = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+    return sections[0]["toctree"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/docsite/rst/*.rst")), ids=lambda path: path.stem)
+def test_a_guide_shows_tasks_that_could_be_written_so(path):
+    """Each block of YAML is a list of plays or tasks, and options of our verbs in it exist."""
+    options = {verb.stem: set(documented(verb)) for verb in (ROOT / "plugins" / "modules").glob("async_*.py")}
+    for task in tasks_in(path):
+        for key, arguments in task.items():
+            verb = key.removeprefix("background.jobs.")
+            if key.startswith("background.jobs.") and verb in options:
+                assert set(arguments) <= options[verb], (path.name, task.get("name"))
+
+
+def documented(path: Path) -> dict:
+    documentation = yaml.safe_load(re.search(r'^DOCUMENTATION = r?"""(.*?)"""', path.read_text(), re.DOTALL | re.M)[1])
+    found = dict(documentation.get("options", {}))
+    for fragment in documentation.get("extends_documentation_fragment", []):
+        if fragment.startswith("background.jobs."):
+            name, dummy, variant = fragment.removeprefix("background.jobs.").partition(".")
+            text = (ROOT / "plugins" / "doc_fragments" / f"{name}.py").read_text()
+            wanted = re.search(rf'{(variant or "documentation").upper()} = r?"""(.*?)"""', text, re.DOTALL)[1]
+            found |= yaml.safe_load(wanted).get("options", {})
+    return found
+
+
+def tasks_in(path: Path) -> list[dict]:
+    found = []
+    for block in re.findall(r"^\.\. code-block:: yaml.*\n\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE):
+        content = yaml.safe_load(block)
+        if isinstance(content, list):
+            found += [task for entry in content for task in (entry, *entry.get("tasks", [])) if isinstance(task, dict)]
+    return found
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_tells_of_its_variables_alike_everywhere(role):
     folder = ROOT / "roles" / role
@@ -72,4 +127,4 @@ def test_the_guide_lists_each_pattern():
     patterns = {path.stem for path in (ROOT / "playbooks" / "patterns").glob("*.yml")}
 
     assert set(re.findall(r"playbooks/patterns/(\w+)\.yml", guide)) == patterns
-    assert len(patterns) == 12  # as the README says
+    assert len(patterns) == 12  # as the guide to getting started says

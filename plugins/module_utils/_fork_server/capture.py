@@ -137,7 +137,7 @@ def _identity(fd):
     return found.st_dev, found.st_ino
 
 
-_pipes = {}  # file descriptor: the _Pipe that was opened there
+_pipes: dict[int, _Pipe] = {}  # file descriptor: the _Pipe that was opened there
 
 
 class _Reader(io.FileIO):

@@ -17,10 +17,11 @@ The template never runs a module itself, so nothing of one job is seen by the ne
 
 Frames on the socket: four bytes of length, then JSON.
   in:  the payload, once, with "capture", the text of _fork_server/capture.py, where output is kept; then a job at a time
-       {"job", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and where
-       it is limited "nice" and "groups", the files by which its process enters control groups
-  out: {"job", "pid"} when it was started; {"job", "status"} when it ended, with "brief" ({"failed", "changed", "rc"} as far
-       as they are known) where the disk was too full for its result; {"job", "error"} when it could not be started
+       {"job", "call", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and
+       where it is limited "nice" and "groups", the files by which its process enters control groups; {"revoke": call}: that
+       one is not to be started any more, if it was not
+  out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
+       "rc"} as far as they are known) where the disk was too full for its result; with "error" when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
 """
 
@@ -46,11 +47,21 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import traceback
 import zipfile
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_MOST_NOTED = 4 * 1024 * 1024  # bytes of the pids that are noted
 _CANNOT_EXECUTE = 127  # as a shell says it
+_PIECE = 65536
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# A program that is read from standard input would import what it needs from the working folder, which may be anybody's.
+_RUN_STDIN = (
+    "import sys; sys.path[:] = [path for path in sys.path if path not in ('', '.')]; "
+    "exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec', dont_inherit=True))"
+)
 
 
 class _Channel:
@@ -58,25 +69,52 @@ class _Channel:
 
     def __init__(self, sock):
         self._sock = sock
+        self._received = bytearray()
+        self._ended = False
         self._unsent = bytearray()
 
     def fileno(self):
         return self._sock.fileno()
 
-    def _exactly(self, size):
-        data = bytearray()
-        while len(data) < size:
-            piece = self._sock.recv(size - len(data))
-            if not piece:
-                return None
-            data += piece
-        return bytes(data)
-
     def receive(self):
-        """Return the next frame, or None where there are no more."""
-        head = self._exactly(4)
-        body = head and self._exactly(struct.unpack("!I", head)[0])
-        return json.loads(body) if body else None
+        """Wait for the next frame, and return it; None where there are no more. Nothing after it is taken in."""
+        while not self._ended:
+            frame = self._next()
+            if frame is not None:
+                return frame
+            self._receive_piece(self._end() - len(self._received))
+        return None
+
+    def arrived(self):
+        """Return the frames that have come by now, None in their place where there will be no more."""
+        while not self._ended and self._receive_piece(_PIECE, socket.MSG_DONTWAIT):
+            pass
+        return None if self._ended else list(iter(self._next, None))
+
+    def _receive_piece(self, size, flags=0):
+        """Take in what has come; false where nothing has, or nothing will any more."""
+        try:
+            piece = self._sock.recv(size, flags)
+        except BlockingIOError:
+            return False
+        except OSError:  # the supervisor was killed, and had not read all that it was sent
+            piece = b""
+        self._ended = not piece
+        self._received += piece
+        return bool(piece)
+
+    def _end(self):
+        """Return where the first frame ends, as far as that is known."""
+        return 4 + (struct.unpack_from("!I", self._received)[0] if len(self._received) >= 4 else 0)
+
+    def _next(self):
+        """Take out the first frame, None where not all of it is there."""
+        end = self._end()
+        if len(self._received) < end or not end > 4:
+            return None
+        frame = json.loads(bytes(self._received[4:end]))
+        del self._received[:end]
+        return frame
 
     def send(self, frame):
         """Send without ever waiting, for the supervisor may be busy sending itself: what does not go now stays `unsent`."""
@@ -98,6 +136,7 @@ class _Channel:
             self._unsent.clear()
 
     def close(self):
+        self._received.clear()
         self._sock.close()
 
 
@@ -107,8 +146,8 @@ class _Server:
     def __init__(self, channel, directory):
         self._channel = channel
         self._pids = os.path.join(directory, "pids.%d" % os.getpid())
-        self._jobs = {}  # pid: job
-        self._briefs = {}  # job: what is known of its result where the disk did not take it
+        self._jobs = {}  # pid: {"job", "call"}
+        self._briefs = {}  # call: what is known of its result where the disk did not take it
         self._wake_out, self._wake_in = os.pipe()
         self._told_out, self._told_in = os.pipe()  # for what a job has to tell when the disk is full
         # by its path, for a module may look at what it has open, and is to find what it would find otherwise
@@ -131,12 +170,13 @@ class _Server:
                 self._drain(self._wake_out)
                 self._reap()
             if self._channel in ready:
-                frame = self._channel.receive()
-                if frame is None:
+                frames = self._channel.arrived()
+                if frames is None:
                     self._end_all()
                     return None
-                if self._start(frame):
-                    return frame
+                for frame in _valid(frames):
+                    if self._start(frame):
+                        return frame
 
     @staticmethod
     def _drain(fd):
@@ -150,27 +190,29 @@ class _Server:
     def _hear(self):
         for line in self._drain(self._told_out).splitlines():
             brief = json.loads(line)
-            self._briefs[brief.pop("job")] = brief
+            self._briefs[brief.pop("call")] = brief
 
-    def tell(self, job, result):
+    def tell(self, call, result):
         """In the process of a job: say what matters of its result, which found no room on the disk."""
         brief = {key: result[key] for key in ("failed", "changed", "rc") if isinstance(result.get(key), (bool, int))}
         try:
             fd = os.open(self._told_path, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(fd, json.dumps(dict(brief, job=job)).encode("ascii") + b"\n")
+            os.write(fd, json.dumps(dict(brief, call=call)).encode("ascii") + b"\n")
         except OSError:
             pass  # thousands at once, nobody to hear it, or a host without /proc
 
     def _start(self, frame):
         """Fork; true in the process of the job."""
+        known = {key: frame[key] for key in ("job", "call")}
+        outputs = []
         try:
-            outputs = [
-                os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                for key in ("stdout", "stderr")
-            ]
+            for key in ("stdout", "stderr"):
+                outputs.append(os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             pid = os.fork()
         except OSError as exc:
-            self._channel.send({"job": frame["job"], "error": "cannot start it: %s" % exc})
+            for fd in outputs:
+                os.close(fd)
+            self._channel.send(dict(known, error="cannot start it: %s" % exc))
             return False
         if pid == 0:
             self._become_job(outputs)
@@ -179,9 +221,9 @@ class _Server:
             return True
         for fd in outputs:
             os.close(fd)
-        self._jobs[pid] = frame["job"]
+        self._jobs[pid] = known
         self._note(frame["job"], pid)
-        self._channel.send({"job": frame["job"], "pid": pid})
+        self._channel.send(dict(known, pid=pid))
         return False
 
     def _note(self, job, pid):
@@ -189,6 +231,11 @@ class _Server:
         try:
             fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
+                if (
+                    os.fstat(fd).st_size > _MOST_NOTED
+                ):  # of jobs that are tried again for ever: what runs now is what counts
+                    os.ftruncate(fd, 0)
+                    os.write(fd, b"".join(b"%d %d\n" % (known["job"], pid) for pid, known in self._jobs.items()))
                 os.write(fd, b"%d %d\n" % (job, pid))
             finally:
                 os.close(fd)
@@ -216,12 +263,12 @@ class _Server:
                 return
             if pid == 0:
                 return
-            job = self._jobs.pop(pid, None)
-            if job is not None:
+            known = self._jobs.pop(pid, None)
+            if known is not None:
                 self._hear()
-                frame = {"job": job, "status": _return_code(status)}
-                if job in self._briefs:
-                    frame["brief"] = self._briefs.pop(job)
+                frame = dict(known, status=_return_code(status))
+                if known["call"] in self._briefs:
+                    frame["brief"] = self._briefs.pop(known["call"])
                 self._channel.send(frame)
 
     def _end_all(self):
@@ -236,14 +283,21 @@ class _Server:
             told |= more
             more = _below(self._jobs) - told
         for pid in self._jobs:
+            _signal(-pid, signal.SIGKILL)  # its group: all that is known of what it has started where there is no /proc
             _signal(pid, signal.SIGKILL)
+
+
+def _valid(frames):
+    """Return the orders that were not revoked."""
+    revoked = {frame["revoke"] for frame in frames if "revoke" in frame}
+    return [frame for frame in frames if "revoke" not in frame and frame["call"] not in revoked]
 
 
 def _signal(pid, number):
     try:
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, PermissionError):
+        pass  # it has gone, or has become somebody else
 
 
 def _below(ancestors):
@@ -310,6 +364,7 @@ class _Forking:
         self._capture = _load_capture(payload)
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
+        self._umask = None  # that was there before the payload was unpacked
         self._in_job = False
         self._frame = None
         self._served = False
@@ -322,7 +377,7 @@ class _Forking:
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
         try:
-            exec(program, {"__name__": "__main__", "__builtins__": __builtins__})  # pylint: disable=exec-used
+            self._unpack_and_run(program)
         except SystemExit as exc:
             if self._in_job:
                 self._leave(exc.code)
@@ -336,14 +391,34 @@ class _Forking:
             if not self._in_job:
                 sys.stdout = standard_output
                 runpy.run_module = self._run_module
+                self._end_unpacking()
         if not self._served:
             raise _Unfit
+
+    def _unpack_and_run(self, program):
+        """Have the payload unpack itself where all goes with the batch, even if this process is killed; elsewhere only
+        where that disk is full."""
+        names = {"__name__": "__main__", "__builtins__": __builtins__}
+        tempfile.tempdir, self._umask = self._payload["directory"], os.umask(0o077)
+        try:
+            exec(program, dict(names))  # pylint: disable=exec-used
+        except OSError as exc:
+            if self._served or exc.errno not in _DISK_FULL:
+                raise
+            tempfile.tempdir = None
+            exec(program, dict(names))  # pylint: disable=exec-used
+
+    def _end_unpacking(self):
+        """Let each job find its own folder for temporary files, and have the umask that it is to have."""
+        tempfile.tempdir = None
+        os.umask(self._umask)
 
     def _serve_instead(self, mod_name, *args, **kwargs):
         basic = sys.modules.get("ansible.module_utils.basic")
         if not hasattr(basic, "_ANSIBLE_ARGS"):
             raise _Unfit
         _preload(mod_name)
+        self._end_unpacking()
         sys.stdout = sys.__stdout__
         self._served = True
         frame = self._server.serve()
@@ -353,7 +428,7 @@ class _Forking:
         self._printed = _Printed()
         before = sys.__stdout__
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
-        sys.__stdout__ = sys.stdout
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])
@@ -385,7 +460,7 @@ class _Forking:
                 code = 120  # as the interpreter does
         result = self._printed.result(self._frame["stdout"])
         if result is not None:
-            self._server.tell(self._frame["job"], result)
+            self._server.tell(self._frame["call"], result)
         os._exit((code or 0) & 0xFF)
 
 
@@ -417,7 +492,7 @@ class _Printed(io.RawIOBase):
             try:
                 return os.write(1, data)
             except OSError as exc:
-                if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if exc.errno not in _DISK_FULL:
                     raise
                 self._left = bytearray()
         self._left += data
@@ -563,6 +638,8 @@ class _Executing:
                 program = os.open(arguments_file, os.O_RDONLY)
                 os.unlink(arguments_file)
                 os.dup2(program, 0)
+                if self._payload["style"] == "ansiballz" or os.path.basename(command[0]).startswith("python"):
+                    command += ["-c", _RUN_STDIN]
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)  # what Python ignores must not be ignored by what it executes
             os.environ.update(frame["environment"])

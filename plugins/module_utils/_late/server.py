@@ -11,7 +11,7 @@
 It is a fork of the supervisor. On its socket it is handed, job by job, one end of a socket pair; the process that it forks
 for the job owns that end, and holds all variables of the job. What goes over it:
 
-  from the supervisor  {"op": "order", "script", "job", "epoch", "folder"}, and then
+  from the supervisor  {"op": "order", "script", "job", "index", "batch" (the path of its folder), "epoch", "nice"}, and then
                        begin, took (with the text of the result, "failed", "changed"), resume, stopped ("state"; with a
                        text): each is answered once;
                        began, abort ("fate", "why"), give_up and add_why ("why"): not answered
@@ -35,7 +35,9 @@ import traceback
 from ansible_collections.background.jobs.plugins.module_utils._late import archive, constants, templating
 from ansible_collections.background.jobs.plugins.module_utils._late.executor import Executor, Interrupted
 from ansible_collections.background.jobs.plugins.module_utils._protocol import frames, results, staged
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import spool
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import END, Wait
+from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 _RECEIVE = 1 << 20
 _WARM = "2.21"  # whatever it is, what it imports is the same
@@ -104,10 +106,17 @@ class Conversation:
         engine = templating.Engine(script["core"]) if script.get("archive") else constants.ConstantsOnly()
 
         def stage(name, data, mode):
-            staged.put(order["folder"], name, data, mode)
+            staged.put(order["batch"], order["index"], name, data, mode)
 
-        epoch = order["epoch"]
-        self._executor = Executor(order["job"], script, engine, lambda now: round(epoch + now, 6), stage)
+        epoch, run = order["epoch"], files.folder_of(os.path.join(order["batch"], "run"))
+        self._executor = Executor(
+            order["job"],
+            script,
+            engine,
+            lambda now: round(epoch + now, 6),
+            stage=stage,
+            put=spool.Spool(run, spool.name_of(order["index"])).put,
+        )
         self._executor.look = self._look
         self._executor.signalled = True  # what was said before anybody listened
         signal.signal(signal.SIGUSR1, self._interrupt)

@@ -12,33 +12,35 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import ids
+from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, place
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
-FOLDER = ".background_jobs"
+FOLDER = place.FOLDER
+_LOOK_AGAIN = 0.02  # seconds: flock(2) waits for ever or not at all
 
-_held = set()  # (thread, folder) of those who have a lock alone
+_held: set[tuple] = set()  # (thread, folder) of those who have a lock alone
 
 
 @contextlib.contextmanager
-def lock(async_dir, alone, wait=True):
+def lock(async_dir, alone, patience=None):
     """Keep others from recording a batch, and from looking for one (`alone`), or only from looking (`not alone`).
 
     Yields a file descriptor: a process that inherits it keeps the lock until it closes it, whatever becomes of this
     one. The kernel takes the lock back when the last of them is gone. Who has it alone may take it again, and gets None.
-    BlockingIOError where others have it, unless it may `wait`; UnsafePath or OSError where there can be none.
+    async_dir: its path, or the Place. BlockingIOError where others have it for `patience` seconds (None: it is waited
+    for); UnsafePath or OSError where there can be none.
     """
-    folder = os.path.join(async_dir, FOLDER)
-    me = threading.get_ident(), folder
+    folder = place.at(async_dir).make_batches()
+    me = threading.get_ident(), folder.path
     if me in _held:
         yield None
         return
-    files.private_directory(folder)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(os.path.join(folder, "lock"), flags, 0o600)
+    fd = os.open("lock", flags, 0o600, dir_fd=folder.fd)
     try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        _take(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, patience)
         if alone:
             _held.add(me)
         yield fd
@@ -47,23 +49,37 @@ def lock(async_dir, alone, wait=True):
         os.close(fd)
 
 
+def _take(fd, kind, patience):
+    if patience is None:
+        fcntl.flock(fd, kind)
+        return
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOOK_AGAIN)
+
+
 def is_begun(async_dir, batch_id):
-    """Say whether a batch has a folder of ours, but not all of its records.
+    """Say whether a batch has a folder of ours, but not all of its records. async_dir: its path, or the Place.
 
     Held alone, the lock makes sure that nobody writes them.
     """
-    path = os.path.join(async_dir, FOLDER, batch_id)
     try:
-        files.check_own_directory(path)
+        return place.at(async_dir).batches.enter(batch_id).look("batch.json") is None
     except (files.UnsafePath, OSError):
         return False
-    return not os.path.lexists(os.path.join(path, "batch.json"))
 
 
 def clear(async_dir, batch_id):
     """Remove all that there is of a batch of which nothing has started."""
-    for name in os.listdir(async_dir):
+    where = place.at(async_dir)
+    for name in where.jobs.names():
         parsed = ids.parse_jid(name)
         if parsed and parsed[0] == batch_id:
-            files.remove(os.path.join(async_dir, name))
-    files.remove_tree(os.path.join(async_dir, FOLDER, batch_id))
+            files.remove(name, where.jobs)
+    files.remove_tree(batch_id, where.batches)

@@ -44,23 +44,33 @@ def run_base(run_path, index, hidden=False):
 class Output:
     """What is kept of the output of a batch's jobs, at the moment."""
 
-    def __init__(self, batch_path):
-        self._path = batch_path
+    def __init__(self, batch):
+        """batch: the Folder of the batch, or its path, or its reader, which opens it anew each time."""
+        if not hasattr(batch, "open"):
+            batch = files.folder_of(batch)
+        self._source = batch
         self._parts = {}  # (index, stream): [offsets]
-        folder = os.path.join(batch_path, FOLDER)
+        names, self._has_run = [], False
         try:
-            names = os.listdir(folder) if _is_folder(folder) else []
-        except FileNotFoundError:  # the batch has just come to its end
-            names = []
-        self._has_run = _is_folder(os.path.join(batch_path, "run"))
+            folder = self._batch
+            self._has_run = _is_folder("run", folder)
+            names = folder.enter(FOLDER).names()
+        except (files.UnsafePath, OSError):  # something else stands there, or the batch has just come to its end
+            pass
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
 
-    def _part(self, index, stream, offset):
-        return capture.part_of("%s.%s" % (base_of(self._path, index), stream), offset)
+    @property
+    def _batch(self):
+        return self._source if isinstance(self._source, files.Folder) else self._source.open()
 
-    def _run(self, index, stream):
-        return os.path.join(self._path, "run", "%d.%s" % (index, stream))
+    @staticmethod
+    def _part(index, stream, offset):
+        return capture.part_of("%s.%s" % (base_of("", index), stream), offset)
+
+    @staticmethod
+    def _run(index, stream):
+        return os.path.join("run", "%d.%s" % (index, stream))
 
     def is_kept(self, index):
         """Say whether there is output of a job that its processes have left."""
@@ -69,11 +79,11 @@ class Output:
     def end(self, index, stream):
         """Return how many bytes of a stream came from child processes."""
         offset = max(self._parts.get((index, stream), (0,)))
-        return offset + (_size(self._part(index, stream, offset)) or 0)
+        return offset + (_size(self._part(index, stream, offset), self._batch) or 0)
 
     def size(self, index):
         """Return how many bytes a job has printed, None where that is not known."""
-        own = [_size(self._run(index, stream)) if self._has_run else None for stream in STREAMS]
+        own = [_size(self._run(index, stream), self._batch) if self._has_run else None for stream in STREAMS]
         if own == [None, None] and not self.is_kept(index):
             return None
         return sum(size or 0 for size in own) + sum(self.end(index, stream) for stream in STREAMS)
@@ -85,7 +95,7 @@ class Output:
         """
         own = b""
         if self._has_run:
-            own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL)[0]
+            own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL, self._batch)[0]
         if stream == "stdout":
             own = _without_result(own)
         return self._of_children(index, stream, begin, lines) + own
@@ -93,7 +103,7 @@ class Output:
     def _of_children(self, index, stream, begin, lines):
         pieces, left, following = [], _MOST if lines is None else _MOST_OF_TAIL, None
         for offset in sorted(self._parts.get((index, stream), ()), reverse=True):
-            data, size = _last(self._part(index, stream, offset), left)
+            data, size = _last(self._part(index, stream, offset), left, self._batch)
             end = offset + size
             if not size or end <= begin:
                 continue
@@ -113,33 +123,40 @@ class Output:
         """Remove what is kept of a job."""
         for stream in STREAMS:
             for offset in self._parts.get((index, stream), ()):
-                files.try_to_remove_tree(self._part(index, stream, offset))
+                files.try_to_remove_tree(self._part(index, stream, offset), self._batch)
             if self._has_run:
-                files.remove(self._run(index, stream))
+                files.remove(self._run(index, stream), self._batch)
 
 
-def remove(batch_path, index, keep):
-    """Remove what is kept of a job, of which `keep` bytes a stream were to be kept: quickly, where it is little."""
-    more = False
+def remove(batch, index, keep):
+    """Remove what is kept of a job, of which `keep` bytes a stream were to be kept: quickly, where it is little.
+
+    batch: the Folder of the batch, or its path.
+    """
+    batch, more = files.folder_of(batch), False
     for stream in STREAMS:
-        first = capture.part_of("%s.%s" % (base_of(batch_path, index), stream), 0)
-        size = _size(first)
+        first = _first(index, stream)
+        size = _size(first, batch)
         if size is not None:
             more = more or size >= keep // 8 * 4
-            files.try_to_remove_tree(first)
+            files.try_to_remove_tree(first, batch)
     if more:
-        Output(batch_path).remove(index)
+        Output(batch).remove(index)
 
 
-def begins(batch_path, index):
-    """Return {stream: offset}: where what a job prints from now on begins in what is kept."""
-    offsets, kept = {}, None
+def begins(batch, index):
+    """Return {stream: offset}: where what a job prints from now on begins in what is kept. batch: as above."""
+    batch, offsets, kept = files.folder_of(batch), {}, None
     for stream in STREAMS:
-        size = _size(capture.part_of("%s.%s" % (base_of(batch_path, index), stream), 0))
+        size = _size(_first(index, stream), batch)
         if size:
-            kept = kept or Output(batch_path)
+            kept = kept or Output(batch)
         offsets[stream] = kept.end(index, stream) if size else 0
     return offsets
+
+
+def _first(index, stream):
+    return capture.part_of("%s.%s" % (base_of("", index), stream), 0)
 
 
 def add(batch_path, index, printed, keep):
@@ -154,29 +171,25 @@ def is_kept_in_run(name):
     return bool(_OWN.match(name)) or name.startswith(PIDS)
 
 
-def _is_folder(path):
+def _is_folder(name, batch):
     """Say whether there is a directory; a link to one is none."""
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    found = batch.look(name)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def _mark(count):
     return b"\n... %d bytes left out ...\n" % count
 
 
-def _size(path):
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return None
+def _size(path, batch):
+    found = batch.look(path)
+    return None if found is None else found.st_size
 
 
-def _last(path, most):
+def _last(path, most, batch):
     """Return (the last bytes, `most` at the most, the size) of a regular file of our own; nothing of anything else."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=batch.fd)
     except OSError:  # it is gone, a link, or closed to us
         return b"", 0
     try:

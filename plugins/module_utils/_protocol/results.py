@@ -9,11 +9,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections import namedtuple
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+
 # text: the JSON text of the result; result: the same as a dict
 Outcome = namedtuple("Outcome", "text result failed changed")
+
+_STATE = "background_jobs_state"  # a key of results that are ours: how the job ended, where the rest does not tell
+_STATED = re.compile(r', "%s": "([a-z_]+)"\}\Z' % _STATE)
 
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
@@ -37,6 +43,26 @@ def has_failed(result):
     if "failed" in result:
         return _is_true(result["failed"])
     return result.get("rc", 0) not in (0, "0", None)
+
+
+def state_of(result):
+    """Return the state that a job with this result has ended in, where no journal tells."""
+    if result.get(_STATE) in states.TERMINAL:
+        return result[_STATE]
+    return states.FAILED if has_failed(result) else states.SUCCEEDED
+
+
+def with_state(outcome, state):
+    """Return the text of the result of a job that has ended in `state` (None: not known): with it, where it does not tell."""
+    if state is None or state == state_of(outcome.result):
+        return outcome.text
+    return json.dumps(dict(outcome.result, **{_STATE: state}))
+
+
+def without_state(text, state):
+    """Return the text of the result of a job in `state` without what `with_state` has added: who reads it is told anyway."""
+    found = _STATED.search(text, max(0, len(text) - 100))
+    return text[: found.start()] + "}" if found and found.group(1) == state else text
 
 
 def has_changed(result):

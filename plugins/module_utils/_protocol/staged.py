@@ -63,8 +63,8 @@ def may_come_again(job, step):
     return bool(job.get("retries") or step.get("retries"))
 
 
-def write(plan, batch_path):
-    """Write the files of all jobs, and drop them from the plan. The batch's folder exists, and is new.
+def write(plan, batch):
+    """Write the files of all jobs, and drop them from the plan. batch: the Folder of the batch, which is new, or its path.
 
     An OSError where that cannot be done: the caller removes the batch's folder.
     """
@@ -73,40 +73,30 @@ def write(plan, batch_path):
         return
     source = _Source(contents, plan.pop("bundle", None))
     try:
-        _make_folder(os.path.join(batch_path, FOLDER))
+        staged = files.folder_of(batch).make(FOLDER)
         for index, job in enumerate(plan["jobs"]):
             for step in steps_of(job):
                 if step.get("staged"):
-                    folder = folder_of(batch_path, index)
-                    _make_folder(folder)
+                    folder = staged.make(str(index))
                     if may_come_again(job, step):
-                        folder = os.path.join(folder, _AGAIN)
-                        _make_folder(folder)
+                        folder = folder.make(_AGAIN)
                     for name, digest, mode in step["staged"]:
                         _write_one(source, folder, name, digest, mode)
     finally:
         source.close()
 
 
-def _make_folder(path):
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return  # made by us: nobody else can write here
-    os.chmod(path, 0o700)  # whatever the umask
-
-
 def _place(folder, name):
-    """Return the path of a staged file, whose folder is made; ValueError where the name leads out of it."""
+    """Return (Folder, name) of a staged file; ValueError where its name leads out of the folder of its job."""
     number, dummy, base = name.partition("/")
     if not number.isdigit() or base in ("", ".", "..") or "/" in base or "\0" in base:
         raise ValueError("not the name of a staged file: %r" % name)
-    _make_folder(os.path.join(folder, number))
-    return os.path.join(folder, number, base)
+    return folder.make(number), base
 
 
-def _create(path, mode):
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+def _create(folder, name, mode):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, mode, dir_fd=folder.fd)
     try:
         os.fchmod(fd, mode)
     except OSError:
@@ -116,7 +106,7 @@ def _create(path, mode):
 
 
 def _write_one(source, folder, name, digest, mode):
-    fd = _create(_place(folder, name), mode)
+    fd = _create(*_place(folder, name), mode)
     try:
         for block in source.blocks(digest):
             files.write_all(fd, block)
@@ -160,28 +150,35 @@ class _Source:
             os.close(self._fd)
 
 
-def prepare(batch_path, index, job, step):
+def prepare(batch, index, job, step):
     """Put the files of a step in their place, to be called before each attempt; nothing to do where there is only one.
 
-    An OSError (a full disk, say) where that cannot be done.
+    batch: the Folder of the batch, or its path. An OSError (a full disk, say) where that cannot be done.
     """
     if not step.get("staged") or not may_come_again(job, step):
         return
-    folder = folder_of(batch_path, index)
-    for name, dummy, mode in step["staged"]:
-        path = _place(folder, name)
-        files.remove(path)  # of the attempt before
-        source = os.open(os.path.join(folder, _AGAIN, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        folder = files.folder_of(batch).enter(FOLDER).enter(str(index))
+        for name, dummy, mode in step["staged"]:
+            _put(folder, name, mode)
+    except files.UnsafePath as exc:
+        raise OSError(errno.EPERM, "not what was staged: %s" % exc) from exc
+
+
+def _put(folder, name, mode):
+    number, base = _place(folder, name)
+    files.remove(base, number)  # of the attempt before
+    source = os.open(os.path.join(_AGAIN, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fd)
+    try:
+        if not stat.S_ISREG(os.fstat(source).st_mode) or os.fstat(source).st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "not the file that was staged", name)
+        target = _create(number, base, mode)
         try:
-            if not stat.S_ISREG(os.fstat(source).st_mode) or os.fstat(source).st_uid != os.geteuid():
-                raise OSError(errno.EPERM, "not the file that was staged", name)
-            target = _create(path, mode)
-            try:
-                _copy(source, target)
-            finally:
-                os.close(target)
+            _copy(source, target)
         finally:
-            os.close(source)
+            os.close(target)
+    finally:
+        os.close(source)
 
 
 def _copy(source, target):
@@ -192,28 +189,31 @@ def _copy(source, target):
         files.write_all(target, block)
 
 
-def put(folder, name, data, mode):
-    """Put a file whose content is known only now into the staging folder of a job."""
-    for path in (os.path.dirname(folder), folder):
-        _make_folder(path)
-    path = _place(folder, name)
-    files.remove(path)  # of the time before
-    fd = _create(path, mode)
+def put(batch, index, name, data, mode):
+    """Put a file whose content is known only now into the staging folder of a job. batch: the path of the batch's folder."""
+    folder, base = _place(files.folder_of(batch).make(FOLDER).make(str(index)), name)
+    files.remove(base, folder)  # of the time before
+    fd = _create(folder, base, mode)
     try:
         files.write_all(fd, data)
     finally:
         os.close(fd)
 
 
-def remove_all(batch_path):
-    """Remove what is left of all jobs, whose supervisor is gone."""
-    files.try_to_remove_tree(os.path.join(batch_path, FOLDER))
+def remove_all(batch):
+    """Remove what is left of all jobs, whose supervisor is gone. batch: the Folder of the batch."""
+    files.try_to_remove_tree(FOLDER, batch)
 
 
-def remove(batch_path, index):
-    """Remove the staging folder of a job that has ended, and that of the batch with the last of them."""
-    files.try_to_remove_tree(folder_of(batch_path, index))
+def remove(batch, index):
+    """Remove the staging folder of a job that has ended, and that of the batch with the last of them.
+
+    batch: the Folder of the batch, or its path.
+    """
+    batch = files.folder_of(batch)
     try:
-        os.rmdir(os.path.join(batch_path, FOLDER))
-    except OSError:
+        staged = batch.enter(FOLDER)
+        files.try_to_remove_tree(str(index), staged)
+        os.rmdir(FOLDER, dir_fd=batch.fd)
+    except (files.UnsafePath, OSError):
         pass  # others are there still, or there was none

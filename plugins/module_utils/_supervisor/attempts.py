@@ -25,8 +25,10 @@ END = None
 class Attempt:
     """Goes through the tasks of a job, and keeps what each of them returned."""
 
-    def __init__(self, job):
+    def __init__(self, job, put=lambda text: lambda: text):
+        """put: keeps the text of a task's result until the end, and returns a function that returns it."""
         self._job = job
+        self._put = put
         self._course = block_walk.Course(job["body"])
         self._recipe = None
         self._tries = 0  # of the step
@@ -182,8 +184,9 @@ class Attempt:
             "ended_at": now,
             "attempts": self._tries,
             "changed": outcome.changed,
-            "result": outcome,
         }
+        if self.is_block:
+            entry["result"] = self._put(outcome.text)
         if "item" in step:
             entry["item"] = step["item"]
         if ignored:
@@ -228,7 +231,7 @@ class Attempt:
                     duration=round(entry["ended_at"] - entry["started_at"], 6),
                 )
             # as text, so that it stays as the module printed it
-            entry["result"] = result.text if isinstance(result, results.Outcome) else json.dumps(result)
+            entry["result"] = result() if callable(result) else json.dumps(result)
             parts.append(entry)
         told["results"] = parts
         return json.dumps(told)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import base64
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -67,6 +68,8 @@ class Evaluator:
     def _become(self, control):
         status = 1
         try:
+            signal.set_wakeup_fd(-1)  # that of the supervisor
+            gc.collect()  # what nobody has any more closes its files now, and not others of the same numbers later
             for fd in _open_files():
                 if fd > 2 and fd != control.fileno():
                     os.close(fd)

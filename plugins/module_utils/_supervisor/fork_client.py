@@ -10,16 +10,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import resource
 import socket
 import struct
 import subprocess
 
-# Reads the program from its standard input, so that nothing of it stands on the disk or in the command line.
+# Reads the program from its standard input, so that nothing of it stands on the disk or in the command line. The working
+# folder, which may be anybody's, is no place to import from: first of all it is taken out. `os` is there already.
 _BOOT = (
-    "import os, sys\n"
+    "import sys\n"
+    "sys.path[:] = [path for path in sys.path if path not in ('', '.')]\n"
+    "import os\n"
     "def _read(size):\n"
     "    data = b''\n"
     "    while len(data) < size:\n"
@@ -31,6 +36,8 @@ _BOOT = (
 # What an interpreter or the C library reads when it starts: set later, in the process of a job, it would come too late.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|LC_|MALLOC_|GLIBC_)|(LANG|LANGUAGE|VIRTUAL_ENV|PATH)\Z")
 _RECEIVE = 65536
+_SPARE = 16  # file descriptors
+_STUCK = 1.0  # seconds that a killed process may take to go
 
 
 def start_environment(environment):
@@ -48,12 +55,16 @@ class TemplateGone(Exception):
 
 
 class Template:
-    """One template process: started at once, fed jobs, ended by `close`."""
+    """One template process: started at once, fed jobs, ended by `close`. Nothing ever waits for it, but for `reap`.
+
+    What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
+    """
 
     def __init__(self, payload, environment, directory, label, source):
         """payload: see the plan; environment: what its interpreter starts with; source: the text of _fork_server/server.py."""
         ours, theirs = socket.socketpair()
         try:
+            _leave_some(ours.fileno())
             # only what is to be forked has to be loaded by the module's own interpreter
             command = interpreter(payload) if payload["style"] == "ansiballz" else [_this_python()]
             self._process = subprocess.Popen(
@@ -63,36 +74,60 @@ class Template:
                 stderr=None,  # the supervisor's log
                 env=environment,
             )
-        except OSError:
+        except (OSError, ValueError):
             ours.close()
             raise
         finally:
             theirs.close()
         self._sock = ours
+        self._sock.setblocking(False)
         self._received = bytearray()
         self.jobs = set()
         program = source.encode("utf-8")
-        self._send_bytes(b"%010d" % len(program) + program)
-        self.send(dict(payload, directory=directory, interpreter=interpreter(payload)))
+        self._unsent = bytearray(b"%010d" % len(program) + program)
+        self._unsent += _packed(dict(payload, directory=directory, interpreter=interpreter(payload)))
 
     def fileno(self):
         return self._sock.fileno()
 
-    def _send_bytes(self, data):
-        try:
-            self._sock.sendall(data)
-        except OSError as exc:
-            raise TemplateGone(str(exc)) from exc
+    @property
+    def unsent(self):
+        """Whether there is something to `flush`."""
+        return bool(self._unsent)
+
+    @property
+    def is_open(self):
+        """Whether it was not closed."""
+        return self._sock.fileno() >= 0
 
     def send(self, frame):
-        """Hand over the payload, or a job. TemplateGone where it does not take it."""
-        body = json.dumps(frame).encode("ascii")
-        self._send_bytes(struct.pack("!I", len(body)) + body)
+        """Hand over a job, now or by later calls of `flush`. TemplateGone where it takes no more."""
+        self._unsent += _packed(frame)
+        self._send_some()
+
+    def flush(self):
+        """Send as much as it takes at the moment."""
+        try:
+            self._send_some()
+        except TemplateGone:
+            pass  # `receive` tells in a moment, after what it has still said
+
+    def _send_some(self):
+        try:
+            while self._unsent:
+                del self._unsent[: self._sock.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError as exc:
+            self._unsent.clear()
+            raise TemplateGone(str(exc)) from exc
 
     def receive(self):
-        """Return the frames that have come, at least a part of one must be there. TemplateGone where it has ended."""
+        """Return the frames that have come. TemplateGone where it has ended."""
         try:
             data = self._sock.recv(_RECEIVE)
+        except BlockingIOError:
+            return []
         except OSError as exc:
             raise TemplateGone(str(exc)) from exc
         if not data:
@@ -109,16 +144,38 @@ class Template:
         return frames
 
     def close(self):
-        """Let the process end; `reap` it later."""
+        """Let the process end; it is to be asked whether it `has_ended`, or to be reaped."""
         self._sock.close()
 
+    def has_ended(self):
+        """Say whether the process is gone, and then let the kernel forget it."""
+        return self._process.poll() is not None
+
     def reap(self, patience):
-        """Wait at most `patience` seconds for the end of a closed template, then kill it."""
+        """Wait at most `patience` seconds for the end of a closed template, then kill it.
+
+        One that is stuck in the kernel is left there.
+        """
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            try:
+                self._process.wait(_STUCK)
+            except subprocess.TimeoutExpired:
+                pass
+
+
+def _leave_some(fd):
+    """OSError where too few file descriptors are left: the supervisor needs some to see its jobs done."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and fd > limit - _SPARE:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _packed(frame):
+    body = json.dumps(frame).encode("ascii")
+    return struct.pack("!I", len(body)) + body
 
 
 def _this_python():

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
@@ -19,7 +20,7 @@ _PATIENCE = 5.0  # seconds that the last of them may take to end
 class Pool:
     """Templates by what they run: a payload, and what its interpreter starts with."""
 
-    def __init__(self, plan, run_path, sources, environment, *, watch, unwatch):
+    def __init__(self, plan, run_path, sources, environment, *, watch, unwatch, now=time.monotonic):
         """run_path: the folder for what jobs print; sources: see Supervisor; environment: the supervisor's own.
 
         watch(template), unwatch(template): told when there is one to hear from, and when there is no more.
@@ -31,6 +32,7 @@ class Pool:
         self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
         self._environment = environment
         self._watch, self._unwatch = watch, unwatch
+        self._now = now
         self._templates = {}
         self._leaving = []
         self._order = []  # an (environment, call) of each template there will be, in the order of need
@@ -114,13 +116,19 @@ class Pool:
         self._unwatch(template)
         template.close()
         self._leaving.append(template)
+        self.reap()
+
+    def reap(self):
+        """Let the kernel forget the templates that were let go and have ended: a child process of ours has."""
+        self._leaving = [template for template in self._leaving if not template.has_ended()]
 
     def close(self):
         """Have all of them end, and wait for that."""
         for key in list(self._templates):
             self._dismiss(key)
+        deadline = self._now() + _PATIENCE
         for template in self._leaving:
-            template.reap(_PATIENCE)
+            template.reap(max(0.0, deadline - self._now()))
 
 
 def calls(nodes):

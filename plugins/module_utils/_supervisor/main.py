@@ -15,6 +15,7 @@ import sys
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import Supervisor
+from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 
 def main():
@@ -40,7 +41,7 @@ def main():
     except batch_writer.BatchExists as exc:
         print(json.dumps({"error": str(exc), "exists": True}))
         return
-    except OSError as exc:
+    except (files.UnsafePath, OSError) as exc:
         if groups is not None:
             groups.close()
         print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))

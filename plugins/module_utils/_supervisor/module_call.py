@@ -13,7 +13,7 @@ import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
 _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
 
@@ -23,18 +23,33 @@ class Clock:
 
     def __init__(self):
         self._epoch = time.time() - time.monotonic()
+        self._suspended = self._slept()
 
     now = staticmethod(time.monotonic)
 
     def wall(self, now):
-        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock."""
-        return round(self._epoch + now, 6)
+        """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock.
+
+        How long the host was suspended counts, of which `now` knows nothing.
+        """
+        return round(self._epoch + now + self._slept() - self._suspended, 6)
+
+    @staticmethod
+    def _slept():
+        try:
+            return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic(), 1)
+        except (AttributeError, OSError):  # no Linux
+            return 0.0
 
 
 class Run:
     """A call that a job makes: its process and what that prints."""
 
-    def __init__(self, base, started):
+    def __init__(self, base, started, folder=None, call=0):
+        """folder: the Folder that the files of `base` are in, if it is open already; call: a number that no other call of
+        this supervisor has."""
+        self._folder = folder or files.Folder(os.path.dirname(base))
+        self.call = call
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
@@ -44,7 +59,9 @@ class Run:
         self.brief = None  # what is known of its result where the disk did not take it
         self.error = None
         self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
-        self.give_up = None
+        self.give_up = None  # when it is said to have ended, whatever is left of it
+        self.was_killed = False  # whether something of it was sent SIGKILL
+        self.stuck = None  # the pids that were left when it was given up
         self.pid = None
         self.insist_at = None
         self.number = signal.SIGTERM  # what it is told to end with
@@ -87,16 +104,50 @@ class Run:
 
     def signal(self, number, snapshot):
         for process in self.left(snapshot).values():
-            processes.send(process, number)
+            sent = processes.send(process, number)
+            self.was_killed = self.was_killed or (sent and number == signal.SIGKILL)
+
+    def is_over(self, snapshot, now):
+        """Say whether it has ended with all that belongs to it, or is given up."""
+        left = self.left(snapshot)
+        if self.has_ended and not left:
+            return True
+        if self.give_up is None or now < self.give_up:
+            return False
+        self.stuck = sorted(left)
+        return True
+
+    def what_was_done(self):
+        """Return what is to be said, beside why it was told to end, of how it did."""
+        if self.stuck:
+            pids = ", ".join(map(str, self.stuck))
+            how = "did not end at SIGKILL" if self.was_killed else "could not be told to end"
+            return "; it %s and is left as it is (process %s)" % (how, pids)
+        if not self.has_ended:
+            return "; its template process does not %s" % ("start it" if self.pid is None else "tell of its end")
+        if self.give_up is not None and self.was_killed:
+            return "; it did not end at %s and was killed" % _name_of(self.number)
+        return ""
 
     def read(self):
         """Return what it printed, as (stdout, stderr), and remove it."""
         found = []
         for path in (self.stdout, self.stderr):
             try:
-                with open(path, "rb") as stream:
+                name = os.path.basename(path)
+                with open(name, "rb", opener=self._folder.opener) as stream:
                     found.append(stream.read(results.LIMIT + 1))
-                os.unlink(path)
+                os.unlink(name, dir_fd=self._folder.fd)
             except FileNotFoundError:
                 found.append(b"")
+            except OSError as exc:
+                found.append(b"")
+                self.error = self.error or "cannot read what it printed: %s" % exc
         return found
+
+
+def _name_of(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal %d" % number

@@ -52,7 +52,7 @@ class Endings:
         try:
             if end.tasks is not None:
                 self._writer.write_tasks(index, end.tasks, durable)
-            kept = self._writer.write_result(index, outcome, durable)
+            kept = self._writer.write_result(index, outcome, durable, end.state)
             if not kept or outcome.result.get("msg") == records.NO_ROOM:
                 message = "the disk is full: the result could not be kept"
         except (OSError, files.UnsafePath) as exc:
@@ -60,6 +60,6 @@ class Endings:
             message = "the result could not be kept: %s" % exc
         if index in self._unneeded:
             self._unneeded.discard(index)
-            output.remove(self._writer.path, index, self._keep)
+            output.remove(self._writer.folder, index, self._keep)
         entry = {"msg": message} if message else {}
         self._writer.note(durable, job=index, state=end.state, at=end.at, **entry)

@@ -13,6 +13,7 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import selectors
@@ -37,6 +38,8 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     recipes,
     scheduler,
     script_client,
+    signals,
+    spool,
     timers,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
@@ -87,6 +90,7 @@ class Supervisor:
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
+        self._numbers = itertools.count()  # of calls
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
@@ -110,7 +114,7 @@ class Supervisor:
             "jobs": described,
         }
         jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
-        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.path))
+        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._end(index, states.SKIPPED, _skipped(job["skip"]))
@@ -120,6 +124,7 @@ class Supervisor:
     def run(self):
         """Return when every job is in a terminal state, and that is written."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
+        self._selector.register(signals.Signals([signal.SIGCHLD]), selectors.EVENT_READ, self._read_signals)
         if self._evaluator is not None:
             self._evaluator.start()
         try:
@@ -129,7 +134,7 @@ class Supervisor:
                 self._start_jobs()
                 self._endings.write()
                 flushed = self._writer.flush()
-                if self._scheduler.done and flushed:
+                if self._scheduler.done and (flushed or self._writer.is_hopeless):
                     break
                 for key, dummy in self._selector.select(self._patience(flushed)):
                     key.data(key.fileobj)
@@ -167,7 +172,7 @@ class Supervisor:
             if "script" in self._jobs[index]:
                 self._begin_script(index, now)
                 continue
-            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index])
+            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
             self._follow(index, attempt.begin(now))
 
     def _begin_script(self, index, now):
@@ -177,9 +182,12 @@ class Supervisor:
         )
         self._attempts[index] = attempt
         self._starting.add(index)
-        about = {"job": {"no_log": job["no_log"]}, "folder": staged.folder_of(self._writer.path, index)}
+        about = {"job": {"no_log": job["no_log"]}, "index": index, "batch": self._writer.path}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
         self._follow(index, attempt.begin(now, about))
+
+    def _spool(self, index):
+        return spool.Spool(self._writer.run, spool.name_of(index))
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
@@ -208,17 +216,19 @@ class Supervisor:
         step, call = action
         now = self._clock.now()
         run = self._new_run(index, step, now)
-        frame = {"job": index, "stdout": run.stdout, "stderr": run.stderr}
+        frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
         if run.output_begins is not None:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
             if attempt.is_first_call:
-                staged.prepare(self._writer.path, index, self._jobs[index], step)
+                staged.prepare(self._writer.folder, index, self._jobs[index], step)
             frame.update(self._limits_of(index, run))
             template = self._pool.get(step["environment"], call)
             template.send(frame)
-        except (OSError, fork_client.TemplateGone) as exc:
+            self._watch(template)
+        # ValueError: there are environments that no process can have
+        except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
@@ -235,9 +245,11 @@ class Supervisor:
 
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
-            return module_call.Run(output.run_base(self._writer.run_path, index, hidden=True), now)
-        run = module_call.Run(output.run_base(self._writer.run_path, index), now)
-        run.output_begins = output.begins(self._writer.path, index)
+            base = output.run_base(self._writer.run_path, index, hidden=True)
+            return module_call.Run(base, now, self._writer.run, next(self._numbers))
+        base = output.run_base(self._writer.run_path, index)
+        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
+        run.output_begins = output.begins(self._writer.folder, index)
         return run
 
     def _limits_of(self, index, run):
@@ -300,7 +312,7 @@ class Supervisor:
             if run.to_kill:
                 run.to_kill = False
                 run.signal(signal.SIGKILL, snapshot)
-            if run.has_ended and (not run.left(snapshot) or (run.give_up and now >= run.give_up)):
+            if run.is_over(snapshot, now):
                 self._call_ended(index)
         # on a host with very many processes a look takes long: leave most of the time to others
         cost = self._clock.now() - now
@@ -415,8 +427,24 @@ class Supervisor:
 
     # ending
 
+    def _read_signals(self, arrived):
+        if signal.SIGCHLD in arrived.take():
+            self._pool.reap()
+
     def _watch(self, template):
-        self._selector.register(template, selectors.EVENT_READ, self._read_template)
+        """Hear from a template, and send it the rest of what it has not taken yet."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if template.unsent else 0)
+        try:
+            self._selector.modify(template, events, self._attend)
+        except KeyError:
+            self._selector.register(template, events, self._attend)
+
+    def _attend(self, template):
+        if not template.is_open:
+            return  # it was let go since its event came
+        template.flush()
+        self._watch(template)
+        self._read_template(template)
 
     def _read_template(self, template):
         try:
@@ -427,7 +455,10 @@ class Supervisor:
         snapshot = None
         for frame in frames:
             index = frame["job"]
-            run = self._runs[index]
+            run = self._runs.get(index)
+            if run is None or run.call != frame["call"]:
+                self._end_stray(frame)
+                continue
             self._starting.discard(index)
             if "pid" in frame:
                 self._started(index, run, frame["pid"])
@@ -444,6 +475,15 @@ class Supervisor:
                 self._look_at = 0.0
             elif run.has_ended:
                 self._call_ended(index)
+
+    @staticmethod
+    def _end_stray(frame):
+        """Take note of what is told of a call that was given up: if its process comes to life after all, it has to go."""
+        if "pid" in frame:
+            process = processes.look(frame["pid"])
+            members = {frame["pid"]: process.start if process else None}
+            for process in processes.Snapshot().tree(members).values():
+                processes.send(process, signal.SIGKILL)
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
@@ -500,23 +540,39 @@ class Supervisor:
         run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
+            if not run.has_ended:
+                self._turn_away_from(run)
         outcome = self._understand(index, run)
         if run.stopping:
             state, why = run.stopping
-            if run.give_up is not None:
-                why += _KILLED
-                if attempt.fate is not None and not attempt.must_finish:
-                    attempt.add_why(_KILLED)
+            how = run.what_was_done()
+            why += how
+            if attempt.fate is not None and not attempt.must_finish:
+                attempt.add_why(how)
             outcome = results.of(dict(outcome.result, failed=True, msg=why))
             action = attempt.stopped(state, outcome, now)
         else:
             action = attempt.took(outcome, now)
         self._follow(index, action)
 
+    def _turn_away_from(self, run):
+        """A call is given up whose template has not told of its end: let it start no more, and go where nobody else needs it."""
+        template = run.template
+        if not template.jobs:
+            self._pool.drop(template)
+            return
+        try:
+            template.send({"revoke": run.call})
+            self._watch(template)
+        except fork_client.TemplateGone:
+            pass  # which is told in a moment
+
     def _understand(self, index, run):
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
+        if run.status is None:
+            return self._with_output(index, run, _failure("it was given up"), stdout, stderr)
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
             limit = results.shown_size(self._jobs[index]["memory_max"])
@@ -542,7 +598,7 @@ class Supervisor:
         if run.output_begins is None:
             return outcome
         self._killed.add(index)
-        kept = output.Output(self._writer.path)
+        kept = output.Output(self._writer.folder)
         printed = [kept.read(index, stream, run.output_begins[stream]) for stream in output.STREAMS]
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
         if not any(printed):
@@ -555,6 +611,8 @@ class Supervisor:
         for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
+        if attempt.is_block:
+            self._spool(index).remove()
         was_killed = index in self._killed
         self._killed.discard(index)
         if self._groups is not None:
@@ -595,7 +653,7 @@ class Supervisor:
         at = self._clock.wall(self._clock.now())
         self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
         if "staging_token" in self._plan:
-            staged.remove(self._writer.path, index)
+            staged.remove(self._writer.folder, index)
         self._pool.release(self._jobs[index])
 
     def _cancel_the_rest(self):
@@ -603,9 +661,6 @@ class Supervisor:
         for other in sorted(self._scheduler.running):
             if self._jobs[other].get("run_when") is None and self._attempts[other].fate is None:
                 self._abort(other, states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
-
-
-_KILLED = "; it did not end at SIGTERM and was killed"
 
 
 def _scheduled(job):

@@ -9,30 +9,126 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
-import shutil
+import pwd
 import stat
+
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40  # in one path, as the kernel has it
+_UNMAPPED = 65534  # what a user namespace shows for owners outside of it
+_ACL = "system.posix_acl_access"
 
 
 class UnsafePath(Exception):
     """A path is not what it has to be: its kind, owner or mode is wrong. The message is for the user."""
 
 
+class Folder:
+    """A directory that was opened once: whatever takes its name later, this is where files are read, written and removed.
+
+    It is closed when nobody has it any more.
+    """
+
+    def __init__(self, path, within=None):
+        """path: its path, or its name in another Folder. UnsafePath where it is no directory, a link to one say."""
+        self.path = os.path.join(within.path, path) if within else path
+        self.fd = None
+        try:
+            self.fd = os.open(path, _OPEN_FOLDER, dir_fd=_fd(within))
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise OSError(exc.errno, exc.strerror, self.path) from exc
+            raise UnsafePath(_why_no_folder(path, self.path, within)) from exc
+
+    def __del__(self, close=os.close):
+        if self.fd is not None:
+            close(self.fd)
+
+    def enter(self, name):
+        """Return the Folder `name` in this one, which has to be ours or root's and closed to others."""
+        folder = Folder(name, self)
+        _check_closed(folder.path, os.fstat(folder.fd))
+        return folder
+
+    def make(self, name):
+        """Return the Folder `name` in this one, of our own with mode 0700, which is made where it is missing."""
+        try:
+            os.mkdir(name, 0o700, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+        folder = Folder(name, self)
+        found = os.fstat(folder.fd)
+        if found.st_uid != os.geteuid():
+            raise UnsafePath(_belongs_to(folder.path, found) + _not_ours())
+        if found.st_mode & 0o777 != 0o700:  # the umask may have taken some, too
+            os.fchmod(folder.fd, 0o700)
+        return folder
+
+    def look(self, path):
+        """Return the lstat of what is there, None where nothing is."""
+        try:
+            return os.stat(path, dir_fd=self.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self):
+        return os.listdir(self.fd)
+
+    def opener(self, path, flags):
+        """For `open`: the file of this name here, no link."""
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+
+    def sync(self):
+        """Have the names of files that were made, renamed or removed here outlast a power cut."""
+        try:
+            os.fsync(self.fd)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # there are file systems that cannot
+                raise
+
+
+def folder_of(place):
+    """Return the Folder that `place` is, or is the path of."""
+    return place if isinstance(place, Folder) else Folder(place)
+
+
+def _fd(folder):
+    return None if folder is None else folder.fd
+
+
+def _shown(path, folder):
+    return os.path.join(folder.path, path) if folder else path
+
+
+def _why_no_folder(path, shown, within):
+    try:
+        is_link = stat.S_ISLNK(os.stat(path, dir_fd=_fd(within), follow_symlinks=False).st_mode)
+    except OSError:
+        is_link = False
+    return "%s is not a directory%s; move it away" % (shown, ", but a symbolic link" if is_link else "")
+
+
+def _belongs_to(path, found):
+    return "%s belongs to uid %d" % (path, found.st_uid)
+
+
+def _not_ours():
+    return ", not to the user of this task (uid %d)" % os.geteuid()
+
+
+def _check_closed(path, found):
+    if found.st_uid not in (0, os.geteuid()):
+        raise UnsafePath(_belongs_to(path, found))
+    who = _who_else_may_write(path, found)
+    if who:
+        raise UnsafePath("%s can be written by %s" % (path, who))
+
+
 def private_directory(path):
     """Make `path` a directory of our own with mode 0700; UnsafePath where something else stands there."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        raise UnsafePath("%s is not a directory; move it away" % path)
-    if found.st_uid != os.geteuid():
-        raise UnsafePath(
-            "%s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid())
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        os.chmod(path, 0o700)
+    parent, name = os.path.split(path)
+    Folder(parent).make(name)
 
 
 def job_directory(path):
@@ -44,14 +140,24 @@ def job_directory(path):
     if expanded.startswith("~") or "/~" in expanded:
         raise UnsafePath("async_dir %s: no such home directory" % path)
     if not os.path.lexists(expanded):
-        os.makedirs(os.path.dirname(expanded), exist_ok=True)
+        _make_parents(os.path.dirname(expanded))
         private_directory(expanded)
     check_job_directory(expanded)
     return expanded
 
 
+def _make_parents(path):
+    """Make what is missing of a path, for nobody else to write, whatever the umask."""
+    if not os.path.lexists(path):
+        _make_parents(os.path.dirname(path))
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            pass  # just now; by whom, will be looked at
+
+
 def check_job_directory(path):
-    """UnsafePath where `path`, which exists, is not a directory that only we or root can change."""
+    """UnsafePath where `path`, which exists, is not a directory that only we or root can change, or swap for another."""
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         raise UnsafePath(
@@ -59,28 +165,122 @@ def check_job_directory(path):
         )
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePath("async_dir %s is not a directory" % path)
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise UnsafePath(
-            "async_dir %s can be written by every user of the host; choose another ansible_async_dir" % path
-        )
+    if not found.st_mode & stat.S_ISVTX:
+        who = _who_else_may_write(path, found)
+        if who:
+            raise UnsafePath("async_dir %s can be written by %s; choose another ansible_async_dir" % (path, who))
     if found.st_uid not in (0, os.geteuid()):
+        raise UnsafePath("async_dir %s%s" % (_belongs_to(path, found), _not_ours()))
+    _check_parents(path)
+
+
+def open_job_directory(path):
+    """Return the Folder of async_dir, which exists and was checked."""
+    check_job_directory(path)
+    return Folder(path)  # only we or root can have put another there since
+
+
+def _check_parents(path):
+    """UnsafePath where somebody else can put another directory in the place of `path`: by a parent, or a link on the way.
+
+    What was looked at stays as it is, for only we or root can change it: so there is no hurry from one to the next.
+    """
+    _check_parent("/", path)
+    at, left, links = "/", os.path.dirname(path).split("/"), 0
+    while left:
+        name = left.pop(0)
+        if name == "..":
+            at = os.path.dirname(at)  # of a link: `at` itself has none
+        if name in ("", ".", ".."):
+            continue
+        following = os.path.join(at, name)
+        if not _check_parent(following, path):
+            at = following
+            continue
+        target, links = os.readlink(following), links + 1
+        if links > _MOST_LINKS:
+            raise UnsafePath("async_dir %s: too many symbolic links on the way" % path)
+        at = "/" if target.startswith("/") else at
+        left = target.split("/") + left
+
+
+def _check_parent(parent, path):
+    """Check one directory, or link, on the way to `path`; say whether it is a link."""
+    found = os.lstat(parent)
+    is_link = stat.S_ISLNK(found.st_mode)
+    who = None
+    if found.st_uid not in (0, os.geteuid()) and not _is_from_outside(found.st_uid):
+        who = "uid %d, to whom %s belongs" % (found.st_uid, parent)
+    elif not is_link and not found.st_mode & stat.S_ISVTX:
+        # in a sticky directory what is ours, or root's, is left alone by others
+        who = _who_else_may_write(parent, found)
+        who = who and "%s, who may write in %s" % (who, parent)
+    if who:
         raise UnsafePath(
-            "async_dir %s belongs to uid %d, not to the user of this task (uid %d)" % (path, found.st_uid, os.geteuid())
+            "async_dir %s: another directory can be put in its place by %s; choose another ansible_async_dir"
+            % (path, who)
         )
+    return is_link
 
 
-def write_atomically(path, data, durable=True):
+def _is_from_outside(uid):
+    """Say whether this stands for an owner outside of the user namespace (a rootless container) that we are in."""
+    if uid != _UNMAPPED:
+        return False
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as stream:
+            return stream.read().split() != ["0", "0", str((1 << 32) - 1)]
+    except OSError:
+        return False
+
+
+def _who_else_may_write(path, found):
+    """Return in words who, beside us and root, may write in a directory, None where nobody may."""
+    if found.st_mode & stat.S_IWOTH:
+        return "every user of the host"
+    if found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid):
+        return "the group of gid %d" % found.st_gid
+    return None
+
+
+def _is_private_group(path, gid):
+    """Say whether nobody else is in a group, as in the one of each user that many hosts have, with a umask of 002.
+
+    As Debian's sshd has it (StrictModes). For root there is no need for that.
+    """
+    uid = os.geteuid()
+    if uid == 0 or _has_access_list(path):
+        return False
+    try:
+        ours = {pwd.getpwuid(uid).pw_name, pwd.getpwuid(0).pw_name}
+        members = set(grp.getgrgid(gid).gr_mem)
+    except KeyError:
+        return False
+    members.update(entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid)
+    return bool(members) and members <= ours
+
+
+def _has_access_list(path):
+    try:
+        return _ACL in os.listxattr(path, follow_symlinks=False)
+    except (AttributeError, OSError):  # no Linux, or a file system without
+        return False
+
+
+def write_atomically(path, data, durable=True, folder=None, temporary=None):
     """Write `data` (bytes) so that a reader sees the old file or the new one; mode 0600.
 
-    `durable` also makes it stand after a power cut. An OSError leaves the old file as it was.
+    folder: the Folder that `path` is in; temporary: the (Folder, name) that it is written to first, beside it where there
+    is none given. `durable` also makes it stand after a power cut, but for its name (Folder.sync). An OSError leaves the
+    old file as it was.
     """
-    temporary = path + ".tmp"
+    source, name = temporary or (folder, path + ".tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(temporary, flags, 0o600)
+        fd = os.open(name, flags, 0o600, dir_fd=_fd(source))
     except FileExistsError:  # left by a writer that was killed
-        os.unlink(temporary)
-        fd = os.open(temporary, flags, 0o600)
+        os.unlink(name, dir_fd=_fd(source))
+        fd = os.open(name, flags, 0o600, dir_fd=_fd(source))
     try:
         try:
             write_all(fd, data)
@@ -88,10 +288,20 @@ def write_atomically(path, data, durable=True):
                 os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+        os.rename(name, path, src_dir_fd=_fd(source), dst_dir_fd=_fd(folder))
     except OSError:
-        remove(temporary)
+        remove(name, source)
         raise
+
+
+def write_in_place(path, data, folder=None):
+    """Write `data` over a file of ours: where it is little, that needs no room on the disk, and no second file."""
+    fd = open_own(path, flags=os.O_WRONLY, folder=folder)
+    try:
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
 
 
 def write_all(fd, data):
@@ -102,42 +312,44 @@ def write_all(fd, data):
         view = view[written:]
 
 
-def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY):
+def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY, folder=None):
     """Return a file descriptor of a file of ours or root's, which is a regular one unless `kind` says else.
 
     FileNotFoundError where there is none, UnsafePath where it is anything else: a link, a FIFO, a file of another user.
-    It never waits, and what can wait (a FIFO) is left non-blocking.
+    It never waits, and what can wait (a FIFO) is left non-blocking. folder: the Folder that `path` is in.
     """
+    shown = _shown(path, folder)
     try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=_fd(folder))
     except OSError as exc:
         if exc.errno == errno.ELOOP:
-            raise UnsafePath("%s is a symbolic link" % path) from exc
+            raise UnsafePath("%s is a symbolic link" % shown) from exc
         if exc.errno == errno.EISDIR:
-            raise UnsafePath("%s is a directory" % path) from exc
-        raise
+            raise UnsafePath("%s is a directory" % shown) from exc
+        raise OSError(exc.errno, exc.strerror, shown) from exc
     try:
         found = os.fstat(fd)
         if stat.S_IFMT(found.st_mode) != kind:
-            raise UnsafePath("%s is not a %s" % (path, "regular file" if kind == stat.S_IFREG else "FIFO"))
+            raise UnsafePath("%s is not a %s" % (shown, "regular file" if kind == stat.S_IFREG else "FIFO"))
         if found.st_uid not in (0, os.geteuid()):
-            raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
+            raise UnsafePath(_belongs_to(shown, found))
     except UnsafePath:
         os.close(fd)
         raise
     return fd
 
 
-def read_own(path, limit, offset=0):
+def read_own(path, limit, offset=0, folder=None):
     """Return the bytes of a regular file of ours or root's from `offset` on, at most `limit` of them.
 
     FileNotFoundError where there is none, UnsafePath where it is anything else, or where there is more to be read.
+    folder: the Folder that `path` is in.
     """
-    fd = open_own(path)
+    fd = open_own(path, folder=folder)
     try:
         left = os.fstat(fd).st_size - offset
         if left > limit:
-            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (path, left, limit))
+            raise UnsafePath("%s holds %d bytes, more than the %d that are read" % (_shown(path, folder), left, limit))
         pieces = []
         while left > 0:
             pieces.append(os.pread(fd, left, offset))
@@ -160,39 +372,47 @@ def check_own_directory(path):
         raise UnsafePath("%s is a symbolic link" % path)
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePath("%s is not a directory" % path)
-    if found.st_uid not in (0, os.geteuid()):
-        raise UnsafePath("%s belongs to uid %d" % (path, found.st_uid))
-    if found.st_mode & stat.S_IWOTH:
-        raise UnsafePath("%s can be written by every user of the host" % path)
+    _check_closed(path, found)
 
 
-def remove_tree(path):
-    """Remove a directory with all that is in it, or what stands in its place; an OSError where something stays."""
-    try:
-        # rmtree would wait for ever where it is a FIFO
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
+def remove_tree(path, folder=None):
+    """Remove a directory with all that is in it, or what stands in its place; an OSError where something stays.
+
+    folder: the Folder that `path` is in. Links are removed, and never followed.
+    """
+    troubles = []
+    _remove_tree(path, folder, troubles.append)
+    if troubles:
+        raise troubles[0]
 
 
-def try_to_remove_tree(path):
+def try_to_remove_tree(path, folder=None):
     """Remove as much of a directory as can be removed."""
-    try:
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
-    except OSError:
-        pass
+    _remove_tree(path, folder, lambda exc: None)
 
 
-def remove(path):
-    """Remove a file or a link; say whether there was one."""
+def _remove_tree(path, folder, tell):
     try:
-        os.unlink(path)
+        found = os.stat(path, dir_fd=_fd(folder), follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            os.unlink(path, dir_fd=_fd(folder))
+            return
+        inside = Folder(path, folder)
+        for name in inside.names():
+            _remove_tree(name, inside, tell)
+        os.rmdir(path, dir_fd=_fd(folder))
     except FileNotFoundError:
+        pass
+    except OSError as exc:
+        tell(exc)
+    except UnsafePath as exc:  # swapped just now
+        tell(OSError(errno.ENOTDIR, str(exc)))
+
+
+def remove(path, folder=None):
+    """Remove a file or a link; say whether there was one. folder: the Folder that `path` is in."""
+    try:
+        os.unlink(path, dir_fd=_fd(folder))
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True

@@ -6,11 +6,12 @@
 
 """Processes as /proc tells of them: who lives, who descends from whom, and signals that reach nobody else.
 
-Where there is no /proc, a process is only known by its pid.
+Where there is no /proc, a process is only known by its pid, and what it has started by its process group.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -49,14 +50,22 @@ def look(pid):
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode("ascii"))
 
 
+def _is_told():
+    """Whether /proc tells of processes: it may be missing, or be an empty folder."""
+    return os.path.isdir("/proc/self")
+
+
+def _pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if _is_told() else []
+
+
 def table():
     """Return {pid: Process} of all that /proc shows."""
     found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            process = look(int(name))
-            if process:
-                found[process.pid] = process
+    for pid in _pids():
+        process = look(pid)
+        if process:
+            found[process.pid] = process
     return found
 
 
@@ -67,13 +76,49 @@ def _boot():
     return {"boot_id": text.decode("ascii").strip() if text else None, "init_start": init.start if init else None}
 
 
+def _machine():
+    """Return what a host, or container, keeps when it restarts, and shares with no other.
+
+    Neither would do alone: images and templates hand the same machine-id to all that is made of them, and there may be
+    many a "localhost". A machine-id is not for others to know, so it is not told as it is (machine-id(5)).
+    """
+    found = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id") or b""
+    known = found.strip() not in (b"", b"uninitialized")
+    hashed = hashlib.sha256(b"background.jobs " + found.strip()).hexdigest()[:32] if known else None
+    return {"id": hashed, "name": os.uname().nodename}
+
+
+def _pid_namespace():
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _uptime():
+    """Return the seconds since the host started, with those that it was suspended for; None where that is not known."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):
+        return None
+
+
 def identity(pid):
     """Return what names process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None.
 
-    forks: how many processes and threads the kernel had started by now, see `may_be_reused`.
+    forks: how many processes and threads the kernel had started by now, see `may_be_reused`. pid_namespace: where its pid
+    counts. machine: where it lives, see `Boot.elsewhere`. booted_at: when the host started, by its clock as it is now.
     """
-    process = look(pid)
-    return dict(_boot(), pid=pid, start=process.start if process else None, forks=_forks())
+    process, uptime = look(pid), _uptime()
+    return dict(
+        _boot(),
+        pid=pid,
+        start=process.start if process else None,
+        forks=_forks(),
+        pid_namespace=_pid_namespace(),
+        machine=_machine(),
+        booted_at=None if uptime is None else round(time.time() - uptime, 6),
+    )
 
 
 def _forks():
@@ -103,34 +148,67 @@ class Boot:
 
     def __init__(self):
         self._parts = _boot()
+        self._pid_namespace = _pid_namespace()
+        self._machine = _machine()
 
     def is_of(self, recorded):
         """Say whether an `identity` was recorded since the host, or the container, started."""
-        return all(recorded[key] == value for key, value in self._parts.items())
+        if any(recorded[key] != value for key, value in self._parts.items()):
+            return False
+        if self._parts["boot_id"] is None:  # nothing else tells
+            return not self._is_other(recorded)
+        return recorded.get("pid_namespace") in (None, self._pid_namespace)
+
+    def _is_other(self, recorded):
+        return recorded.get("machine") not in (None, self._machine)
+
+    def elsewhere(self, recorded):
+        """Return the name of the machine that an `identity` was recorded on, None where that is this one.
+
+        A home directory may be there on several. What was recorded elsewhere is not for us to conclude anything from.
+        """
+        if self.is_of(recorded) or not self._is_other(recorded):
+            return None
+        machine = recorded["machine"]
+        return str(machine.get("name") if isinstance(machine, dict) else machine)
+
+    def now(self, recorded, now):
+        """Return the time `now` by the clock as it was when an `identity` was recorded: it may have been set since.
+
+        Where the host has restarted nobody knows by how much.
+        """
+        booted_at, uptime = recorded.get("booted_at"), _uptime()
+        if not isinstance(booted_at, (int, float)) or uptime is None or not self.is_of(recorded):
+            return now
+        return booted_at + uptime
 
 
 def why_gone(recorded, boot=None):
     """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted".
 
-    boot: the Boot, where it is at hand.
+    None too where it is one of another machine: it may live. boot: the Boot, where it is at hand.
     """
-    if not (boot or Boot()).is_of(recorded):
+    boot = boot or Boot()
+    if boot.elsewhere(recorded) is not None:
+        return None
+    if not boot.is_of(recorded):
         return "the host restarted"
     if recorded["start"] is None:
-        return None if _exists(recorded["pid"]) else "it was gone"
+        return None if _takes(recorded["pid"], 0) else "it was gone"
     process = look(recorded["pid"])
     if process is None or process.start != recorded["start"] or process.state in "ZX":
         return "it was gone"
     return None
 
 
-def _exists(pid):
+def _takes(pid, number):
+    """Send a signal; say whether there was somebody to be sent it. pid: as kill(2) has it."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, number)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
+        return number == 0
     return True
 
 
@@ -138,6 +216,7 @@ class Snapshot:
     """All processes at one moment, and who belongs to whom."""
 
     def __init__(self, processes=None):
+        self._is_blind = processes is None and not _is_told()
         self._processes = table() if processes is None else processes
         self._children, self._sessions = {}, {}
         for process in self._processes.values():
@@ -156,7 +235,12 @@ class Snapshot:
 
         Whoever shares a session with a descendant counts too: a child whose parent has exited is no longer
         below it, but stays in its session. The caller's own session is left out.
+        Without /proc, members that were never seen there (their start is None) are told, each for its whole process group.
         """
+        if self._is_blind:
+            return {
+                pid: Process(pid, 0, pid, None, "?") for pid, start in members.items() if start is None and _lives(pid)
+            }
         found, todo = {}, []
         for pid, start in members.items():
             process = self._processes.get(pid)
@@ -176,23 +260,25 @@ class Snapshot:
         return {pid: process for pid, process in found.items() if process.state not in "ZX"}
 
 
+def _lives(pid):
+    return _takes(-pid, 0) or _takes(pid, 0)
+
+
 def holders(paths):
     """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
 
     paths: without symbolic links, as /proc has them.
     """
     wanted, found = set(paths), {}
-    for name in os.listdir("/proc") if wanted else ():
-        if not name.isdigit():
-            continue
-        folder = "/proc/%s/fd" % name
+    for pid in _pids() if wanted else ():
+        folder = "/proc/%d/fd" % pid
         try:
             targets = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
         except OSError:  # it went away, or is not ours
             continue
         for target in targets:
             path = target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target
-            process = look(int(name)) if path in wanted else None
+            process = look(pid) if path in wanted else None
             if process:
                 found.setdefault(path, {})[process.pid] = process.start
     return found
@@ -240,15 +326,22 @@ def usage(pids):
 
 
 def send(process, number):
-    """Send a signal to `process` (pid, start), never to another that has taken over its pid; say whether it was sent."""
-    if not _HAS_PIDFD:
-        return _send_by_pid(process, number)
+    """Send a signal to `process` (pid, start), never to another that has taken over its pid; say whether it was sent.
+
+    One that a Snapshot knows without /proc gets it with its process group.
+    """
+    if process.start is None:
+        return _takes(-process.pid, number) or _takes(process.pid, number)
     try:
-        handle = os.pidfd_open(process.pid)
+        handle = os.pidfd_open(process.pid) if _HAS_PIDFD else None
     except ProcessLookupError:
         return False
     except OSError:  # a kernel before 5.3
-        return _send_by_pid(process, number)
+        handle = None
+    return _send_by_pid(process, number) if handle is None else _send_by_handle(handle, process, number)
+
+
+def _send_by_handle(handle, process, number):
     try:
         now = look(process.pid)
         if now is None or now.start != process.start:

@@ -14,9 +14,11 @@ import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    batch_lock,
     ids,
     output,
     packing,
+    place,
     records,
     results,
     states,
@@ -42,13 +44,22 @@ class _Batches:
     def __init__(self, watcher):
         self._watcher = watcher
         self._readers = {}
+        self._places = {}
+        self.boot = processes.Boot()
+
+    def place(self, directory):
+        """Return the Place of an async directory, opened once; what Place raises."""
+        if directory not in self._places:
+            self._places[directory] = place.Place(directory)
+        return self._places[directory]
 
     def get(self, directory, batch_id):
         """Return the reader of a batch, or None where there is no such batch in this directory."""
         key = (directory, batch_id)
         if key not in self._readers:
             try:
-                reader = records.BatchReader(directory, batch_id)
+                reader = records.BatchReader(directory, batch_id, self.place(directory))
+                reader.elsewhere = self.boot.elsewhere(reader.header["supervisor"])
                 if self._watcher:
                     self._watcher.add(os.path.join(reader.path, "journal"))
                 reader.refresh()
@@ -61,15 +72,14 @@ class _Batches:
 
     def refresh(self, look_for_processes):
         """Read on. Return {reader: why} of the batches whose record can't be read any more, which are given up."""
-        boot, lost = None, {}
+        lost = {}
         for key, reader in self._readers.items():
             if reader is None or not reader.unfinished:  # what has ended stays so
                 continue
             try:
                 reader.refresh()
                 if look_for_processes and reader.unfinished:
-                    boot = boot or processes.Boot()
-                    why = processes.why_gone(reader.header["supervisor"], boot)
+                    why = processes.why_gone(reader.header["supervisor"], self.boot)
                     if why:
                         reader.declare_lost(why.replace("it was", "its supervisor was"))
             except (files.UnsafePath, OSError) as exc:
@@ -86,7 +96,6 @@ class _Question:
         self._batches = _Batches(self.watcher)
         self.troubles = []  # what could not be looked at, in words
         self._entries = []
-        self._checked = set()  # directories
         core = []
         for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
@@ -150,7 +159,9 @@ class _Question:
             return False
         at = state.get("ended_at") or state.get("started_at")
         if entry["batch"]:
-            at = state.get("ended_at") or entry["batch"].header["launched_at"]
+            header = entry["batch"].header
+            at = state.get("ended_at") or header["launched_at"]
+            now = self._batches.boot.now(header["supervisor"], now)
         return catalog.is_of_age(selection, at, now)
 
     def _find(self, entry):
@@ -159,10 +170,7 @@ class _Question:
         if not ids.is_jid(jid):
             return {"error": "invalid", "msg": "%r can't be a job id" % jid}
         try:
-            if directory not in self._checked:
-                files.check_job_directory(directory)
-                self._checked.add(directory)
-            present = os.path.lexists(os.path.join(directory, jid))
+            present = self._batches.place(directory).jobs.look(jid) is not None
             parsed = ids.parse_jid(jid)
             reader = self._batches.get(directory, parsed[0]) if parsed else None
         except FileNotFoundError:
@@ -205,6 +213,7 @@ class _Question:
     def cancel(self, grace, number):
         """End the jobs that have not ended, with the signal `number` and after `grace` seconds SIGKILL."""
         by_batch, by_directory = {}, {}
+        self._refuse_elsewhere()
         self._end_leftovers(grace, number)
         for entry in self._entries:
             if self._is_final(entry):
@@ -221,6 +230,23 @@ class _Question:
                     break  # nobody is there to be asked: the jobs will be seen to be lost
         for directory, jids in by_directory.items():
             core_async.cancel(directory, jids, grace, number)
+
+    def _refuse_elsewhere(self):
+        """Leave alone what runs on other machines, and say so: nobody there would hear of it."""
+        for entry in self._entries:
+            if not self._is_final(entry) and self._elsewhere(entry):
+                name = entry["batch"].header["jobs"][entry["index"]]["name"]
+                told = "job %s (%s) can't be cancelled here: %s" % (
+                    name,
+                    entry["jid"],
+                    _lives_elsewhere(entry["batch"]),
+                )
+                entry["error"] = {"error": "elsewhere", "msg": told}
+
+    @staticmethod
+    def _elsewhere(entry):
+        """Return the name of the machine that a job runs on, or ran on, where it is another one; else None."""
+        return entry["batch"] and entry["batch"].elsewhere
 
     def _leftovers(self, snapshot=None):
         """Return the processes that lost jobs have left, as {position of the entry: {pid: Process}}."""
@@ -246,25 +272,44 @@ class _Question:
             if entry["error"] or not self._is_final(entry):
                 done.append(False)
                 continue
-            if position in left:
+            kept = self._why_kept(position, entry, left)
+            if kept:
                 done.append(False)
-                self.troubles.append("the record of job %s is kept: processes of it still run" % entry["jid"])
+                self.troubles.append("the record of job %s is kept: %s" % (entry["jid"], kept))
                 continue
             try:
                 if entry["batch"]:
                     touched.add(entry["batch"])
                     done.append(entry["batch"].forget(entry["index"]))
                 else:
-                    done.append(files.remove(os.path.join(entry["dir"], entry["jid"])))
+                    done.append(files.remove(entry["jid"], self._batches.place(entry["dir"]).jobs))
             except OSError as exc:  # a directory, say, or a read-only disk
                 done.append(False)
                 failed.append("the record of job %s can't be removed: %s" % (entry["jid"], exc))
         self.troubles += failed[:_TROUBLES]
         if len(failed) > _TROUBLES:
             self.troubles.append("%d more records can't be removed either" % (len(failed) - _TROUBLES))
-        for reader in touched:
-            reader.remove_if_empty()
+        self._remove_empty(touched)
         return done
+
+    def _why_kept(self, position, entry, left):
+        """Say why the record of a finished job must stay, None where it need not."""
+        if position in left:
+            return "processes of it still run"
+        if self._elsewhere(entry) and self._state(entry)["state"] == states.LOST:
+            return "processes of it may still run on %s" % self._elsewhere(entry)
+        return None
+
+    def _remove_empty(self, readers):
+        """Remove the folders of batches without a record, unless somebody launches just now: then they are left to async_prune."""
+        for directory in {reader.async_dir for reader in readers}:
+            try:
+                with batch_lock.lock(self._batches.place(directory), alone=True, patience=records.LOCK_PATIENCE):
+                    for reader in readers:
+                        if reader.async_dir == directory:
+                            reader.remove_if_empty()
+            except (files.UnsafePath, OSError):
+                continue
 
     def leftovers(self, selection, async_dir, now):
         """Return a context of the leftovers (_verbs/garbage.py)."""
@@ -272,6 +317,11 @@ class _Question:
         return garbage.looking(
             selection, directory, lambda batch_id: self._reader(directory, batch_id), self.troubles.append, now
         )
+
+    def remove(self, leftover, async_dir):
+        """Remove a leftover; say whether all of it is gone."""
+        where = self._batches.place(os.path.abspath(os.path.expanduser(async_dir)))
+        return garbage.remove(leftover, where, self.troubles.append)
 
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
@@ -332,6 +382,9 @@ class _Question:
             "no_log": about.get("no_log", False),
             "msg": state.get("msg"),
         }
+        if self._elsewhere(entry) and not described["finished"]:
+            described["msg"] = _lives_elsewhere(batch)
+            described["elsewhere"] = batch.elsewhere
         if "item" in about:
             described["item"] = about["item"]
         if state.get("failed_attempts"):
@@ -351,6 +404,7 @@ class _Question:
             text = entry["batch"].result_text(entry["index"])
         except (files.UnsafePath, OSError) as exc:
             return results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+        text = results.without_state(text, state["state"]) if text else text
         # of a lost job there is nothing to tell but what it had printed
         return text if state["state"] != states.LOST or "stdout" in _parsed(text) else None
 
@@ -364,7 +418,7 @@ class _Question:
             answers.append(answer)
             if position in left:
                 answer.update(_usage(min(left[position]), left[position]))
-            elif answer.get("state") == states.RUNNING:
+            elif answer.get("state") == states.RUNNING and not self._elsewhere(entry):
                 answer.update(self._usage(entry, state, snapshot))
             elif answer.get("state") == states.FAILED and not answer["msg"]:
                 answer["msg"] = self._brief(entry, state)
@@ -383,7 +437,7 @@ class _Question:
         batch, index = entry["batch"], entry.get("index")
         kept = None
         if batch:
-            kept = outputs[batch] = outputs.get(batch) or output.Output(batch.path)
+            kept = outputs[batch] = outputs.get(batch) or output.Output(batch)
         is_over = state["state"] in states.TERMINAL
         size = kept.size(index) if kept and (not is_over or kept.is_kept(index)) else None
         if size is None and (not is_over or tail is None):
@@ -420,6 +474,14 @@ def _parsed(text):
     except (ValueError, RecursionError):
         result = {}
     return result if isinstance(result, dict) else {}
+
+
+def _lives_elsewhere(batch):
+    """Say where a job lives that is told of here because the directory is there on several machines."""
+    return (
+        "its batch was launched on another machine, %s, and only there can it be seen whether it still runs, and be "
+        "cancelled. If that machine is no more, remove %s by hand." % (batch.elsewhere, batch.path)
+    )
 
 
 def _unreadable(entry, exc):
@@ -468,7 +530,7 @@ def serve(request, async_dir):
         with question.leftovers(request["leftovers"], async_dir, time.time()) as found:
             _forget(question, op, answers)
             for leftover in found:
-                if op == "list" or garbage.remove(leftover, question.troubles.append):
+                if op == "list" or question.remove(leftover, async_dir):
                     leftovers.append(leftover.path)
     else:
         _forget(question, op, answers)

@@ -161,8 +161,12 @@ def cancel(directory, jids, grace, number=signal.SIGTERM):
                 "msg": "cancelled while it ran",
                 "background_jobs_cancelled": True,
             }
+            path, text = os.path.join(directory, jid), json.dumps(result).encode("ascii")
             try:
-                files.write_atomically(os.path.join(directory, jid), json.dumps(result).encode("ascii"))
-            except OSError:
+                try:
+                    files.write_atomically(path, text)
+                except OSError:  # others may have made something of the name that it is written to first
+                    files.write_in_place(path, text)
+            except (files.UnsafePath, OSError):
                 pass  # it will be seen to be lost
     return sorted(families)

@@ -26,7 +26,7 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import cata
 # path: what is told of it; paths: all that goes with it, in this order; at: when it was last changed
 Leftover = namedtuple("Leftover", "path paths at")
 
-_OF_RUNNING = ("control", "staged", "batch.json.tmp")
+_OF_RUNNING = ("control", "reserve", "staged")
 _OF_JOBS = ("results", "tasks", output.FOLDER, "run")
 
 
@@ -85,15 +85,24 @@ def _of_batches(readers, present, tell):
     return found
 
 
-def remove(leftover, tell):
-    """Remove what is still there of a leftover; say whether all of it is gone."""
+def remove(leftover, where, tell):
+    """Remove what is still there of a leftover in the Place `where`; say whether all of it is gone."""
     for path in leftover.paths:
         try:
-            files.remove_tree(path)
-        except OSError as exc:
+            _remove(os.path.relpath(path, where.jobs.path), where)
+        except (files.UnsafePath, OSError) as exc:
             tell("%s can't be removed: %s" % (path, exc))
             return False
     return True
+
+
+def _remove(path, where):
+    """Remove what is at a path below the async directory, through folders that are no links."""
+    parents, name = os.path.split(path)
+    folder = where.jobs
+    for parent in parents.split("/") if parents else ():
+        folder = where.batches if parent == batch_lock.FOLDER else folder.enter(parent)
+    files.remove_tree(name, folder)
 
 
 def _folder(directory, batch_id):
@@ -111,7 +120,7 @@ def _alone(directory, begun, tell):
         return
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(batch_lock.lock(directory, alone=True, wait=False))
+            stack.enter_context(batch_lock.lock(directory, alone=True, patience=0))
         except BlockingIOError:
             tell("what killed launches have left is left alone, for somebody launches at the moment")
             begun = []
@@ -128,7 +137,8 @@ def _of_batch(reader, present):
         return [_leftover(reader.path, [reader.path])]
     if not processes.why_gone(reader.header["supervisor"]):
         return []  # it tidies up itself
-    found = [os.path.join(reader.path, name) for name in _OF_RUNNING]
+    begun = [name for name in _names(reader.path) if name.endswith(".tmp")]
+    found = [os.path.join(reader.path, name) for name in (*_OF_RUNNING, *begun)]
     for folder in _OF_JOBS:
         path = os.path.join(reader.path, folder)
         names = [name for name in _names(path) if not _belongs(folder, name, recorded)]

@@ -143,6 +143,11 @@ def _states_of(plan, directory):
         ) from exc
     if reader is None:
         return None
+    if reader.elsewhere:
+        raise LaunchError(
+            "Batch %s was launched on another machine, %s, which has this directory too. Nothing was started. "
+            "Give another batch_id for each host, or none." % (batch_id, reader.elsewhere)
+        )
     planned = [job["name"] for job in plan["jobs"]]
     if recorded != planned:
         raise LaunchError(
@@ -168,6 +173,7 @@ def _running(name, directory):
         "core": False,
     }
     jobs = _waiter().serve({"op": "list", "select": selection}, directory)["jobs"]
+    jobs = [job for job in jobs if "elsewhere" not in job]  # one on each machine
     unfinished = [job for job in jobs if job["state"] != _states.LOST]
     if unfinished:
         return unfinished[-1]

@@ -43,7 +43,7 @@ def find(lost, snapshot):
             members[job["pid"]] = job["start"]
         if not reusable:
             # of calls that the journal knows, the last one counts: what others have left they may have left on purpose
-            for pid in set(_noted(reader, noted).get(index, ())) - reader.pids:
+            for pid in set(_noted(reader, noted).get(index, ())) - set(reader.pids):
                 process = processes.look(pid)
                 members.setdefault(pid, process.start if process else None)  # of one that is gone, the session counts
         tree = snapshot.tree(members)
@@ -67,12 +67,11 @@ def _noted(reader, noted):
     """Return {index: [pid]} that the template processes of a batch have written down; noted: what was read before."""
     if reader not in noted:
         pids = noted[reader] = {}
-        folder = os.path.join(reader.path, "run")
         try:
-            files.check_own_directory(folder)
+            folder = reader.open().enter("run")
             texts = [
-                files.read_own(os.path.join(folder, name), _MOST_NOTED)
-                for name in os.listdir(folder)
+                files.read_own(name, _MOST_NOTED, folder=folder)
+                for name in folder.names()
                 if name.startswith(output.PIDS)
             ]
         except (files.UnsafePath, OSError):

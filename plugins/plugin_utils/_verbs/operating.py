@@ -233,9 +233,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     number = signal_number(options["signal"])
     reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
+    far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
     targets = [
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
         for job in reply["jobs"]
+        if job.get("error") != "elsewhere"
     ]
     waited = Waiter(targets, WaitOptions(poll=options["poll"], on_timeout="return"), world, host).run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
@@ -247,8 +249,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         result["msg"] += (
             f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
         )
-    if waited.errors or waited.unreachable is not None:
-        result.update(failed=True, msg="; ".join(waited.errors) or str(waited.unreachable))
+    if selection.targets is None:  # whatever there is, and what runs on other machines is for them
+        reply["troubles"] = [*(reply.get("troubles") or ()), *far]
+        far = []
+    if waited.errors or far or waited.unreachable is not None:
+        result.update(failed=True, msg="; ".join([*far, *waited.errors]) or str(waited.unreachable))
     return _finish(result, reply)
 
 

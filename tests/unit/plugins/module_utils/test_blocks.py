@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -328,3 +329,27 @@ def wait_for_trail(batch, trail, expected):
             return
         batch.wait(block=0.05)
     raise AssertionError("%r instead of %r" % (str(trail), expected))
+
+
+def test_the_results_of_a_long_block_are_told_and_do_not_stay_in_memory(batch, tmp_path):
+    gate, there = str(tmp_path / "gate"), tmp_path / "there"
+    os.mkfifo(gate)
+    size, count = 1 << 20, 40
+    body = [step("result['text'] = '%02d' + 'x' * %d" % (number, size)) for number in range(count)]
+    done = batch([[*body, step("open(%r, 'w'); open(%r).read()" % (str(there), gate))]])
+    deadline = time.monotonic() + 30
+    while not there.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with open("/proc/%d/statm" % done.reply["pid"], encoding="ascii") as stream:
+        resident = int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with open(gate, "w", encoding="ascii"):
+        pass
+    done.wait()
+    wait_for_supervisor(done)
+    with open(done.path("tasks", "0.json"), encoding="utf-8") as stream:
+        told = json.load(stream)["results"]
+    assert [json.loads(entry["result"])["text"][:3] for entry in told[:count]] == [
+        "%02dx" % number for number in range(count)
+    ]
+    assert resident < count * size, resident

@@ -218,7 +218,7 @@ def test_a_lost_job_has_what_it_printed_in_its_result(batch):
         assert "lost" in result["msg"]
         assert json.loads(answers[1]["result"])["stdout"] == "inherited"
         assert answers[2].get("result") is None
-        assert done.results_file(0) == result
+        assert done.results_file(0) == dict(result, background_jobs_state="lost")
         assert info(done)["stdout"] == "first"
     finally:
         for pid in pids:
@@ -377,7 +377,7 @@ def test_files_that_are_not_what_they_seem_are_not_read(tmp_path):
 
 
 def test_a_folder_that_goes_while_it_is_looked_at_holds_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_is_folder", lambda path: True)
+    monkeypatch.setattr(output, "_is_folder", lambda name, batch: True)
     assert output.Output(str(tmp_path)).size(0) is None
 
 

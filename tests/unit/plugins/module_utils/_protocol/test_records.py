@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import time
 
 import pytest
 
@@ -226,3 +228,84 @@ def test_what_is_asked_of_a_batch_as_soon_as_it_can_be_found_is_heard_and_after_
     assert os.read(writer.control, 100) == b'{"cancel":[0],"grace":1}\n'
     os.close(writer.control)
     assert reader.ask({"cancel": [0], "grace": 1}) is False
+
+
+ENDS = {
+    "skipped": {"changed": False, "skipped": True, "msg": "its condition is false"},
+    "cancelled": {"failed": True, "changed": False, "msg": "cancelled before it started"},
+    "timed_out": {"failed": True, "rc": 1, "msg": "timed out"},
+    "lost": {"failed": True, "msg": "lost: its template process ended"},
+    "succeeded": {"changed": True},
+    "failed": {"rc": 3},
+}
+
+
+@pytest.mark.parametrize("more", [{}, {"started": True}], ids=["", "with started"])
+def test_a_supervisor_that_is_killed_before_its_journal_tells_leaves_the_states_in_the_results(writer, more):
+    reader = create(writer, len(ENDS))
+    for index, (state, result) in enumerate(ENDS.items()):
+        writer.write_result(index, results.of(dict(result, **more)), state=state)
+    reader.declare_lost("its supervisor was gone")
+    assert [job["state"] for job in reader.jobs] == list(ENDS)
+    assert [job.get("msg") for job in reader.jobs[:4]] == [result["msg"] for result in list(ENDS.values())[:4]]
+    for index, (state, result) in enumerate(ENDS.items()):
+        text = results.without_state(reader.result_text(index), state)
+        assert json.loads(text) == dict(result, **more), "who is told the state is told the result as it was"
+
+
+def test_a_result_that_tells_its_state_stays_as_the_module_printed_it(writer):
+    reader = create(writer)
+    text = '{"b":1,  "failed":false}'
+    writer.write_result(0, results.understand(text.encode(), b"", 0), state="succeeded")
+    assert reader.result_text(0) == text
+
+
+def test_a_job_without_a_final_result_is_lost_whatever_stands_there(writer):
+    reader = create(writer, 2)
+    with open(os.path.join(writer.async_dir, ids.jid_of(BATCH, 0)), "w", encoding="ascii") as stream:
+        stream.write('["no result"]')
+    reader.declare_lost("its supervisor was gone")
+    assert [job["state"] for job in reader.jobs] == ["lost", "lost"]
+
+
+def test_a_module_that_returns_finished_false_has_ended_all_the_same(writer):
+    reader = create(writer, 1)
+    writer.write_result(0, results.of({"finished": False, "changed": False}), state="succeeded")
+    reader.declare_lost("its supervisor was gone")
+    assert reader.jobs[0]["state"] == "succeeded"
+
+
+def rewrite_header(writer, **changes):
+    path = os.path.join(writer.path, "batch.json")
+    with open(path, encoding="ascii") as stream:
+        header = dict(json.load(stream), **changes)
+    with open(path, "w", encoding="ascii") as stream:
+        json.dump(header, stream)
+
+
+@pytest.mark.parametrize("changes", [{}, {"jobs": {"0": "of another form"}}])
+def test_records_of_a_later_version_are_refused_and_left_alone(writer, changes):
+    create(writer)
+    rewrite_header(writer, protocol=records.PROTOCOL + 1, **changes)
+    with pytest.raises(records.NewerRecord, match=r"protocol 2, and this version of background\.jobs reads up to 1: use"):
+        records.BatchReader(writer.async_dir, BATCH)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, True, "1"])
+def test_records_of_this_and_of_earlier_versions_are_read(writer, protocol):
+    create(writer)
+    rewrite_header(writer, protocol=protocol)
+    assert len(records.BatchReader(writer.async_dir, BATCH).jobs) == 2
+
+
+def test_a_batch_whose_removal_others_hold_up_is_left_for_later(writer, monkeypatch):
+    reader = create(writer)
+    monkeypatch.setattr(records, "LOCK_PATIENCE", 0.1)
+    for index in range(2):
+        reader.forget(index)
+    with open(os.path.join(writer.async_dir, ".background_jobs", "lock"), "w", encoding="ascii") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        before = time.monotonic()
+        assert reader.remove_if_empty() is False
+        assert time.monotonic() - before < 5
+    assert reader.remove_if_empty() is True

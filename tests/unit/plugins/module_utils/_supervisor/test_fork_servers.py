@@ -15,12 +15,16 @@ class FakeTemplate:
     def __init__(self, payload, environment, directory, label, source):
         self.label = label
         self.closed = False
+        self.ended = False
 
     def close(self):
         self.closed = True
 
+    def has_ended(self):
+        return self.ended
+
     def reap(self, patience):
-        assert self.closed
+        assert self.closed and not self.ended
 
 
 def job(*payloads):
@@ -88,3 +92,14 @@ def test_the_end_of_a_template_that_was_let_go_is_no_news(place):
     here.pool.drop(second)
     assert first.closed and second.closed
     here.pool.close()
+
+
+def test_a_template_that_was_let_go_is_forgotten_as_soon_as_it_has_ended(place):
+    here = place(job("a"), job("b"))
+    (first,), (second,) = here.get(0), here.get(1)
+    here.pool.release(here.jobs[0])
+    first.ended = True
+    here.pool.reap()
+    here.pool.release(here.jobs[1])
+    here.pool.close()  # waits for the second one only
+    assert second.closed

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -108,3 +109,36 @@ def test_an_identity_lives_as_long_as_its_process():
 def test_a_reused_pid_and_a_restart_are_not_taken_for_life(key, value, why):
     identity = processes.identity(os.getpid())
     assert processes.why_gone(dict(identity, **{key: value})) == why
+
+
+@pytest.fixture
+def no_proc(monkeypatch):
+    monkeypatch.setattr(processes, "_is_told", lambda: False)
+    monkeypatch.setattr(processes, "_read", lambda path: None)
+
+
+@pytest.mark.usefixtures("no_proc")
+def test_without_proc_a_process_is_ended_with_its_group():
+    script = "sleep 300 & echo $!; sleep 300"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
+        child = int(process.stdout.readline())
+        members = {process.pid: None}
+        (found,) = Snapshot().tree(members).values()
+        assert (found.pid, found.start) == (process.pid, None)
+        assert processes.send(found, signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
+        assert process.stdout.read() == b""  # whoever has it open has ended too
+    deadline = time.monotonic() + 20
+    while Snapshot().tree(members):  # until the first process of the host has taken note of the child's end
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not processes.send(found, signal.SIGKILL)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("no_proc")
+def test_without_proc_whoever_was_seen_there_before_is_left_alone():
+    assert Snapshot().tree({os.getpid(): 1}) == {}
+    assert list(Snapshot()) == []
+    assert processes.holders(["/dev/null"]) == {}

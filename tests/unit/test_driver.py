@@ -1,0 +1,116 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The driver of the tests: what it says of a run can be believed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = ROOT / "tests" / "driver"
+
+
+@pytest.fixture(autouse=True)
+def _driver(monkeypatch):
+    monkeypatch.syspath_prepend(str(DRIVER))
+
+
+def run(code: str, place: Path, **options) -> subprocess.Popen:
+    """A program beside the driver's modules, for which `place` is the machine's folder of temporary files."""
+    env = os.environ | {"TMPDIR": str(place), "PYTHONPATH": str(DRIVER)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+RUN = """
+import os, sys, runner
+from pathlib import Path
+runner.LOGS = Path("logs")
+def part(job):
+    job.check("sh", "-c", {script!r}, env=dict(os.environ))
+sys.exit(runner.Runner([runner.Part("one", "group", part, limit=1)], 1).run().failed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "failed"),
+    [
+        ("mktemp", 0),
+        ('mktemp "$TMPDIR/bgj.XXXX"', 0),
+        ("mktemp {place}/ansible_async_run_payload_XXXX", 1),
+        ("mkdir {place}/pytest-of-someone {place}/background_jobs_test_1", 2),
+        ("touch {place}/somebody-elses", 0),
+    ],
+)
+def test_a_run_fails_for_what_it_leaves_behind(tmp_path, script, failed):
+    place = tmp_path / "tmp"
+    place.mkdir()
+
+    process = run(RUN.format(script=script.format(place=place)), place, cwd=tmp_path)
+    said = process.communicate()[0]
+
+    assert process.returncode == failed
+    assert said.endswith(f"{2 - bool(failed)} passed, {failed} failed\n")
+    assert ("LEFT BEHIND" in said) == bool(failed)
+    assert ("somebody-elses" in said) == ("somebody-elses" in script)
+    assert not list(place.glob("bgj*"))
+
+
+def test_the_folder_of_a_part_goes_though_the_driver_is_killed(tmp_path):
+    code = "import leftovers, sys; print(leftovers.Scratch().folder(), flush=True); sys.stdin.read()"
+    process = run(code, tmp_path)
+    folder = Path(process.stdout.readline().strip())
+    assert folder.is_relative_to(tmp_path)
+    assert folder.is_dir()
+
+    process.kill()
+    process.wait()
+    process.stdout.read()  # until all that might still write there have ended
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_root_without_its_run_goes_with_the_next_and_those_of_other_runs_stay(tmp_path):
+    from leftovers import Scratch, left_behind
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    abandoned, other = tmp_path / f"bgj-{gone.pid}-x", tmp_path / f"bgj-{os.getppid()}-y"
+    abandoned.mkdir()
+    other.mkdir()
+
+    scratch = Scratch(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == sorted([other, scratch.root])
+    assert scratch.close() == ([], [])
+    assert left_behind(set(), {other.name, abandoned.name}) == ([abandoned.name], [])
+
+
+def test_a_part_that_takes_too_long_is_ended(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+
+    process = run(RUN.format(script="sleep 60"), place, cwd=tmp_path)
+
+    assert "not finished after 1 s" in process.communicate()[0]
+    assert process.returncode == 1
+
+
+def test_what_is_pinned_twice_is_pinned_alike():
+    import machine
+
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (machine.REQUIREMENTS / "nox-sessions.txt").read_text(), re.MULTILINE))
+    own = re.findall(r"^[\w-]+==\S+", (machine.REQUIREMENTS / "nox.txt").read_text(), re.MULTILINE)
+    head = re.search(r"^# dependencies = \[(.*)\]", (ROOT / "noxfile.py").read_text(), re.MULTILINE)[1]
+
+    assert pins["ansible-core"] == machine.CORES[max(machine.CORES)][0]
+    assert re.findall(r'"(.*?)"', head) == sorted(own, reverse=True)

@@ -44,7 +44,10 @@ _WARM = "2.21"  # whatever it is, what it imports is the same
 
 
 def serve(control, packed):
-    """Be the evaluator; returns when the supervisor wants no more. control: its end of the socket; packed: the archive."""
+    """Be the evaluator, until the supervisor is gone. control: its end of the socket; packed: the archive of Jinja2.
+
+    It has to be the leader of a process group: with it ends what it has forked, whatever that is at.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if packed is not None:
@@ -55,7 +58,7 @@ def serve(control, packed):
     while True:
         data, ancillary, dummy, dummy = control.recvmsg(1, socket.CMSG_SPACE(4))
         if not data:
-            return
+            os.killpg(0, signal.SIGKILL)
         for level, kind, fds in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 _fork(control, array.array("i", fds)[0])
@@ -73,6 +76,13 @@ def _fork(control, fd):
         status = 0
     finally:
         os._exit(status)  # whatever was raised: the process of a job must not come back into the evaluator
+
+
+def _be_nice(niceness):
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    except OSError:
+        pass  # the calls of the job will say it
 
 
 class Conversation:
@@ -101,7 +111,7 @@ class Conversation:
 
     def _begin(self, order):
         if order.get("nice") is not None:
-            os.nice(order["nice"])
+            _be_nice(order["nice"])
         script = order["script"]
         engine = templating.Engine(script["core"]) if script.get("archive") else constants.ConstantsOnly()
 

@@ -19,7 +19,6 @@ HOST = {
     "_fork_server": set(),
     "_protocol": {"_system", "_fork_server"},
     "_supervisor": {"_system", "_protocol"},
-    # the supervisor only forks it: a launch that needs it brings its text
     "_late": {"_system", "_protocol", "_supervisor"},
     # a launch carries along what other interpreters will run
     "_verbs": {"_system", "_protocol", "_supervisor", "_fork_server"},
@@ -38,9 +37,9 @@ CONTROLLER = {
         "_model",
         "_options",
         "_entries",
+        "_late",
         "_plan",
         "_core",
-        "_late",
         "_host",
         "module_utils._protocol",
     },

@@ -8,10 +8,10 @@
 
 """The evaluator of a batch: imports ahead what scripts need, and forks a process for each job that has one.
 
-It is a fork of the supervisor. On its socket it is handed, job by job, one end of a socket pair; the process that it forks
-for the job owns that end, and holds all variables of the job. What goes over it:
+It is a fork of the supervisor. On its socket it is handed, job by job, one end of a socket pair, and the folder of the
+batch as it was opened; the process that it forks for the job owns both, and holds all variables of the job. What goes over it:
 
-  from the supervisor  {"op": "order", "script", "job", "index", "batch" (the path of its folder), "epoch", "nice"}, and then
+  from the supervisor  {"op": "order", "script", "job", "index", "epoch", "nice"}, and then
                        begin, took (with the text of the result, "failed", "changed"), resume, stopped ("state"; with a
                        text): each is answered once;
                        began, abort ("fate", "why"), give_up and add_why ("why"): not answered
@@ -56,23 +56,24 @@ def serve(control, packed):
     gc.collect()
     gc.freeze()  # what exists now is shared by all jobs
     while True:
-        data, ancillary, dummy, dummy = control.recvmsg(1, socket.CMSG_SPACE(4))
+        data, ancillary, dummy, dummy = control.recvmsg(1, socket.CMSG_SPACE(2 * array.array("i").itemsize))
         if not data:
             os.killpg(0, signal.SIGKILL)
         for level, kind, fds in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                _fork(control, array.array("i", fds)[0])
+                _fork(control, *array.array("i", fds))
 
 
-def _fork(control, fd):
+def _fork(control, fd, batch):
     if os.fork():
         os.close(fd)
+        os.close(batch)
         return
     status = 1
     try:
         control.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        Conversation(socket.socket(fileno=fd)).hold()
+        Conversation(socket.socket(fileno=fd), files.Folder.opened(batch)).hold()
         status = 0
     finally:
         os._exit(status)  # whatever was raised: the process of a job must not come back into the evaluator
@@ -88,8 +89,8 @@ def _be_nice(niceness):
 class Conversation:
     """What is said between the supervisor and the process of a job."""
 
-    def __init__(self, sock):
-        self._sock = sock
+    def __init__(self, sock, batch):
+        self._sock, self._batch = sock, batch
         self._buffer = frames.Buffer()
         self._waiting = []
         self._executor = None
@@ -116,16 +117,16 @@ class Conversation:
         engine = templating.Engine(script["core"]) if script.get("archive") else constants.ConstantsOnly()
 
         def stage(name, data, mode):
-            staged.put(order["batch"], order["index"], name, data, mode)
+            staged.put(self._batch, order["index"], name, data, mode)
 
-        epoch, run = order["epoch"], files.folder_of(os.path.join(order["batch"], "run"))
+        epoch, results_wait_in = order["epoch"], spool.Spool(self._batch.enter("run"), spool.name_of(order["index"]))
         self._executor = Executor(
             order["job"],
             script,
             engine,
             lambda now: round(epoch + now, 6),
             stage=stage,
-            put=spool.Spool(run, spool.name_of(order["index"])).put,
+            put=results_wait_in.put,
         )
         self._executor.look = self._look
         self._executor.signalled = True  # what was said before anybody listened

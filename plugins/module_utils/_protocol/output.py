@@ -159,11 +159,15 @@ def _first(index, stream):
     return capture.part_of("%s.%s" % (base_of("", index), stream), 0)
 
 
-def add(batch_path, index, printed, keep):
-    """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes."""
+def add(batch, index, printed, keep):
+    """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes. batch: as above."""
+    try:
+        folder = files.folder_of(batch).enter(FOLDER)
+    except (files.UnsafePath, OSError):  # somebody has removed it: as on a disk that takes nothing
+        return
     for stream, data in zip(STREAMS, printed):
         if data:
-            capture.Stream("%s.%s" % (base_of(batch_path, index), stream), keep).write(data)
+            capture.Stream("%d.%s" % (index, stream), keep, folder.fd).write(data)
 
 
 def is_kept_in_run(name):

@@ -190,10 +190,10 @@ def _copy(source, target):
 
 
 def put(batch, index, name, data, mode):
-    """Put a file whose content is known only now into the staging folder of a job. batch: the path of the batch's folder."""
-    folder, base = _place(files.folder_of(batch).make(FOLDER).make(str(index)), name)
-    files.remove(base, folder)  # of the time before
-    fd = _create(folder, base, mode)
+    """Put a file whose content is known only now into the staging folder of a job. batch: the Folder of the batch."""
+    number, base = _place(batch.make(FOLDER).make(str(index)), name)
+    files.remove(base, number)  # of the time before
+    fd = _create(number, base, mode)
     try:
         files.write_all(fd, data)
     finally:

@@ -50,9 +50,9 @@ class Evaluator:
         theirs.close()
         self._control, self._pid = ours, pid
 
-    def hand_over(self, sock):
-        """Have a process forked that owns this socket. OSError where that can't be done."""
-        fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))]
+    def hand_over(self, sock, batch):
+        """Have a process forked that owns this socket, and has the Folder of the batch. OSError where that can't be done."""
+        fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno(), batch.fd]))]
         try:
             self._control.sendmsg([b"\0"], fds)
         except OSError:  # it was killed; what it has forked goes on
@@ -74,7 +74,7 @@ class Evaluator:
         status = 1
         try:
             os.setpgid(0, 0)
-            signal.set_wakeup_fd(-1)  # that of the supervisor
+            signal.set_wakeup_fd(-1)  # its number is that of another file soon
             gc.collect()  # what nobody has any more closes its files now, and not others of the same numbers later
             for fd in _open_files():
                 if fd > 2 and fd != control.fileno():

@@ -62,13 +62,13 @@ class ScriptAttempt:
 
     # ---- what the supervisor says
 
-    def begin(self, now, about):
-        """Have it begun. about: what the process has to know, besides the script."""
+    def begin(self, now, about, batch):
+        """Have it begun. about: what the process has to know, besides the script; batch: the Folder of the batch."""
         self._sock, theirs = socket.socketpair()
         self._sock.setblocking(False)
         self._watch(self, False)
         try:
-            self._evaluator.hand_over(theirs)
+            self._evaluator.hand_over(theirs, batch)
         except OSError as exc:
             return self.lose("cannot start it: %s" % exc)
         finally:

@@ -182,9 +182,9 @@ class Supervisor:
         )
         self._attempts[index] = attempt
         self._starting.add(index)
-        about = {"job": {"no_log": job["no_log"]}, "index": index, "batch": self._writer.path}
+        about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
-        self._follow(index, attempt.begin(now, about))
+        self._follow(index, attempt.begin(now, about, self._writer.folder))
 
     def _spool(self, index):
         return spool.Spool(self._writer.run, spool.name_of(index))
@@ -579,7 +579,7 @@ class Supervisor:
             why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
         if run.style == "command":
             if run.output_begins is not None and self._attempts[index].is_block:
-                output.add(self._writer.path, index, (stdout, stderr), self._keep)
+                output.add(self._writer.folder, index, (stdout, stderr), self._keep)
             if run.was_ended:
                 self._killed.add(index)
             return results.of(recipes.command_result(stdout, stderr, run.status))

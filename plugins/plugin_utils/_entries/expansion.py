@@ -173,9 +173,11 @@ class _Entry(Written):
 
     def _around(self) -> Around:
         # The time limit is that of the job, and its condition has been looked at.
-        around = self.inside([key for key in keywords.INHERITED if key != "timeout"])
+        is_include = self.action is not None and not keywords.is_import(self.action)
+        own = {"timeout", "run_once", *(("ignore_errors",) if is_include else ())}
+        around = self.inside([key for key in keywords.INHERITED if key not in own])
         around = replace(around, conditions=(), flow=flows.Flow())
-        if self.action is None or keywords.is_import(self.action):
+        if not is_include:
             return around
         return replace(around, variables=self.around.variables, params={**around.params, **self.variables})
 

@@ -106,11 +106,7 @@ class Late(Collection[str]):
         return self._flow.is_fact(name) and self._may_be_gathered(name)
 
     def _may_be_gathered(self, name: str) -> bool:
-        return (
-            name == ALL_FACTS
-            or self._language.is_fact(name)
-            or self._language.variable(name, self._scope) is ABSENT
-        )
+        return name == ALL_FACTS or self._language.is_fact(name) or self._language.variable(name, self._scope) is ABSENT
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._flow.names)

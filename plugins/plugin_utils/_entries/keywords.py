@@ -93,6 +93,7 @@ _NO_RETRIES = "only a task, or a whole job, is tried again. Put it there."
 _APPLY = "an include does not hand it on, as in Ansible. Put it under 'apply', or use an import."
 _IMPORT_LOOP = "imports have no loop, as in Ansible. Use include_tasks or include_role."
 
+
 class Keys(t.NamedTuple):
     """What may stand beside what in one kind of task; `refused` has the reasons for keys that may not."""
 
@@ -133,7 +134,9 @@ JOB_OF_INCLUDE = Keys("job", _OF_MANY | {"always_timeout", "args"}, {**REFUSED, 
 TASK = Keys("task", _ALL | _LOOP | _RETRIES | SCRIPTED | {"args", "run_once"}, _INSIDE)
 HANDLER = Keys("handler", TASK.allowed | {"listen"}, _INSIDE)
 BLOCK = Keys(
-    "block", _ALL | set(SECTIONS) | {"notify", "run_once"}, {**_INSIDE, **_ONE_TASK, **dict.fromkeys(_LOOP, _NO_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)}
+    "block",
+    _ALL | set(SECTIONS) | {"notify", "run_once"},
+    {**_INSIDE, **_ONE_TASK, **dict.fromkeys(_LOOP, _NO_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
 )
 INCLUDE = Keys(
     "include",
@@ -143,7 +146,13 @@ INCLUDE = Keys(
 IMPORT = Keys(
     "import",
     _ALL | {"args", "run_once"},
-    {**_INSIDE, **_ONE_TASK, "notify": "put it on the tasks that are imported.", **dict.fromkeys(_LOOP, _IMPORT_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
+    {
+        **_INSIDE,
+        **_ONE_TASK,
+        "notify": "put it on the tasks that are imported.",
+        **dict.fromkeys(_LOOP, _IMPORT_LOOP),
+        **dict.fromkeys(_RETRIES, _NO_RETRIES),
+    },
 )
 APPLY = Keys("block", _ALL, BLOCK.refused)
 

@@ -183,9 +183,13 @@ class Values:
         if first is None or not self.flag("run_once", scope):
             return False
         if "register" in self.source:
-            raise self.refuse("run_once", f"the task runs on {first}, and the other hosts would need what it registers. {_OUTSIDE}")
+            raise self.refuse(
+                "run_once", f"the task runs on {first}, and the other hosts would need what it registers. {_OUTSIDE}"
+            )
         if "set_fact" in self.source or "ansible.builtin.set_fact" in self.source:
-            raise self.refuse("run_once", f"the task runs on {first}, and the other hosts would need what it sets. {_OUTSIDE}")
+            raise self.refuse(
+                "run_once", f"the task runs on {first}, and the other hosts would need what it sets. {_OUTSIDE}"
+            )
         return self.language.host() != first
 
     def is_hidden(self, scope: Scope) -> bool:

@@ -288,7 +288,9 @@ class _Writer:
         for node in body:
             if isinstance(node, nodes.Output):
                 for part in node.nodes:
-                    written = self.visit(part) if isinstance(part, nodes.TemplateData) else f"{{{{ {self.visit(part)} }}}}"
+                    written = (
+                        self.visit(part) if isinstance(part, nodes.TemplateData) else f"{{{{ {self.visit(part)} }}}}"
+                    )
                     # The first end of line after a block goes with it.
                     text += f"\n{written}" if after_block and written.startswith("\n") else written
                     after_block = False

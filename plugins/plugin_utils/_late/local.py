@@ -69,7 +69,9 @@ def _meta(given: Mapping[str, t.Any]) -> str:
 
 def _refuse_prompt(given: Mapping[str, t.Any]) -> None:
     if given.get("seconds") is None and given.get("minutes") is None:
-        raise Refused("nobody is there to answer a 'pause' in a job. Give it 'seconds' or 'minutes', or put it into the play.")
+        raise Refused(
+            "nobody is there to answer a 'pause' in a job. Give it 'seconds' or 'minutes', or put it into the play."
+        )
 
 
 def _refuse_late_names(one: Round, given: Mapping[str, t.Any]) -> None:
@@ -106,5 +108,3 @@ def sets(task: LateTask, action: str) -> Iterator[str]:
         for one in task.rounds:
             scope = one.scope
             yield from (str(task.language.template(name, scope)) for name in _arguments(task) if name != "cacheable")
-
-

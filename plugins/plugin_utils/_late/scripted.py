@@ -66,7 +66,14 @@ def written_down(script: Script, language: Language, body: Nodes, inside: Inside
     """Return the script as the plan has it, but for the calls that are still to be made."""
     handlers = inside.handlers(script)
     told = language.of_play()
-    return {"token": script.token, "values": script.pool.values, "body": body, "handlers": handlers, "yaml": needs_yaml(body, handlers, script.pool.values), **told}
+    return {
+        "token": script.token,
+        "values": script.pool.values,
+        "body": body,
+        "handlers": handlers,
+        "yaml": needs_yaml(body, handlers, script.pool.values),
+        **told,
+    }
 
 
 class Inside(blocks.Inside):
@@ -112,10 +119,11 @@ class Inside(blocks.Inside):
     def _include(self, task: LateTask) -> Nodes:
         if task.late_loop:
             return [self._until_settled(task)]
+        running = [one for one in task.rounds if one.false is None]
+        if not running:
+            return [task.node()]  # which tells why
         nodes: Nodes = []
-        for one in task.rounds:
-            if one.false is not None:
-                continue
+        for one in running:
             task.at = one.turn.where
             around = self._around(task, task.scope(one.turn.variables))
             around = replace(around, uncertain=around.uncertain or one.uncertain)
@@ -168,7 +176,9 @@ class Inside(blocks.Inside):
         topics: Sequence[object] = listen if isinstance(listen, list) else [listen]
         return [
             {
-                "names": [] if task.title is None else names_of(self._rendered(task, task.source.get("name")), handler.role),
+                "names": []
+                if task.title is None
+                else names_of(self._rendered(task, task.source.get("name")), handler.role),
                 "listen": [self._rendered(task, topic) for topic in topics],
                 "task": node,
             }
@@ -187,7 +197,9 @@ def _ends_role(nodes: Nodes) -> bool:
     for node in nodes:
         if any(turn.get("local") == "meta" and turn.get("args") == "end_role" for turn in node.get("turns", ())):
             return True
-        if "role" not in node and any(_ends_role(node.get(name) or []) for name in ("block", "rescue", "always", "body")):
+        if "role" not in node and any(
+            _ends_role(node.get(name) or []) for name in ("block", "rescue", "always", "body")
+        ):
             return True
     return False
 

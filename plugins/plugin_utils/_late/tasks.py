@@ -30,7 +30,18 @@ from ansible_collections.background.jobs.plugins.plugin_utils._plan.planner impo
 
 _CONDITIONS = ("until", "changed_when", "failed_when")
 _LATE_LOOPS = frozenset(
-    ("items", "list", "dict", "together", "nested", "cartesian", "subelements", "sequence", "flattened", "indexed_items")
+    (
+        "items",
+        "list",
+        "dict",
+        "together",
+        "nested",
+        "cartesian",
+        "subelements",
+        "sequence",
+        "flattened",
+        "indexed_items",
+    )
 )
 # Words of a command line, the templates in them whole, and what is between them.
 _WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
@@ -90,7 +101,9 @@ class LateTask(Written):
         kind_of = key.removeprefix("with_") if key.startswith("with_") else None
         if kind_of is not None and kind_of not in _LATE_LOOPS:
             known = ", ".join(f"with_{name}" for name in sorted(_LATE_LOOPS))
-            raise self.refuse(key, f"its items are known on the host only, which can work out: {known}. Use one of them, or 'loop'.")
+            raise self.refuse(
+                key, f"its items are known on the host only, which can work out: {known}. Use one of them, or 'loop'."
+            )
         control = self._loop_control(late=True)
         names = {control["loop_var"], "ansible_loop_var", "ansible_loop"}
         if control.get("index_var"):
@@ -270,7 +283,9 @@ class LateTask(Written):
 
     def _environment(self) -> tuple[list[object], list[Value]]:
         """Return the layers that are known, and from the first late one on the values of all."""
-        written = [one for one in (*self.around.environment, *layers(self.source.get("environment"))) if one is not None]
+        written = [
+            one for one in (*self.around.environment, *layers(self.source.get("environment"))) if one is not None
+        ]
         first = next((index for index, one in enumerate(written) if self.general.trail(one) is not None), len(written))
         late = [self.guarded("environment", self.general.value, one) for one in written[first:]]
         return written[:first], late
@@ -366,7 +381,9 @@ class LateTask(Written):
             if rendered is None:
                 continue
             if not isinstance(rendered, Mapping):
-                raise self.refuse("environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}.")
+                raise self.refuse(
+                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
+                )
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
 
@@ -380,7 +397,9 @@ class LateTask(Written):
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
         if key == "_variable_params":
-            raise Refused(f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one.")
+            raise Refused(
+                f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
+            )
         if key == "_raw_params" and actions.is_script(call.fqcn):
             return self._words(one, str(value))
         if key in actions.WHOLE:
@@ -400,10 +419,10 @@ class LateTask(Written):
         """Return a command line with tokens for those of its words that are late; the first one names a file here."""
         words = _WORDS.findall(text)
         if one.view.trail(self.language.trusted(words[0])) is not None:
-            raise Refused(f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each.")
-        return self.language.trusted(
-            "".join(str(self._stood_in(one, self.language.trusted(word))) for word in words)
-        )
+            raise Refused(
+                f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each."
+            )
+        return self.language.trusted("".join(str(self._stood_in(one, self.language.trusted(word))) for word in words))
 
     def _stood_in(self, one: Round, value: object) -> object:
         if one.view.trail(value) is None:

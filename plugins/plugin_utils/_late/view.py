@@ -201,11 +201,11 @@ class View:
 
     def _is_free(self, node: nodes.Node, local: Collection[str], own: Collection[str] = ()) -> bool:
         """Whether nothing in a part of a template is late, or set by the template outside of the part."""
-        used = {*expressions.used_in(node), *references.by_name(node)} - set(own)
+        used = _used_in(node) - set(own)
         return not any(name in local or self.is_late(name) for name in used)
 
     def _refused(self, node: nodes.Node, why: str) -> Refused:
-        used = {*expressions.used_in(node), *references.by_name(node)}
+        used = _used_in(node)
         late = next((name for name in sorted(used) if self.is_late(name)), None)
         what = f"it uses {why}, which only the controller has"
         if late is None:
@@ -261,9 +261,12 @@ class View:
             self.tables[FACTS][ALL_FACTS] = self._known(kept, expression=False, lenient=True)
 
 
-_WAY_OUT = (
-    "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
-)
+_WAY_OUT = "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
+
+
+def _used_in(node: nodes.Node) -> set[str]:
+    """Return the variables that a part of a template uses, those too that it names by a text."""
+    return {*expressions.used_in(node), *references.by_name(nodes.Output([node]))}  # by_name looks at what is in a node
 
 
 def _argument(node: nodes.Filter, index: int | None) -> str | None:
@@ -286,5 +289,3 @@ def _facts_in(tree: nodes.Template) -> Iterable[str | None]:
                 yield str(part.arg.value)
     if sum(1 for name in tree.find_all(nodes.Name) if name.name == ALL_FACTS) > named:
         yield None
-
-

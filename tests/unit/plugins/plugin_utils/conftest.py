@@ -190,7 +190,8 @@ class FakeLanguage:
         return None
 
     def check_role(self, included: Included, scope: Tree) -> None:
-        missing = [name for name in included.spec or {} if name not in scope]
+        spec = included.spec or {}
+        missing = [name for name in spec.get("argument_spec", spec) if name not in {**self.variables, **scope}]
         if missing:
             raise Refused(f"missing required arguments: {', '.join(missing)}.")
 

@@ -8,7 +8,21 @@ import re
 
 # What is another at each run.
 _TIMES = frozenset(
-    ("atime", "ctime", "mtime", "birthtime", "start", "end", "delta", "inode", "uptime", "exception", "version", "dev")
+    (
+        "atime",
+        "ctime",
+        "mtime",
+        "birthtime",
+        "start",
+        "end",
+        "delta",
+        "inode",
+        "uptime",
+        "exception",
+        "version",
+        "dev",
+        "deprecations",
+    )
 )
 
 
@@ -35,7 +49,11 @@ def _differences(path, one, other):
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, (left, right) in enumerate(zip(one, other)):
             yield from _differences(f"{path}[{index}]", left, right)
-    elif one != other or type(one) is not type(other):
+    elif (
+        one != other
+        or isinstance(one, bool) != isinstance(other, bool)
+        or isinstance(one, str) != isinstance(other, str)
+    ):
         yield f"{path}: job {one!r}, plain {other!r}"
 
 

@@ -260,14 +260,6 @@ def test_tasks_must_be_a_list(entries: object) -> None:
         expand(entries)
 
 
-def test_tags_are_ignored_with_one_warning() -> None:
-    jobs, warnings = expansion.expand([{"command": 1, "tags": "a"}] * 5, FakeLanguage(), Defaults())
-    assert len(jobs) == 5
-    assert warnings == [
-        "'tags' is ignored in tasks[0], tasks[1], tasks[2] and 2 more: jobs are launched together. Put tags on the task that launches."
-    ]
-
-
 @pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (1.5, 1.5), ("30", 30.0), ("0", 0.0)])
 def test_seconds(value: object, expected: float) -> None:
     assert _model.seconds(value) == expected

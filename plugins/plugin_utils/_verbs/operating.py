@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
@@ -34,6 +34,7 @@ Result = dict[str, t.Any]
 Call = Callable[[dict[str, t.Any]], Result]
 
 _PATIENCE = 30.0  # seconds that the end of a job may take when its time is over
+_LONGEST_ALWAYS = 86400.0  # seconds; a host may say what it likes
 _NAMED = 5  # processes
 _NAME_WIDTH = 60
 _SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
@@ -107,7 +108,10 @@ def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
     states = options.get("state")
     for state in states or ():
         if state not in _states.ALL:
-            raise Refused(f"Option 'state': {shorten(state, 40)!r} is none. States are: {', '.join(_states.ALL)}.")
+            raise Refused(
+                f"Option 'state': {shorten(state, 40)!r} is none.{nearest(state, _states.ALL)} "
+                f"States are: {', '.join(_states.ALL)}."
+            )
     return {
         "names": options.get("name"),
         "batch_ids": options.get("batch_id"),
@@ -222,8 +226,13 @@ def signal_number(value: object) -> int:
         return int(signal.Signals[text if text.startswith("SIG") else f"SIG{text}"])
     except (KeyError, ValueError):
         raise Refused(
-            f"Option 'signal': {shorten(value, 40)!r} is no signal. Use a name such as TERM, INT or HUP."
+            f"Option 'signal': {shorten(value, 40)!r} is no signal.{_signals_like(text)} "
+            "Use a name such as TERM, INT or HUP."
         ) from None
+
+
+def _signals_like(text: str) -> str:
+    return nearest(text.removeprefix("SIG"), (known.name.removeprefix("SIG") for known in signal.Signals))
 
 
 def cancel(world: World, selection: Selection, options: Options, host: str, check_mode: bool) -> Result:
@@ -244,7 +253,8 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
         for job in near
     ]
-    patience = options["grace"] + _PATIENCE + max([job.get("always_timeout", 0) for job in near], default=0)
+    always = max([job.get("always_timeout") or 0 for job in near], default=0)
+    patience = options["grace"] + _PATIENCE + min(always, _LONGEST_ALWAYS)
     waiter = Waiter(targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), world, host)
     waiter.kill_at = begun + options["grace"]
     waiter.take(Begun({**reply, "jobs": near}, world.clock() - begun))

@@ -109,19 +109,21 @@ class Waiter:
 
     def take(self, begun: Begun) -> None:
         """Go on where the call that launched the jobs stopped."""
-        self.start -= begun.waited
-        self.deadline -= begun.waited
+        waited = min(max(begun.waited, 0.0), MAX_BLOCK)  # as the host says
+        self.start -= waited
+        self.deadline -= waited
         self.contact = True
         for index, job in enumerate(begun.reply["jobs"]):
             self._update(index, job, begun.reply)
 
     def _pending(self) -> list[int]:
         """Return the indexes of the jobs whose end, or result, or the end of what they have left is still to come."""
-        return [
-            index
-            for index, view in enumerate(self.views)
-            if not view["finished"] or view.get("deferred") or view.get("ending")
-        ]
+        ending = [index for index, view in enumerate(self.views) if view.get("ending")]
+        return sorted({*self._unanswered(), *ending})
+
+    def _unanswered(self) -> list[int]:
+        """Return the indexes of the jobs whose end, or result, is still to come."""
+        return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
 
     def _wait(self) -> bool:
         """Return whether the time ran out."""
@@ -134,14 +136,25 @@ class Waiter:
             deferred = any(self.views[index].get("deferred") for index in pending)
             if now >= self.deadline and not deferred and self.contact:
                 return True
-            before = self._states()
+            before, unanswered = self._states(), len(self._unanswered())
             # what has no supervisor has to be looked after
             op = "cancel" if any(self.views[index].get("ending") for index in pending) else "wait"
             self._ask(op, pending, 0.0 if deferred else self._block(now), told=True)
+            if deferred and len(self._unanswered()) >= unanswered:
+                self._give_up_on_deferred()
+                return False
             changed = self._states() != before
             self._tell(changed)
             if not changed and not deferred and self.world.clock() - now < _BREATH < self.deadline - now:
                 self.world.sleep(_BREATH)
+
+    def _give_up_on_deferred(self) -> None:
+        """Each answer brings a result at least, and a host that sends none would be asked for ever."""
+        for target, view in zip(self.targets, self.views, strict=True):
+            if view.get("deferred"):
+                self.errors.append(
+                    f"{target.where}: the host says that {target.jid} has a result, and does not send it"
+                )
 
     def _satisfied(self) -> bool:
         if self.options.mode != "any":
@@ -207,7 +220,7 @@ class Waiter:
         target = self.targets[index]
         view = {key: value for key, value in job.items() if key not in ("jid", "dir")}
         view["ansible_job_id"] = target.jid
-        view["name"] = job.get("name") or target.name or target.jid
+        view["name"] = target.name or job.get("name") or target.jid
         if "item" not in job and target.item is not ABSENT and not job.get("no_log"):
             view["item"] = target.item
         if job.get("started_at") is not None and not job.get("finished"):

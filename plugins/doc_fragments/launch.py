@@ -65,6 +65,12 @@ options:
       - With O(wait=true), whether to remove the records of the jobs that ended, once they are reported.
       - Without it the records of jobs that succeeded are removed, and those of others are kept.
     type: bool
+  set_facts:
+    description:
+      - With O(wait=true), whether the facts that the jobs have set (with C(set_fact)) or gathered become facts of the host, as after the plain tasks,
+        those that are C(cacheable) in the cache of facts too.
+    type: bool
+    default: false
   batch_id:
     description:
       - The id of this launch, V(b) and 15 digits. Without it one is drawn.

@@ -23,4 +23,10 @@ options:
     type: str
     choices: [fail, cancel, return]
     default: fail
+  set_facts:
+    description:
+      - Whether the facts that the jobs have set (with C(set_fact)) or gathered become facts of the host, as after the plain tasks,
+        those that are C(cacheable) in the cache of facts too.
+    type: bool
+    default: false
 """

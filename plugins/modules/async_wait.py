@@ -227,6 +227,26 @@ jobs:
           description: Why the task did not succeed.
           type: str
           returned: where it did not succeed
+    registered:
+      description:
+        - What the tasks inside of the job have registered, by the names of the variables, as the plain tasks would have.
+          Tasks with C(no_log) are left out.
+      type: dict
+      returned: where tasks of the job register something, or the host works out some of its values
+    facts:
+      description: The facts that the job has set or gathered, by their names.
+      type: dict
+      returned: where C(registered) is
+    notified:
+      description: What the job has notified of the play's handlers. The task that waits has them notified.
+      type: list
+      elements: str
+      returned: where C(registered) is
+    cacheable:
+      description: The names of those facts that were set with C(cacheable).
+      type: list
+      elements: str
+      returned: where there are any
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool
@@ -286,6 +306,7 @@ ARGUMENT_SPEC = dict(
     mode=dict(type="str", choices=["all", "any"], default="all"),
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool", default=False),
+    set_facts=dict(type="bool", default=False),
     _request=dict(type="str"),
     _async_dir=dict(type="str"),
 )

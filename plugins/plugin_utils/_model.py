@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit
 
 ABSENT: t.Final = object()
 """In place of a value that is not there: no item, or a template that gave `omit`."""
@@ -65,6 +65,9 @@ class Included:
     magic: Mapping[str, object] = field(default_factory=dict)
     keys: Mapping[str, object] = field(default_factory=dict)
     """What a role that depends on this one says of it: when, environment and so on."""
+    role: str | None = None
+    """The name of the role whose tasks these are, where they are all of them."""
+    handlers: Sequence[object] = ()
     spec: Mapping[str, object] | None = None
     """What the variables are checked against, as the arguments of validate_argument_spec."""
 
@@ -74,6 +77,9 @@ class Call(t.Protocol):
 
     @property
     def fqcn(self) -> str: ...
+
+    @property
+    def arguments(self) -> Mapping[str, t.Any]: ...
 
 
 class Sources(t.Protocol):
@@ -113,21 +119,63 @@ class Language(t.Protocol):
     def variable(self, name: str, scope: Scope) -> object:
         """Return the value of a variable as it is written, ABSENT where there is none."""
 
+    def strong(self) -> Collection[str]:
+        """Return the variables that nothing a task sets is stronger than: extra variables, and those of Ansible itself."""
+
+    def is_fact(self, name: str) -> bool:
+        """Whether a variable is a fact that is known of the host."""
+
+    def trusted(self, text: str) -> str:
+        """Return a part of a template as a template."""
+
     def is_template(self, text: str) -> bool:
         """Return whether a text may be rendered: what comes from a host, for one, may not."""
 
     def is_module(self, name: str, home: Home) -> bool: ...
+
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        """Return the modules that `name`, which is none, may be a mistyped form of."""
 
     def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
         """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
 
     def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
 
+    def recall(self, call: t.Any, arguments: dict[str, t.Any]) -> Call:
+        """Return a call with other arguments."""
+
     def check_role(self, included: Included, scope: Scope) -> None:
         """Raise Refused where the variables are not what the role's argument specification says."""
 
+    def own_tags(self) -> tuple[str, ...]:
+        """Return the tags of the task that launches, which those of its jobs have as well."""
+
     def is_left_out(self, tags: Collection[str]) -> bool:
-        """Return whether a task with these tags runs only where it is asked for by tag, and is not."""
+        """Return whether `--tags` or `--skip-tags` leave out a task with these tags, or its tag `never` does."""
+
+    def read_variables(
+        self, options: Mapping[str, t.Any], home: Home, scope: Scope
+    ) -> tuple[list[str], Mapping[str, object]]:
+        """Return the files that an include_vars with these options reads, and what is in them, as written."""
+
+    def template_file(
+        self, call: t.Any, arguments: Mapping[str, t.Any], scope: Scope
+    ) -> tuple[str, dict[str, t.Any], Variables] | None:
+        """Return the text of the file that a call of `template` renders, the options for that, and the variables that it adds.
+
+        None where there is no such file, which the call itself complains of, and for every other call.
+        """
+
+    def of_play(self) -> dict[str, t.Any]:
+        """Return what a script has to know of the play, and of this ansible-core."""
+
+    def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
+        """Return the items of a loop with_<lookup>."""
+
+    def runs_once_on(self) -> str | None:
+        """Return the host on which tasks with `run_once` run, None where there is but one host."""
+
+    def host(self) -> str: ...
 
     def task_value(self, key: str) -> object:
         """Return what the keyword `key` is on the task that launches."""
@@ -165,6 +213,8 @@ class Step:
     backoff: float = BACKOFF
     ignore_errors: bool = False
     skip: str | None = None
+    contents: t.Any = None
+    """Files whose content is known on the host only, see _plan/contents.py."""
     search: tuple[str, ...] = ()
     """Folders in which its files are looked for, before those of the task that launches."""
 
@@ -179,6 +229,9 @@ class Block:
 
 
 Body = list[Step | Block]
+
+Node = dict[str, t.Any]
+"""A part of a script: see the plan in the documentation."""
 
 
 @dataclass(slots=True)
@@ -195,6 +248,8 @@ class Job:
     skip: str | None = None
     source: object = None
     body: Body = field(default_factory=list)
+    script: Node | None = None
+    """In place of `body`: what the host works out itself. A turn that makes calls has its Step as `step`."""
     always_timeout: float = ALWAYS_TIMEOUT
     depends_on: list[int] = field(default_factory=list)
     run_when: str = "success"
@@ -210,6 +265,25 @@ class Job:
     """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""
 
 
+class Refusable(t.Protocol):
+    """What telling why a job, or a task of it, was refused needs to know of it."""
+
+    name: str
+    where: str
+    no_log: bool
+    source: object
+
+
+def refusal_of(node: Refusable, key: str | None, text: str | Refused) -> JobRefused:
+    """Return why a job or a step is refused; of one with `no_log` without any value, its name as it was written."""
+    if not node.no_log:
+        return JobRefused(node.where, node.name, key, str(text), node.source)
+    name = node.source.get("name") if isinstance(node.source, Mapping) else None
+    return JobRefused(
+        node.where, None if name is None else str(name), key, text.hidden if isinstance(text, Refused) else text
+    )
+
+
 def seconds(value: object) -> float:
     """Return a time limit in seconds, 0 for none; raise Refused where `value` cannot be one."""
     try:
@@ -217,11 +291,9 @@ def seconds(value: object) -> float:
     except ValueError:
         number = math.nan
     if math.isnan(number):
-        raise Refused(f"it must be a number of seconds: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a number of seconds", value)
     if number < 0:
-        raise Refused(f"it must be 0 (no limit) or more: got {shorten(value, 40)}.")
+        raise unfit("it must be 0 (no limit) or more", value)
     if number > MAX_SECONDS:
-        raise Refused(
-            f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit: got {shorten(value, 40)}."
-        )
+        raise unfit(f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit", value)
     return number

@@ -19,6 +19,7 @@ HOST = {
     "_fork_server": set(),
     "_protocol": {"_system", "_fork_server"},
     "_supervisor": {"_system", "_protocol"},
+    "_late": {"_system", "_protocol", "_supervisor"},
     # a launch carries along what other interpreters will run
     "_verbs": {"_system", "_protocol", "_supervisor", "_fork_server"},
 }
@@ -29,8 +30,19 @@ CONTROLLER = {
     "_entries": {"_errors", "_model", "_options"},
     "_plan": {"_errors", "_model"},
     "_core": {"_errors", "_model", "_plan"},
-    "_host": {"_core", "module_utils._protocol"},
-    "_verbs": {"_errors", "_model", "_options", "_entries", "_plan", "_core", "_host", "module_utils._protocol"},
+    "_late": {"_errors", "_model", "_entries", "_plan", "module_utils._late"},
+    "_host": {"_core", "_errors", "module_utils._protocol"},
+    "_verbs": {
+        "_errors",
+        "_model",
+        "_options",
+        "_entries",
+        "_late",
+        "_plan",
+        "_core",
+        "_host",
+        "module_utils._protocol",
+    },
 }
 # What starts the rooms, and is used by none of them but for the options of the modules.
 ENTRANCES = {

@@ -36,10 +36,14 @@ def part_of(base, offset):
 
 
 class Stream:
-    """Keeps the first and the last part of what is written. base: of the paths of its files; keep: bytes, at least 8."""
+    """Keeps the first and the last part of what is written. base: of the paths of its files; keep: bytes, at least 8.
 
-    def __init__(self, base, keep):
+    folder: the file descriptor of their directory, if it is open: then base is a name in there.
+    """
+
+    def __init__(self, base, keep, folder=None):
         self._base = base
+        self._folder = folder
         self._size = keep // 8
         self._half = 4 * self._size
         self._begin = 0  # where the file begins that is written to
@@ -59,7 +63,7 @@ class Stream:
         # like, and no write ever goes to what took over the number of a file that was closed.
         begin = self._begin
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(part_of(self._base, begin), flags, 0o600)
+        fd = os.open(part_of(self._base, begin), flags, 0o600, dir_fd=self._folder)
         try:
             limit = self._size if begin else self._half
             room = limit - os.fstat(fd).st_size
@@ -78,13 +82,16 @@ class Stream:
 
     def _newest(self):
         folder, name = os.path.split(self._base)
-        ends = [entry[len(name) + 1 :] for entry in os.listdir(folder) if entry.startswith(name + ".")]
+        ends = [
+            entry[len(name) + 1 :]
+            for entry in os.listdir(folder if self._folder is None else self._folder)
+            if entry.startswith(name + ".")
+        ]
         return max([int(end) for end in ends if end.isdigit()] or [0])
 
-    @staticmethod
-    def _remove(path):
+    def _remove(self, path):
         try:
-            os.unlink(path)
+            os.unlink(path, dir_fd=self._folder)
         except FileNotFoundError:
             pass
 

@@ -55,7 +55,7 @@ class BatchWriter:
         self._journal = None
         self._pending = []
         self._must_sync = False
-        self._unsynced = False  # whether the names of files are still to be synchronised
+        self._unsynced = {}  # path: Folder, of those whose names of files are still to be synchronised
         self._is_torn = False  # whether the journal ends in a part of a line
         self._size = 0  # of the journal, with what is pending
         self._told = {}  # index: (state, attempt) of a job as the journal has it
@@ -176,10 +176,10 @@ class BatchWriter:
         return self._broken_since is not None and self._now() >= self._broken_since + _GIVE_UP
 
     def _sync_names(self):
-        if self._unsynced:
-            self._unsynced = False
-            self.folder.sync()
-            self._place.jobs.sync()
+        while self._unsynced:
+            path, folder = next(iter(self._unsynced.items()))
+            folder.sync()
+            del self._unsynced[path]
 
     def _append(self, data):
         """Write to the journal; False where the disk is full."""
@@ -223,7 +223,7 @@ class BatchWriter:
         try:
             if "started" in outcome.result:
                 # core's async_status would read it as still running
-                self.folder.make("results")
+                self._note_names(durable, self.folder.make("results"), self.folder)
                 self._write("results/%d.json" % index, text.encode("utf-8", "surrogateescape"), durable)
                 kept = {key: value for key, value in outcome.result.items() if key != "started"}
                 text = results.with_state(results.Outcome(json.dumps(kept), kept, *outcome[2:]), state)
@@ -235,14 +235,19 @@ class BatchWriter:
             if is_full:
                 return False
             raise
-        self._unsynced = self._unsynced or durable
+        self._note_names(durable, self._place.jobs)
         return True
 
+    def _note_names(self, durable, *folders):
+        if durable:
+            self._unsynced.update((folder.path, folder) for folder in folders)
+
     def write_tasks(self, index, text, durable=True):
-        """Write what is told of each task of a job; left out where the disk does not take it."""
+        """Write what is told of each task of a job, text or bytes; left out where the disk does not take it."""
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         try:
-            self.folder.make("tasks")
-            self._write("tasks/%d.json" % index, text.encode("utf-8", "surrogateescape"), durable)
+            self._note_names(durable, self.folder.make("tasks"), self.folder)
+            self._write("tasks/%d.json" % index, data, durable)
         except (OSError, files.UnsafePath):
             pass  # its result tells the most
 

@@ -45,16 +45,24 @@ class Output:
     """What is kept of the output of a batch's jobs, at the moment."""
 
     def __init__(self, batch):
-        """batch: the Folder of the batch, or its path."""
-        self._batch = files.folder_of(batch)
+        """batch: the Folder of the batch, or its path, or its reader, which opens it anew each time."""
+        if not hasattr(batch, "open"):
+            batch = files.folder_of(batch)
+        self._source = batch
         self._parts = {}  # (index, stream): [offsets]
+        names, self._has_run = [], False
         try:
-            names = self._batch.enter(FOLDER).names()
+            folder = self._batch
+            self._has_run = _is_folder("run", folder)
+            names = folder.enter(FOLDER).names()
         except (files.UnsafePath, OSError):  # something else stands there, or the batch has just come to its end
-            names = []
-        self._has_run = _is_folder("run", self._batch)
+            pass
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
+
+    @property
+    def _batch(self):
+        return self._source if isinstance(self._source, files.Folder) else self._source.open()
 
     @staticmethod
     def _part(index, stream, offset):
@@ -151,11 +159,15 @@ def _first(index, stream):
     return capture.part_of("%s.%s" % (base_of("", index), stream), 0)
 
 
-def add(batch_path, index, printed, keep):
-    """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes."""
+def add(batch, index, printed, keep):
+    """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes. batch: as above."""
+    try:
+        folder = files.folder_of(batch).enter(FOLDER)
+    except (files.UnsafePath, OSError):  # somebody has removed it: as on a disk that takes nothing
+        return
     for stream, data in zip(STREAMS, printed):
         if data:
-            capture.Stream("%s.%s" % (base_of(batch_path, index), stream), keep).write(data)
+            capture.Stream("%d.%s" % (index, stream), keep, folder.fd).write(data)
 
 
 def is_kept_in_run(name):

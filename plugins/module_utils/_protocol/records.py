@@ -298,17 +298,23 @@ class BatchReader:
     def _has(self, name):
         """Say whether there is a folder of this name; anything else in its place is not looked into."""
         if not self._folders.get(name):  # it may come yet
-            found = self.open().look(name)
-            self._folders[name] = found is not None and stat.S_ISDIR(found.st_mode)
+            try:
+                self._folders[name] = _is_folder(self.open().look(name))
+            except FileNotFoundError:  # others have removed the batch
+                self._folders[name] = False
         return self._folders[name]
 
     def forget(self, index):
         """Remove the record of a finished job, and the batch's when none is left; say whether there was one."""
         existed = files.remove(ids.jid_of(self.batch_id, index), self._place.jobs)
+        try:
+            folder = self.open()
+        except FileNotFoundError:  # others have removed the batch
+            return existed
         for name in ("results", "tasks"):
-            if self._has(name):
-                files.remove(os.path.join(name, "%d.json" % index), self.open())
-        self._output = self._output or _output.Output(self.open())  # its jobs have ended: it only shrinks
+            if _is_folder(folder.look(name)):
+                files.remove(os.path.join(name, "%d.json" % index), folder)
+        self._output = self._output or _output.Output(self)  # its jobs have ended: it only shrinks
         self._output.remove(index)
         return existed
 
@@ -369,6 +375,10 @@ class BatchReader:
 def _lost(message, printed):
     result = results.of(dict({"failed": True, "changed": False, "msg": message}, **printed))
     return results.with_state(result, states.LOST).encode("ascii")
+
+
+def _is_folder(found):
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def _locked(fd):

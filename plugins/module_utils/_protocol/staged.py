@@ -25,6 +25,7 @@ import json
 import os
 import stat
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 FOLDER = "staged"
@@ -43,7 +44,9 @@ def fill_in(params, token, folder):
 
 
 def steps_of(job):
-    """Return all steps of a job of the plan, those of its blocks too."""
+    """Return all steps of a job of the plan, those of its blocks too; of a job with a script, what stands for them."""
+    if "script" in job:
+        return [dict(turn, retries=1) for dummy, turn in scripts.turns_of(job["script"])]
     found, nodes = [], list(job["body"])
     while nodes:
         node = nodes.pop(0)
@@ -184,6 +187,17 @@ def _copy(source, target):
         if not block:
             return
         files.write_all(target, block)
+
+
+def put(batch, index, name, data, mode):
+    """Put a file whose content is known only now into the staging folder of a job. batch: the Folder of the batch."""
+    number, base = _place(batch.make(FOLDER).make(str(index)), name)
+    files.remove(base, number)  # of the time before
+    fd = _create(number, base, mode)
+    try:
+        files.write_all(fd, data)
+    finally:
+        os.close(fd)
 
 
 def remove_all(batch):

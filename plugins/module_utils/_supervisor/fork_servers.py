@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
 
 _PATIENCE = 5.0  # seconds that the last of them may take to end
@@ -39,9 +40,10 @@ class Pool:
         self._furthest = -1
         self._prepared = set()
         self._demand = {}  # key: jobs that may still need it
+        self._scripted = {}  # id of a job with a script: the keys that it may need
         for job in plan["jobs"]:
             keys = set()
-            for environment_of_call, call in calls(job["body"]):
+            for environment_of_call, call in _calls_of(job):
                 key = _key(environment_of_call, call)
                 keys.add(key)
                 if key not in self._positions:
@@ -49,6 +51,8 @@ class Pool:
                     self._order.append((environment_of_call, call))
             for key in keys:
                 self._demand[key] = self._demand.get(key, 0) + 1
+            if "script" in job:
+                self._scripted[id(job)] = keys
 
     def get(self, environment, call):
         """Return the template of a call of a job with this environment, a new one where there is none.
@@ -68,9 +72,14 @@ class Pool:
             self._watch(template)
         return self._templates[key]
 
-    def took(self, environment, call):
-        """Its template took a call: the one after it may be `prepare`d."""
-        self._furthest = max(self._furthest, self._positions[_key(environment, call)])
+    def took(self, environment, call, job=None):
+        """Its template took a call: the one after it may be `prepare`d. job: that of the call, where it has a script."""
+        key = _key(environment, call)
+        self._furthest = max(self._furthest, self._positions.get(key, -1))
+        known = self._scripted.get(id(job))
+        if known is not None and key not in known:
+            known.add(key)  # its environment is known only now
+            self._demand[key] = self._demand.get(key, 0) + 1
 
     def prepare(self):
         """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
@@ -87,7 +96,10 @@ class Pool:
 
     def release(self, job):
         """A job has ended: let go of the templates that no other one may need."""
-        for key in {_key(environment, call) for environment, call in calls(job["body"])}:
+        keys = self._scripted.pop(id(job), None)
+        if keys is None:
+            keys = {_key(environment, call) for environment, call in calls(job["body"])}
+        for key in keys:
             self._demand[key] -= 1
             if not self._demand[key] and key in self._templates:
                 self._dismiss(key)
@@ -128,6 +140,21 @@ def calls(nodes):
         else:
             for call in node["calls"]:
                 yield node["environment"], call
+
+
+def _calls_of(job):
+    """Yield what `calls` does, of a job with a script too: as far as its environments are known."""
+    if "script" not in job:
+        yield from calls(job["body"])
+        return
+    script = job["script"]
+    token = script.get("token")
+    for task, turn in scripts.turns_of(script):
+        environment = turn.get("environment", {})
+        if task.get("environment") or (token and token in json.dumps(environment)):
+            continue
+        for call in turn.get("calls", ()):
+            yield environment, call
 
 
 def _key(environment, call):

@@ -29,6 +29,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
+    evaluator,
     fork_client,
     fork_servers,
     host_limits,
@@ -36,6 +37,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     outbox,
     recipes,
     scheduler,
+    script_client,
     signals,
     spool,
     timers,
@@ -54,7 +56,7 @@ _STARTS_AT_ONCE = 16
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL = range(4)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED = range(5)
 
 
 class Supervisor:
@@ -83,6 +85,9 @@ class Supervisor:
             plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
+        self._evaluator = None
+        if "evaluator" in plan:
+            self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._attempts = {}  # index: Attempt, of the jobs that run
         self._runs = {}  # index: Run, of those of them that have a call under way
         self._numbers = itertools.count()  # of calls
@@ -120,6 +125,8 @@ class Supervisor:
         """Return when every job is in a terminal state, and that is written."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
         self._selector.register(signals.Signals([signal.SIGCHLD]), selectors.EVENT_READ, self._read_signals)
+        if self._evaluator is not None:
+            self._evaluator.start()
         try:
             while True:
                 self._watch_times()
@@ -133,6 +140,8 @@ class Supervisor:
                     key.data(key.fileobj)
         finally:
             self._pool.close()
+            if self._evaluator is not None:
+                self._evaluator.close()
             if self._groups is not None:
                 self._groups.close()
             self._writer.close()
@@ -160,16 +169,34 @@ class Supervisor:
             if index is None:
                 self._pool.prepare()
                 return
+            if "script" in self._jobs[index]:
+                self._begin_script(index, now)
+                continue
             attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
             self._follow(index, attempt.begin(now))
 
     def _spool(self, index):
         return spool.Spool(self._writer.run, "%d.tasks" % index)
 
+    def _begin_script(self, index, now):
+        job = self._jobs[index]
+        attempt = script_client.ScriptAttempt(
+            index, job, self._evaluator, watch=self._watch_script, unwatch=self._selector.unregister
+        )
+        self._attempts[index] = attempt
+        self._starting.add(index)
+        about = {"job": {"no_log": job["no_log"]}, "index": index}
+        about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        self._follow(index, attempt.begin(now, about, self._writer.folder))
+
     def _follow(self, index, action):
         """Do what comes next in a job."""
         attempt = self._attempts[index]
         while action is not attempts.END:
+            if action is script_client.PENDING:
+                if attempt.fate is not None and not attempt.must_finish:
+                    self._limit_answer(index, _GRACE)
+                return
             if isinstance(action, attempts.Wait):
                 self._timers.clear((_STEP_LIMIT, index))
                 self._timers.set((_AGAIN, index), action.until)
@@ -206,7 +233,7 @@ class Supervisor:
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
-        self._pool.took(step["environment"], call)
+        self._pool.took(step["environment"], call, self._jobs[index])
         run.template = template
         run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
@@ -266,6 +293,8 @@ class Supervisor:
                 self._follow(index, self._attempts[index].resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
+            elif what == _UNANSWERED:
+                self._follow(index, self._attempts[index].kill())
             else:
                 self._kill(index, now)
         if self._stopping and now >= self._look_at:
@@ -318,7 +347,14 @@ class Supervisor:
             self._stop(index, fate, why, grace, number)
         else:
             self._timers.clear((_AGAIN, index))
+            if "script" in self._jobs[index]:
+                self._limit_answer(index, grace)
             self._follow(index, attempt.resume(self._clock.now()))
+
+    def _limit_answer(self, index, grace):
+        """Have the process of a script that is to end killed where it does not say what is next."""
+        if (_UNANSWERED, index) not in self._timers:
+            self._timers.set((_UNANSWERED, index), self._clock.now() + grace)
 
     def _limit_always(self, index):
         limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
@@ -358,6 +394,36 @@ class Supervisor:
                 states.CANCELLED,
                 _failure("cancelled before it %s" % ("was tried again" if again else "started")),
             )
+
+    # scripts
+
+    def _watch_script(self, attempt, writing):
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        try:
+            self._selector.modify(attempt, events, self._read_script)
+        except KeyError:
+            self._selector.register(attempt, events, self._read_script)
+
+    def _read_script(self, attempt):
+        index = attempt.index
+        for what, heard in attempt.hear():
+            if what == "hello":
+                self._starting.discard(index)
+                self._scheduler.began(index, self._clock.now())
+                self._note_running(index, self._clock.now())
+            elif what == "said":
+                if self._keep and not self._jobs[index]["no_log"]:
+                    output.add(self._writer.path, index, (heard.encode("utf-8", "replace"), b""), self._keep)
+            else:
+                self._timers.clear((_UNANSWERED, index))
+                self._script_goes_on(index, attempt, heard)
+
+    def _script_goes_on(self, index, attempt, action):
+        self._starting.discard(index)
+        if action is attempts.END and index in self._runs:
+            self._stop(index, attempt.fate, "ended with the process that works out its tasks")
+            return
+        self._follow(index, action)
 
     # ending
 
@@ -513,7 +579,7 @@ class Supervisor:
             why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
         if run.style == "command":
             if run.output_begins is not None and self._attempts[index].is_block:
-                output.add(self._writer.path, index, (stdout, stderr), self._keep)
+                output.add(self._writer.folder, index, (stdout, stderr), self._keep)
             if run.was_ended:
                 self._killed.add(index)
             return results.of(recipes.command_result(stdout, stderr, run.status))
@@ -542,7 +608,7 @@ class Supervisor:
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
         self._noted.discard(index)
-        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT):
+        for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
         if attempt.is_block:

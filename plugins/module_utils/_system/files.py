@@ -41,6 +41,13 @@ class Folder:
                 raise OSError(exc.errno, exc.strerror, self.path) from exc
             raise UnsafePath(_why_no_folder(path, self.path, within)) from exc
 
+    @classmethod
+    def opened(cls, fd, path="(handed over)"):
+        """Return the Folder of a descriptor that another process has opened; it is closed with it."""
+        folder = cls.__new__(cls)
+        folder.path, folder.fd = path, fd
+        return folder
+
     def __del__(self, close=os.close):
         if self.fd is not None:
             close(self.fd)

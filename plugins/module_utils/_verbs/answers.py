@@ -437,7 +437,7 @@ class _Question:
         batch, index = entry["batch"], entry.get("index")
         kept = None
         if batch:
-            kept = outputs[batch] = outputs.get(batch) or output.Output(batch.path)
+            kept = outputs[batch] = outputs.get(batch) or output.Output(batch)
         is_over = state["state"] in states.TERMINAL
         size = kept.size(index) if kept and (not is_over or kept.is_kept(index)) else None
         if size is None and (not is_over or tail is None):

@@ -40,6 +40,7 @@ COMMON = dict(
     poll=dict(type="float", default=10),
     on_timeout=dict(type="str", choices=["fail", "cancel", "return"], default="fail"),
     cleanup=dict(type="bool"),
+    set_facts=dict(type="bool", default=False),
     batch_id=dict(type="str"),
     keep_output=dict(type="str", default="1M"),
     _plan=dict(type="str", no_log=True),

@@ -24,7 +24,7 @@ from ansible import constants as C  # noqa: N812  # as ansible-core names it
 from ansible.errors import AnsibleActionFail, AnsibleActionSkip, AnsibleError
 from ansible.plugins import loader as plugin_loader
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import tape as _tape
@@ -72,16 +72,20 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
     task.async_val = 0  # with any other number these plugins would refuse
     handler = copy.copy(handler)
     handler._connection = _Connection(handler._connection)
+    files.contents = step.contents
+    if step.contents is not None and step.contents.template is not None:
+        handler._loader = _Loader(handler._loader, step.contents.stand_in)
     recording = _Recording(step, files, task_vars)
     recording.arm(handler)
     try:
         getattr(recording, fqcn.rpartition(".")[2])(handler, handler.run)
     except AnsibleError as exc:
-        raise Refused(actions.explain(fqcn, _text_of(exc))) from exc
+        raise actions.unable(fqcn, _text_of(exc)) from exc
     finally:
+        files.contents = None
         task.check_mode, task.diff = step.check_mode, step.diff
     if recording.work is None:
-        raise Refused(actions.explain(fqcn, str(recording.failure.get("msg") or "")))
+        raise actions.unable(fqcn, str(recording.failure.get("msg") or ""))
     return recording.work
 
 
@@ -248,6 +252,19 @@ def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
     return name + slash + rest
 
 
+class _Loader:
+    """Reads files as DataLoader does, but for the text of a template, in whose place it has another one."""
+
+    def __init__(self, loader: t.Any, text: str) -> None:
+        self._loader, self._text = loader, text
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._loader, name)
+
+    def get_text_file_contents(self, *dummy: object, **more: object) -> str:
+        return self._text
+
+
 class _Connection:
     """A connection that can be asked about, but not used; with a shell of its own, whose folder is the staging folder."""
 
@@ -257,7 +274,7 @@ class _Connection:
 
     def __getattr__(self, name: str) -> t.Any:
         if name in ("exec_command", "put_file", "fetch_file"):
-            raise Refused(
+            raise plainly(
                 "its action plugin uses the connection itself, which cannot be put off to a job. Use a plain task."
             )
         return getattr(self._connection, name)

@@ -147,6 +147,8 @@ class Sources:
             params=role.get_role_params(chain),
             magic=self._magic(within),
             keys=keys or {},
+            role=known.name,
+            handlers=_list(role.handlers_as_written, f"{known.path}/handlers"),
             spec=_specification(role, name) if validate else None,
         )
 
@@ -167,12 +169,14 @@ class _RoleAsWritten(CoreRole):
     """A role that leaves its tasks as they are written."""
 
     tasks_as_written: object = None
+    handlers_as_written: object = None
     is_loading: bool = False
 
     def _load_role_yaml(self, subdir: str, main: str | None = None, allow_dir: bool = False) -> t.Any:
-        if subdir == "handlers":
-            return None
         data = super()._load_role_yaml(subdir, main=main, allow_dir=allow_dir)
+        if subdir == "handlers":
+            self.handlers_as_written = data
+            return None
         if subdir != "tasks":
             return data
         self.tasks_as_written = data

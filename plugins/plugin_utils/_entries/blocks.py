@@ -12,12 +12,13 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import includes, keywords, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import includes, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Block, Body, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit_kind
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Block, Body, Included, Scope, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Inside:
 
     def block(self, written: Written, around: Around) -> Block:
         """Return the block that `written` is; `around` is what its tasks take from it and from around it."""
+        return Block(**self.sections(written, around))
+
+    def sections(self, written: Written, around: Around) -> dict[str, Body]:
+        """Return the tasks of each section of a block."""
         sections: dict[str, Body] = {}
         for name in keywords.SECTIONS:
             sources = written.source.get(name)
@@ -43,7 +48,7 @@ class Inside:
                 continue
             sources = written.guarded(name, written.language.resolve, sources)
             if not isinstance(sources, (list, tuple)):
-                raise written.refuse(name, f"it must be a list of tasks: got {kind(sources)}.")
+                raise written.refuse(name, unfit_kind("it must be a list of tasks", sources))
             if not sources and name == "block":
                 raise written.refuse(name, "it has no tasks. Add one.")
             failed = around.failed or name != "block"
@@ -52,7 +57,15 @@ class Inside:
                 f"{written.at}{'.' if written.at == written.where else ', '}{name}",
                 replace(around, failed=failed),
             )
-        return Block(**sections)
+        return sections
+
+    def checked(self, included: Included, around: Around) -> Included:
+        """Return the tasks of a role with what of the specification of its arguments can be looked at now."""
+        return included
+
+    def included(self, included: Included, where: str, around: Around) -> Body:
+        """Return the tasks of a file, or of a role."""
+        return self.tasks(included.tasks, where, around)
 
     def tasks(self, sources: Sequence[object], where: str, around: Around) -> Body:
         body: Body = []
@@ -66,16 +79,14 @@ class Inside:
 
     def _task(self, where: str, source: object, around: Around) -> Body:
         task = _Task(where, source, around)
+        task.ask_for_script()
         if task.keys is keywords.BLOCK:
             task.check_become(task.scope({}))
             return [self.block(task, task.inside())]
         body: Body = []
         turn = None
-        try:
-            for turn in task.turns():
-                body += self._turn(task, turn)
-        finally:
-            task.register()
+        for turn in task.turns():
+            body += self._turn(task, turn)
         return body if turn else [task.skipped(Turn(where), task.scope({}), "its loop has no items")]
 
     def _turn(self, task: _Task, turn: Turn) -> Body:
@@ -146,9 +157,10 @@ class _Task(Written):
             skip=reason,
         )
 
-    def register(self) -> None:
-        """Remember that what it registers is not known at launch."""
-        registered = self.around.registered
-        if "register" in self.source and registered is not None:
-            for name in references.names_of(self.source["register"]):
-                registered.setdefault(name, self.where)
+    def ask_for_script(self) -> None:
+        """Raise NeedsScript where the host has to work out something of it; take note of the facts that it gathers."""
+        if any(key in self.source for key in keywords.SCRIPTED) or keywords.is_local(self.action or ""):
+            raise flows.NeedsScript
+        if "pause" in (self.source.get("loop_control") or {}):
+            raise flows.NeedsScript
+        self.around.flow.gather(self.action or "", self.where)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,9 +33,14 @@ class Around:
     environment: tuple[object, ...] = ()
     conditions: tuple[object, ...] = ()
     tags: tuple[str, ...] = ()
-    registered: dict[str, str] | None = None
-    """Inside of a job: variables that its tasks register, and which task does."""
+    notify: tuple[object, ...] = ()
+    flow: t.Any = None
+    """Inside of a job: what its tasks have set so far, see _late/flow.py."""
+    script: t.Any = None
+    """Inside of a job with a script: that one, see _late/script.py."""
+    turning: tuple[str, ...] = ()
+    """Variables of loops around that the host works out."""
+    uncertain: bool = False
+    """Whether it is known on the host only if the task runs at all."""
     failed: bool = False
     """In `rescue` or `always`."""
-    tagged: list[str] = field(default_factory=list)
-    """Collects the places that have `tags`, which are ignored."""

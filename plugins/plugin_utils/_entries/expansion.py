@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import typing as t
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import graph, includes, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import names as _names
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import Inside
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, nearest, shorten, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Block,
@@ -31,33 +33,46 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
 _RUN_WHEN = ("success", "failure", "always")
 
 
+class Scripts(t.Protocol):
+    """Writes the script of a job where only the host knows what it needs; see _late/scripted.py."""
+
+    def started(self, around: Around) -> Around: ...
+
+    def of_task(
+        self, job: Job, source: Mapping[str, object], around: Around, loop: Mapping[str, object]
+    ) -> dict[str, t.Any]: ...
+
+    def of_body(self, job: Job, body: t.Any, around: Around) -> dict[str, t.Any]: ...
+
+    def inside(self, job: Job) -> Inside: ...
+
+
 def expand(
-    entries: object, language: Language, defaults: Defaults, option: str = "tasks"
-) -> tuple[list[Job], list[str]]:
-    """Return the jobs that `entries`, a list in task syntax, ask for, and warnings."""
+    entries: object, language: Language, defaults: Defaults, option: str = "tasks", scripts: Scripts | None = None
+) -> list[Job]:
+    """Return the jobs that `entries`, a list in task syntax, ask for."""
     try:
         entries = language.resolve(entries)
     except Refused as exc:
         raise Refused(f"'{option}': {exc}") from exc
     if not isinstance(entries, (list, tuple)):
         raise Refused(f"'{option}' must be a list of tasks: got {kind(entries)}.")
-    tagged: list[str] = []
-    around = Around(language, defaults, tagged=tagged)
+    around = Around(language, defaults, tags=language.own_tags())
     jobs: list[Job] = []
     loops: list[graph.Loop] = []
     wanted: dict[int, list[str]] = {}
     for where, source in _flatten(entries, language, option):
-        entry = _Entry(where, source, around)
+        entry = _Entry(where, source, around, scripts)
         first = len(jobs)
         for job, names in entry.jobs():
             if names:
                 wanted[len(jobs)] = names
             jobs.append(job)
-        if "loop" in entry.source:
+        if entry.loop_key:
             loops.append(graph.Loop(entry.loop_name(jobs[first:]), where, list(range(first, len(jobs)))))
     _names.make_unique(jobs)
     graph.resolve(jobs, loops, wanted)
-    return jobs, _warnings(tagged)
+    return jobs
 
 
 def _flatten(entries: Iterable[object], language: Language, option: str) -> Iterator[tuple[str, object]]:
@@ -71,25 +86,23 @@ def _flatten(entries: Iterable[object], language: Language, option: str) -> Iter
         yield where, entry
 
 
-def _warnings(tagged: list[str]) -> list[str]:
-    if not tagged:
-        return []
-    more = f" and {len(tagged) - 3} more" if len(tagged) > 3 else ""
-    return [
-        f"'tags' is ignored in {', '.join(tagged[:3])}{more}: jobs are launched together. Put tags on the task that launches."
-    ]
+def _not_one_of(words: Sequence[str], value: object) -> Refused:
+    said = f"it must be one of {', '.join(words)}: got"
+    return Refused(f"{said} {shorten(value, 40)!r}.{nearest(value, words)}", f"{said} {kind(value, show=False)}.")
 
 
 class _Entry(Written):
     """One entry of `tasks`, which becomes one job, or one an item of its loop."""
 
-    def __init__(self, where: str, source: object, around: Around) -> None:
+    def __init__(self, where: str, source: object, around: Around, scripts: Scripts | None) -> None:
         super().__init__(
             where, source, around, keywords.of_job(source) if isinstance(source, Mapping) else keywords.JOB
         )
         if "run_when" in self.source and "depends_on" not in self.source:
             raise self.refuse("run_when", "it says which end of other jobs to wait for, and there is no 'depends_on'.")
-        self._call = self.call() if self.keys is keywords.JOB else None
+        self._scripts = scripts
+        self._is_local = keywords.is_local(self.action or "")
+        self._call = self.call() if self.keys is keywords.JOB and not self._is_local else None
         if self._call is not None:
             self._fqcn = self._call.fqcn
         else:
@@ -136,26 +149,52 @@ class _Entry(Written):
         for key, value in {**self.retrying(scope), **self.limits(scope)}.items():
             setattr(job, key, value)
         job.run_when = self._run_when(scope)
-        job.body = self._body(job, scope)
+        self._fill(job, scope)
         return job
 
-    def _body(self, job: Job, scope: Scope) -> Body:
-        if self._call is not None:
-            return [self.step(self._call, scope, job.item, job.name, job.no_log)]
+    def _fill(self, job: Job, scope: Scope) -> None:
+        """Put into a job what it runs: all of it worked out, or a script where that can't be."""
+        if self._call is None and not self._is_local:
+            try:
+                job.body = self._body(job, scope, Inside(job.where, job.refused), self._around())
+            except flows.NeedsScript:
+                self._script(job, scope)
+        elif self._is_local or any(key in self.source for key in keywords.SCRIPTED):
+            job.script = self._writer().of_task(job, self.source, self._writer().started(self.around), self.loop)
+            job.retries = 0  # its script has them
+        else:
+            job.body = [self.step(self._call, scope, job.item, job.name, job.no_log)]
+
+    def _writer(self) -> Scripts:
+        if self._scripts is None:
+            raise self.refuse(None, "it has what only the host knows, and this launch takes no scripts.")
+        return self._scripts
+
+    def _script(self, job: Job, scope: Scope) -> None:
+        job.refused.clear()
+        around = self._writer().started(self._around())
+        body = self._body(job, scope, self._writer().inside(job), around)
+        job.script = self._writer().of_body(job, body, around)
+
+    def _around(self) -> Around:
         # The time limit is that of the job, and its condition has been looked at.
-        around = self.inside([key for key in keywords.INHERITED if key != "timeout"])
-        around = replace(around, conditions=(), registered={})
-        inside = Inside(job.where, job.refused)
+        is_include = self.action is not None and not keywords.is_import(self.action)
+        own = {"timeout", "run_once", *(("ignore_errors",) if is_include else ())}
+        around = self.inside([key for key in keywords.INHERITED if key not in own])
+        around = replace(around, conditions=(), flow=flows.Flow())
+        if not is_include:
+            return around
+        return replace(around, variables=self.around.variables, params={**around.params, **self.variables})
+
+    def _body(self, job: Job, scope: Scope, inside: Inside, around: Around) -> Body:
         if self.action is None:
             return [inside.block(self, around)]
-        if not keywords.is_import(self.action):
-            around = replace(around, variables=self.around.variables, params={**around.params, **self.variables})
         return [Block(block=includes.tasks(self, scope, inside, around))]
 
     def _run_when(self, scope: Scope) -> str:
         value = self.value("run_when", scope)
         if value is not None and value not in _RUN_WHEN:
-            raise self.refuse("run_when", f"it must be one of {', '.join(_RUN_WHEN)}: got {shorten(value, 40)!r}.")
+            raise self.refuse("run_when", _not_one_of(_RUN_WHEN, value))
         return value or "success"
 
     def _depends_on(self, scope: Scope, lenient: bool) -> list[str]:
@@ -168,5 +207,5 @@ class _Entry(Written):
         names = [] if value is None else value if isinstance(value, (list, tuple)) else [value]
         for name in names:
             if not isinstance(name, (str, int)) or isinstance(name, bool):
-                raise self.refuse("depends_on", f"it must be the name of a job, or a list of names: got {kind(name)}.")
+                raise self.refuse("depends_on", unfit_kind("it must be the name of a job, or a list of names", name))
         return [str(name).strip() for name in names]

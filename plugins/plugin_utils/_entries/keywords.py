@@ -14,14 +14,18 @@ from collections.abc import Mapping
 SECTIONS = ("block", "rescue", "always")
 BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
 # What the tasks of a block take from it, unless they say otherwise themselves.
-INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "timeout")
+INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "run_once", "timeout")
 
 _ALL = frozenset((*BECOME, *INHERITED, "environment", "name", "tags", "vars", "when"))
 _LOOP = frozenset(("loop", "loop_control"))
+# What the host looks at after a task, or does for it: a job with one of these gets a script.
+_JUDGING = ("changed_when", "failed_when", "until")
+SCRIPTED = frozenset((*_JUDGING, "notify", "register"))
+LOCAL = frozenset(("assert", "debug", "fail", "include_vars", "meta", "pause", "set_fact"))
 _RETRIES = frozenset(("retries", "delay", "backoff"))
 # What the host holds the processes of a job to.
 LIMITS = ("nice", "memory_max", "cpu_quota")
-_JOB = _ALL | _LOOP | _RETRIES | {"depends_on", "run_when", *LIMITS}
+_JOB = _ALL | _LOOP | _RETRIES | {"notify", "run_once", *_JUDGING, "depends_on", "run_when", *LIMITS}
 
 # Allowed only where they say what the task says anyway.
 BECOME_DIFFERS = (
@@ -30,10 +34,6 @@ BECOME_DIFFERS = (
 )
 
 _ON_TASK = "it is decided once for all jobs. Put it on the task that launches, on its block or on the play."
-_AFTER = (
-    "it would have to be looked at on the controller while the job runs on the host. "
-    "Register the result of async_wait, and look at the result of the job there (assert, failed_when)."
-)
 _OPTION = "it is an option of the launching task, not a key of one job. Move it up beside 'tasks'."
 _NO_BLOCK = "there is no 'block' that it could belong to. Add 'block' with a list of tasks."
 
@@ -44,7 +44,6 @@ REFUSED = {
     "any_errors_fatal": _OPTION,
     "async": "every entry is a background job already. Use 'timeout' for its limit in seconds.",
     "block": "a job is one module or one block. Move the module into the block.",
-    "changed_when": _AFTER,
     "cleanup": _OPTION,
     "collections": "write the full name of the module (namespace.collection.module).",
     "concurrency": _OPTION,
@@ -52,7 +51,6 @@ REFUSED = {
     "debugger": _ON_TASK,
     "delegate_facts": _ON_TASK,
     "delegate_to": "all jobs of a launch run on one host. Put delegate_to on the task that launches.",
-    "failed_when": _AFTER + " With 'ignore_errors: true' the failure of a job does not fail the wait.",
     "ignore_unreachable": _ON_TASK,
     "listen": "only handlers listen, and a job is not a handler.",
     "local_action": "all jobs of a launch run on one host. Launch from a task with 'delegate_to: localhost'.",
@@ -61,7 +59,6 @@ REFUSED = {
     "min_free_memory": _OPTION,
     "mode": _OPTION,
     "module_defaults": _ON_TASK,
-    "notify": "handlers run on the controller's word. Put notify on the task that waits for the job.",
     "on_failure": _OPTION,
     "on_timeout": _OPTION,
     "poll": "an entry is never polled by itself. Use async_wait, or 'wait: true' on the task that launches.",
@@ -69,7 +66,6 @@ REFUSED = {
     "register": "the result comes when the job ends. Register the result of async_wait, it holds that of every job.",
     "remote_user": _ON_TASK,
     "rescue": _NO_BLOCK,
-    "run_once": _ON_TASK,
     "singleton": "it is an option of async_run, not a key of its task.",
     "start_delay": _OPTION,
     "static": "write import_tasks or include_tasks instead.",
@@ -77,7 +73,6 @@ REFUSED = {
     "task": _OPTION,
     "tasks": _OPTION,
     "throttle": "use 'concurrency' on the task that launches.",
-    "until": "it would be looked at on the controller. Use 'retries' with 'delay': a task that fails is tried again.",
     "wait": _OPTION,
     "wait_timeout": _OPTION,
 }
@@ -98,8 +93,6 @@ _NO_RETRIES = "only a task, or a whole job, is tried again. Put it there."
 _APPLY = "an include does not hand it on, as in Ansible. Put it under 'apply', or use an import."
 _IMPORT_LOOP = "imports have no loop, as in Ansible. Use include_tasks or include_role."
 
-WITH_LOOKUP = "use 'loop' (for example loop: \"{{ query('fileglob', '*.txt') }}\")."
-
 
 class Keys(t.NamedTuple):
     """What may stand beside what in one kind of task; `refused` has the reasons for keys that may not."""
@@ -110,31 +103,56 @@ class Keys(t.NamedTuple):
 
     def is_keyword(self, key: str) -> bool:
         """Whether `key` can't be the name of a module."""
-        return key in self.allowed or key in self.refused or key.startswith("with_")
+        return key in self.allowed or key in self.refused or is_loop(key)
+
+    def allows(self, key: str) -> bool:
+        return key in self.allowed or (is_loop(key) and "loop" in self.allowed)
 
     def why_refused(self, key: str) -> str | None:
         """Return what to say about a key that cannot stand here; None where it can."""
-        if key in self.allowed:
+        if self.allows(key):
             return None
-        return WITH_LOOKUP if key.startswith("with_") else self.refused.get(key)
+        return self.refused.get("loop" if is_loop(key) else key)
+
+
+def is_loop(key: object) -> bool:
+    """Whether a key says what to loop over."""
+    return isinstance(key, str) and (key == "loop" or key.startswith("with_"))
+
+
+def is_local(action: str) -> bool:
+    """Whether a task of this action needs no module: the host carries it out itself."""
+    collection, dummy, leaf = action.rpartition(".")
+    return collection in ("", "ansible.builtin", "ansible.legacy") and leaf in LOCAL
 
 
 JOB = Keys("job", _JOB | {"args"}, REFUSED)
-JOB_OF_BLOCK = Keys("job", _JOB | {"always_timeout", *SECTIONS}, REFUSED)
-JOB_OF_INCLUDE = Keys("job", _JOB | {"always_timeout", "args"}, REFUSED)
-TASK = Keys("task", _ALL | _LOOP | _RETRIES | {"args", "register"}, _INSIDE)
+_ONE_TASK = dict.fromkeys(_JUDGING, "it is for one task, as in Ansible. Put it on the tasks inside.")
+_OF_MANY = _JOB - set(_JUDGING)
+JOB_OF_BLOCK = Keys("job", _OF_MANY | {"always_timeout", *SECTIONS}, {**REFUSED, **_ONE_TASK})
+JOB_OF_INCLUDE = Keys("job", _OF_MANY | {"always_timeout", "args"}, {**REFUSED, **_ONE_TASK})
+TASK = Keys("task", _ALL | _LOOP | _RETRIES | SCRIPTED | {"args", "run_once"}, _INSIDE)
+HANDLER = Keys("handler", TASK.allowed | {"listen"}, _INSIDE)
 BLOCK = Keys(
-    "block", _ALL | set(SECTIONS), {**_INSIDE, **dict.fromkeys(_LOOP, _NO_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)}
+    "block",
+    _ALL | set(SECTIONS) | {"notify", "run_once"},
+    {**_INSIDE, **_ONE_TASK, **dict.fromkeys(_LOOP, _NO_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
 )
 INCLUDE = Keys(
     "include",
-    _LOOP | {"args", "ignore_errors", "name", "no_log", "register", "tags", "timeout", "vars", "when"},
-    {**_INSIDE, **dict.fromkeys(_ALL, _APPLY), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
+    _LOOP | {"run_once", "args", "ignore_errors", "name", "no_log", "register", "tags", "timeout", "vars", "when"},
+    {**_INSIDE, **_ONE_TASK, "notify": _APPLY, **dict.fromkeys(_ALL, _APPLY), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
 )
 IMPORT = Keys(
     "import",
-    _ALL | {"args"},
-    {**_INSIDE, **dict.fromkeys(_LOOP, _IMPORT_LOOP), **dict.fromkeys(_RETRIES, _NO_RETRIES)},
+    _ALL | {"args", "run_once"},
+    {
+        **_INSIDE,
+        **_ONE_TASK,
+        "notify": "put it on the tasks that are imported.",
+        **dict.fromkeys(_LOOP, _IMPORT_LOOP),
+        **dict.fromkeys(_RETRIES, _NO_RETRIES),
+    },
 )
 APPLY = Keys("block", _ALL, BLOCK.refused)
 

@@ -16,10 +16,29 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
 
-_ENVIRONMENT = Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
+
+class _AnyPlugin(dict[str, t.Any]):
+    """Filters or tests, whatever their names: which of them there are is known where a template is rendered."""
+
+    def get(self, name: str, default: object = None) -> t.Any:
+        return super().get(name, _never_called)
+
+
+def _never_called(*dummy: object) -> t.NoReturn:
+    raise TypeError("a filter or test that stands in for another one")
+
+
+def knowing_all_plugins(kind: type[Environment] = Environment) -> Environment:
+    """Return what takes templates apart, whatever filters and tests they use."""
+    environment = kind(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
+    environment.filters, environment.tests = _AnyPlugin(environment.filters), _AnyPlugin(environment.tests)
+    return environment
+
+
+ENVIRONMENT = knowing_all_plugins()
 # Variables that hold all of the others, or a lot of what no task has written.
-_HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
-_LOOKUPS = frozenset(("lookup", "query", "q"))
+HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
+LOOKUPS = frozenset(("lookup", "query", "q"))
 
 
 def find(
@@ -41,7 +60,7 @@ def find(
             if name in wanted:
                 return [*trail, name]
             seen.add(name)
-            used = ABSENT if name in _HOLDERS else variable(name)
+            used = ABSENT if name in HOLDERS else variable(name)
             if used is not ABSENT:
                 waiting.append((used, [*trail, name], False))
     return None
@@ -67,17 +86,17 @@ def _in_text(text: str, expression: bool) -> frozenset[str]:
     if not expression and "{{" not in text and "{%" not in text:
         return frozenset()
     try:
-        tree = _ENVIRONMENT.parse(f"{{% if {text} %}}{{% endif %}}" if expression else text)
+        tree = ENVIRONMENT.parse(f"{{% if {text} %}}{{% endif %}}" if expression else text)
     except TemplateSyntaxError:
         # A condition may be a template as well. Anything else is complained of where it is rendered.
         return _in_text(text, False) if expression else frozenset()
-    return frozenset(meta.find_undeclared_variables(tree) | set(_by_name(tree)))
+    return frozenset(meta.find_undeclared_variables(tree) | set(by_name(tree)))
 
 
-def _by_name(tree: nodes.Template) -> t.Iterator[str]:
+def by_name(tree: nodes.Node) -> t.Iterator[str]:
     """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x')."""
     for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Name) and call.node.name in _LOOKUPS:
+        if isinstance(call.node, nodes.Name) and call.node.name in LOOKUPS:
             texts = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
             if texts and str(texts[0]).rpartition(".")[2] == "vars":
                 yield from (str(text) for text in texts[1:])

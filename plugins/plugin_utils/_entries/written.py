@@ -16,8 +16,18 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import ke
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import Values, layers
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
+    JobRefused,
+    Refused,
+    kind,
+    nearest,
+    shorten,
+    unfit_kind,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
+
+LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
+NEVER = "its tag 'never' keeps it from running"
 
 
 class Written(Values):
@@ -32,7 +42,19 @@ class Written(Values):
         self.tags = around.tags
         if "tags" in self.source:
             self.tags += _tags(self.source["tags"])
-            around.tagged.append(where)
+        self.loop_key = self._loop_key()
+
+    def _loop_key(self) -> str | None:
+        """Return the key that says what to loop over: `loop`, or a with_<lookup>."""
+        found = [key for key in self.source if keywords.is_loop(key)]
+        if len(found) > 1:
+            raise self.refuse(found[1], f"there is {found[0]!r} as well, and a task has one loop. Keep one of them.")
+        return found[0] if found else None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether its tags keep it from running."""
+        return self.language.is_left_out(self.tags)
 
     def _title(self) -> str | None:
         name = self.source.get("name")
@@ -49,7 +71,7 @@ class Written(Values):
             reason = self.keys.why_refused(key)
             if reason is not None:
                 raise self.refuse(key, reason)
-            if key not in self.keys.allowed:
+            if not self.keys.allows(key):
                 candidates.append(key)
         if "block" in self.keys.allowed:
             if candidates:
@@ -74,14 +96,19 @@ class Written(Values):
             )
         unknown = [key for key in candidates if key not in modules]
         known = ", ".join(sorted(self.keys.allowed - {"args"}))
-        return self.refuse(unknown[0], f"neither a key of a {noun} nor a module. Keys are: {known}.")
+        hint = nearest(
+            unknown[0],
+            [*self.keys.allowed, *self.keys.refused],
+            also=self.language.modules_like(unknown[0], self.around.home),
+        )
+        return self.refuse(unknown[0], f"neither a key of a {noun} nor a module.{hint} Keys are: {known}.")
 
     def _variables(self) -> dict[str, object]:
         value = self.source.get("vars") or {}
         merged: dict[str, object] = {}
         for layer in value if isinstance(value, list) else [value]:
             if not isinstance(layer, Mapping):
-                raise self.refuse("vars", f"it must be a dictionary: got {kind(layer)}.")
+                raise self.refuse("vars", unfit_kind("it must be a dictionary", layer))
             merged.update(layer)
         return merged
 
@@ -96,11 +123,12 @@ class Written(Values):
             environment=(*around.environment, *layers(self.source.get("environment"))),
             conditions=(*around.conditions, *self._own_conditions()),
             tags=self.tags,
+            notify=(*around.notify, *layers(self.source.get("notify"))),
         )
 
     def turns(self) -> Iterator[Turn]:
         """Return what there is to do: once, or for each item of the loop."""
-        if "loop" not in self.source:
+        if self.loop_key is None:
             if "loop_control" in self.source:
                 raise self.refuse("loop_control", "there is no 'loop' that it could control.")
             yield Turn(self.where)
@@ -113,38 +141,44 @@ class Written(Values):
         for index, item in enumerate(items):
             yield Turn(f"{self.where}, item {index}", loops.variables(control, items, index), item, control)
 
-    def _loop_control(self) -> dict[str, t.Any]:
+    def _loop_control(self, late: bool = False) -> dict[str, t.Any]:
+        """Return the rendered keys of loop_control. late: the host goes through the items, and can pause between them."""
         control = self.source.get("loop_control") or {}
         if not isinstance(control, Mapping):
-            raise self.refuse("loop_control", f"it must be a dictionary: got {kind(control)}.")
+            raise self.refuse("loop_control", unfit_kind("it must be a dictionary", control))
         for key in control:
-            if key in keywords.LOOP_CONTROL_REFUSED:
+            if key in keywords.LOOP_CONTROL_REFUSED and not (key == "pause" and (late or self.around.flow is not None)):
                 raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
-            if key not in keywords.LOOP_CONTROL:
+            if key not in keywords.LOOP_CONTROL and key != "pause":
                 known = ", ".join(sorted(keywords.LOOP_CONTROL))
-                raise self.refuse(f"loop_control.{key}", f"unknown. Known are: {known}.")
+                hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
+                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
         scope = self.scope({})
         rendered = {
             key: self.rendered(f"loop_control.{key}", value, scope) for key, value in control.items() if key != "label"
         }
         for key in ("loop_var", "index_var"):
             if rendered.get(key) is not None and not str(rendered[key]).isidentifier():
-                raise self.refuse(f"loop_control.{key}", f"{rendered[key]!r} cannot be the name of a variable.")
+                raise self.refuse(f"loop_control.{key}", _no_variable(rendered[key]))
         return {**rendered, "label": control.get("label"), "loop_var": rendered.get("loop_var") or "item"}
 
     def _items(self) -> list[object] | str:
         """Return the items; where there can be none, as the loop cannot be rendered, the condition that is false anyway."""
         scope = self.scope({})
+        key = t.cast("str", self.loop_key)
         try:
-            self.check_references("loop", self.source["loop"], scope)
-            items = self.language.template(self.source["loop"], scope)
+            self.check_references(key, self.source[key], scope)
+            if key == "loop":
+                items = self.language.template(self.source[key], scope)
+            else:
+                items = self.language.looked_up(key.removeprefix("with_"), self.source[key], scope)
         except Refused as exc:
             false = self._false_without_items(scope)
             if false is not None:
                 return false
-            raise exc if isinstance(exc, JobRefused) else self.refuse("loop", str(exc)) from exc
+            raise exc if isinstance(exc, JobRefused) else self.refuse(key, exc) from exc
         if not isinstance(items, (list, tuple)):
-            raise self.refuse("loop", f"it must give a list: got {kind(items)}.")
+            raise self.refuse(key, unfit_kind("it must give a list", items))
         return list(items)
 
     def _false_without_items(self, scope: Scope) -> str | None:
@@ -159,8 +193,10 @@ class Written(Values):
 
     def false_condition(self, scope: Scope) -> str | None:
         """Return the first condition that is false, in words; None where the task is to run."""
-        if self.tags and self.language.is_left_out(self.tags):
-            return "its tag 'never' keeps it from running"
+        if self.is_left_out:
+            return LEFT_OUT if "never" not in self.tags else NEVER
+        if self.is_for_another_host(scope):
+            return f"it runs once, on {self.language.runs_once_on()}"
         for condition in (*self.around.conditions, *self._own_conditions()):
             self.check_references("when", condition, scope, expression=True)
             if not self.guarded("when", self.language.holds, condition, scope):
@@ -218,6 +254,11 @@ class Written(Values):
         if control["label"] is not None:
             item = self.rendered("loop_control.label", control["label"], scope)
         return names.label(item, control["loop_var"])
+
+
+def _no_variable(name: object) -> Refused:
+    said = "cannot be the name of a variable."
+    return Refused(f"{shorten(name, 80)!r} {said}", f"{kind(name, show=False)} that {said}")
 
 
 def _tags(value: object) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ import functools
 import importlib.util
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ansible_collections.background.jobs.plugins.module_utils._late import names
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 _ALWAYS = ("jinja2", "markupsafe")
@@ -28,9 +29,20 @@ _LEFT_OUT = frozenset(("jinja2/asyncsupport.py", "jinja2/ext.py.orig", "jinja2/m
 @functools.cache
 def archive(with_yaml: bool = False) -> str:
     """Return Jinja2 and MarkupSafe, and PyYAML too where it is asked for, as plan["archive"] has it."""
+    return _zipped(_files((*_ALWAYS, _YAML) if with_yaml else _ALWAYS))
+
+
+@functools.cache
+def evaluator() -> str:
+    """Return what hosts evaluate with, the room _late of module_utils, as plan["evaluator"] has it."""
+    folder = Path(names.__file__).parent
+    return _zipped((path.name, path) for path in folder.glob("*.py") if path.name != "__init__.py")
+
+
+def _zipped(files: Iterable[tuple[str, Path]]) -> str:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        for name, path in sorted(_files((*_ALWAYS, _YAML) if with_yaml else _ALWAYS)):
+        for name, path in sorted(files):
             target.writestr(_entry(name), path.read_bytes())
     return base64.b64encode(data.getvalue()).decode("ascii")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 
 # Words of playbooks that are no plugins at all.
 NOT_PLUGINS = frozenset(
@@ -28,21 +28,14 @@ _INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks th
 
 REFUSED = {
     "add_host": _CONTROLLER,
-    "assert": _CONTROLLER,
     "async_status": "use background.jobs.async_wait after the launch.",
-    "debug": _CONTROLLER,
-    "fail": _CONTROLLER,
     "fetch": "it brings files to the controller. Fetch them with a plain task after the wait.",
     "gather_facts": "it sets facts on the controller. Use ansible.builtin.setup, whose facts come in the job's result.",
     "group_by": _CONTROLLER,
     "import_playbook": _INCLUDE,
     "include": _INCLUDE,
-    "include_vars": _CONTROLLER,
-    "meta": "it steers the play on the controller. Put it in the play, outside of the jobs.",
-    "pause": _CONTROLLER,
     "raw": "it runs without a module, so that nothing could watch it. Use ansible.builtin.shell.",
     "reboot": "it waits for the host on the controller. Use a plain task.",
-    "set_fact": _CONTROLLER,
     "set_stats": _CONTROLLER,
     "validate_argument_spec": _CONTROLLER,
     "wait_for_connection": _CONTROLLER,
@@ -64,9 +57,47 @@ def refuse(name: str) -> None:
     """Raise Refused where `name` is a part of ansible-core that cannot be a job."""
     collection, dummy, leaf = name.rpartition(".")
     if collection in ("", "ansible.builtin", "ansible.legacy") and leaf in REFUSED:
-        raise Refused(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
+        raise plainly(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
     if collection == "background.jobs":
-        raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+        raise plainly("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+
+
+# What action plugins decide by, so that it has to be known where they are asked.
+_DECIDING = {
+    "assemble": ("decrypt", "delimiter", "regexp", "remote_src", "src", "ignore_hidden"),
+    "copy": ("decrypt", "directory_mode", "local_follow", "remote_src", "src"),
+    "dnf": ("use", "use_backend"),
+    "package": ("use",),
+    "service": ("use",),
+    "template": (
+        "block_end_string",
+        "block_start_string",
+        "comment_end_string",
+        "comment_start_string",
+        "lstrip_blocks",
+        "newline_sequence",
+        "output_encoding",
+        "src",
+        "trim_blocks",
+        "variable_end_string",
+        "variable_start_string",
+    ),
+    "unarchive": ("copy", "decrypt", "remote_src", "src"),
+    "uri": ("body_format", "remote_src", "src"),
+}
+
+
+def is_script(fqcn: str) -> bool:
+    return fqcn in ("ansible.builtin.script", "ansible.legacy.script")
+
+
+WHOLE = frozenset(("content",))
+"""Options that an action plugin makes one text of, whatever they are."""
+
+
+def decides(fqcn: str, option: str) -> bool:
+    """Whether the action plugin of a module does one thing or the other by this option, on the controller."""
+    return option in _DECIDING.get(fqcn.rpartition(".")[2], ())
 
 
 def has_controller_half(fqcn: str, arguments: Mapping[str, object], check_mode: bool) -> bool:
@@ -83,10 +114,14 @@ def only_looks(module: str) -> bool:
     return leaf in _LOOKS or leaf.endswith(("_facts", "_info"))
 
 
-def explain(fqcn: str, text: str) -> str:
+def unable(fqcn: str, text: str) -> Refused:
     """Return why an action plugin that made no module call can't be a job; `text` is what it said, if anything."""
     if not text:
-        return f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."
+        return plainly(
+            f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."
+        )
     if "does not support async" in text:
-        return f"{fqcn} cannot run in the background: its action plugin does not support async. Use a plain task."
-    return text if text.endswith(".") else f"{text}."
+        return plainly(
+            f"{fqcn} cannot run in the background: its action plugin does not support async. Use a plain task."
+        )
+    return Refused(text if text.endswith(".") else f"{text}.")

@@ -22,10 +22,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     Block,
     Job,
     Step,
+    refusal_of,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
 
 PROTOCOL = 1
+_SECTIONS = ("block", "rescue", "always")
 _DIGITS = 15
 
 Record = dict[str, t.Any]
@@ -98,7 +100,7 @@ class Planner:
         body = [] if job.skip else [self._node(node, job) for node in job.body]
         if job.refused:
             raise combined(job.refused)
-        if len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
+        if not job.script and len(job.body) == 1 and isinstance(job.body[0], Step) and job.body[0].skip:
             job.skip, body = job.body[0].skip, []
         record = {
             "name": job.name,
@@ -111,6 +113,8 @@ class Planner:
             **_unusual(job, _OF_JOB),
             "body": body,
         }
+        if job.script is not None and not job.skip:
+            record["script"] = self._script(job)
         if job.item is not ABSENT:
             job.item = record["item"] = plain(job.item)
         return record
@@ -122,7 +126,7 @@ class Planner:
             except JobRefused as exc:
                 job.refused.append(exc)
             except Refused as exc:
-                job.refused.append(JobRefused(node.where, node.name, None, str(exc), node.source))
+                job.refused.append(refusal_of(node, None, exc))
             return {}
         sections = {"block": node.block, "rescue": node.rescue, "always": node.always}
         return {
@@ -130,6 +134,39 @@ class Planner:
             for name, section in sections.items()
             if section or name == "block"
         }
+
+    def _script(self, job: Job) -> Record:
+        script = t.cast("Record", self._scripted(job.script, job))
+        if job.refused:
+            raise combined(job.refused)
+        return script
+
+    def _scripted(self, node: t.Any, job: Job) -> t.Any:
+        """Return a part of a script with the calls of its tasks."""
+        if isinstance(node, list):
+            return [self._scripted(inner, job) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        if isinstance(node.get("step"), Step):
+            return self._turn(node, job)
+        inner = ("body", "handlers", "task", "turns", *_SECTIONS)
+        return {key: self._scripted(value, job) if key in inner else value for key, value in node.items()}
+
+    def _turn(self, turn: Record, job: Job) -> Record:
+        step: Step = turn["step"]
+        record = {key: value for key, value in turn.items() if key != "step"}
+        try:
+            asked = self._maker.ask(step)
+            if asked.skip:
+                return {**record, "skip": asked.skip}
+            made = {**record, **self._calls(asked, step), "environment": step.environment}
+            _check_tokens(made, t.cast("Record", job.script)["token"])
+            return made
+        except JobRefused as exc:
+            job.refused.append(exc)
+        except Refused as exc:
+            job.refused.append(refusal_of(step, None, exc))
+        return record
 
     def _step(self, step: Step) -> Record:
         """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""
@@ -147,10 +184,14 @@ class Planner:
     def _calls(self, asked: t.Any, step: Step) -> Record:
         """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
         record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
-        if asked.recipe is not None:
-            record["recipe"] = asked.recipe
-        if asked.staged:
-            record["staged"] = list(asked.staged)
+        recipe, staged = asked.recipe, list(asked.staged)
+        if step.contents is not None and step.contents.render:
+            recipe, staged = step.contents.swapped(recipe), step.contents.left(staged)
+            record["render"] = step.contents.render
+        if recipe is not None:
+            record["recipe"] = recipe
+        if staged:
+            record["staged"] = staged
         return record
 
     def _call(self, asked: t.Any, step: Step) -> Record:
@@ -163,6 +204,8 @@ class Planner:
         return {"module": asked.module, "payload": key, "params": params}
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
+        if step.contents is not None:
+            arguments = step.contents.swapped(arguments)
         group = (asked.module, self._maker.overrides(step))
         known = self._known.get(group)
         if known is not None and known.key is not None:
@@ -174,6 +217,22 @@ class Planner:
         self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
         return key, params
+
+
+def _check_tokens(turn: Record, token: str) -> None:
+    """Raise Refused where an action plugin made something of a late value that stood for nothing yet."""
+    if not turn.get("late"):
+        return
+    text = json.dumps([turn.get(key) for key in ("calls", "recipe", "environment", "render")])
+    for number in range(len(turn["late"])):
+        if f"{token}_{number}_" not in text and "render" not in turn:
+            raise Refused(_USED_UP)
+
+
+_USED_UP = (
+    "its action plugin decides on the controller by an argument that is known on the host only, while the job runs. "
+    "Use tasks with 'when' for each case, or launch the rest after an async_wait."
+)
 
 
 def _unusual(node: Job | Step, defaults: t.Mapping[str, object]) -> Record:

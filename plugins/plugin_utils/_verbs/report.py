@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
 
 if t.TYPE_CHECKING:
@@ -72,7 +72,7 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
         "failed_jobs": [job["name"] for job in bad],
         "changed": any(job["changed"] for job in jobs),
         "failed": bool(bad or outcome.errors or (outcome.timed_out and on_timeout != "return")),
-        "msg": _message(outcome, jobs, bad, counts, timeout),
+        "msg": printable(_message(outcome, jobs, bad, counts, timeout)),
         "elapsed": round(outcome.elapsed, 3),
     }
     if outcome.unreachable is not None:
@@ -99,7 +99,7 @@ def job_of(view: Result, decode: Decoder) -> Result:
         culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
     if job["state"] in states.UNSUCCESSFUL and not job.get("msg"):
-        job["msg"] = why or reason(job)
+        job["msg"] = printable(why) if why else reason(job)
         if culprit:
             job["msg"] = f"{culprit}: {job['msg']}"
     return job
@@ -114,13 +114,15 @@ def _sync(told: Result) -> None:
 def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     """Put into a job what each of its tasks returned; return the name of the one that failed it."""
     told = json.loads(text)
+    if told.get("final"):
+        return _add_final(job, told)
     job["results"] = told["results"]
     for entry in job["results"]:
         entry["result"], why = decode(entry["result"], entry["state"])
         _sync(entry)
         entry["changed"] = results.has_changed(entry["result"])
         if entry["state"] in states.UNSUCCESSFUL:
-            entry["msg"] = why or reason(entry)
+            entry["msg"] = printable(why) if why else reason(entry)
     if job["results"] and job["results"][-1].get("ignored"):
         job["result"] = job["results"][-1]["result"]  # its results file says that the job succeeded
     job["changed"] = any(entry.get("changed") for entry in job["results"])
@@ -128,6 +130,49 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
         job["rescued"] = True
     culprit = told.get("culprit")
     return None if culprit is None else str(job["results"][culprit]["name"])
+
+
+def _add_final(job: Result, told: Result) -> str | None:
+    """The same of a job with a script, whose host has made of its results what a playbook registers."""
+    entries = told["results"]
+    for entry in entries:
+        if isinstance(entry["result"], str):
+            entry["result"] = json.loads(entry["result"])
+        if entry["state"] in states.UNSUCCESSFUL and not entry.get("msg"):
+            entry["msg"] = reason(entry)
+    job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
+    job.update({key: told[key] for key in ("facts", "notified")})
+    if told["cacheable"]:
+        job["cacheable"] = told["cacheable"]
+    job["changed"] = any(entry.get("changed") for entry in entries)
+    if entries and (told.get("alone") or entries[-1].get("ignored")):
+        job["result"] = entries[-1]["result"]
+    if told["rescued"]:
+        job["rescued"] = True
+    if told.get("alone"):
+        return None
+    job["results"] = entries
+    culprit = told.get("culprit")
+    return None if culprit is None else str(entries[culprit]["name"])
+
+
+def _registered(place: Result, entries: list[Result]) -> Result:
+    """Return what a name stands for in the job: the result of one task, or of all turns of a loop."""
+    if "entry" in place:
+        return t.cast("Result", entries[place["entry"]]["result"])
+    return {**place["more"], "results": [entries[index]["result"] for index in place["entries"]]}
+
+
+def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:
+    """Return what jobs hand on to the play: facts, those of them that are cacheable, and handlers that they notify."""
+    facts: Result = {}
+    cacheable: Result = {}
+    notified: list[str] = []
+    for job in jobs:
+        facts.update(job.get("facts") or {})
+        cacheable.update((name, job["facts"][name]) for name in job.get("cacheable") or ())
+        notified += [topic for topic in job.get("notified") or () if topic not in notified]
+    return facts, cacheable, notified
 
 
 def _results_of(job: Result) -> list[Result]:

@@ -52,7 +52,8 @@ _PROBE = """
 import json, os, sys
 from ansible.module_utils import basic
 result = {"changed": False}
-exec(json.loads(basic._ANSIBLE_ARGS)["run"])
+arguments = json.loads(basic._ANSIBLE_ARGS)
+exec(arguments.get("ANSIBLE_MODULE_ARGS", arguments)["run"])
 print(json.dumps(result))
 sys.exit(0)
 """

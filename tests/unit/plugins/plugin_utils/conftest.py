@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import typing as t
 from collections.abc import Collection, Mapping
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, closest, plainly
+from ansible_collections.background.jobs.plugins.plugin_utils._late import scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Block,
@@ -27,7 +29,8 @@ MODULES = {
     "shell": "ansible.builtin.shell",
     "ansible.builtin.file": "ansible.builtin.file",
 }
-REFUSED_MODULES = ("set_fact",)
+REFUSED_MODULES = ("add_host",)
+LOCAL = ("assert", "debug", "fail", "include_vars", "meta", "pause", "set_fact")
 INCLUDES = ("include_tasks", "import_tasks", "include_role", "import_role")
 
 Tree = dict[str, t.Any]
@@ -39,6 +42,13 @@ class FakeCall:
         self.fqcn = MODULES[module]
         self.value = value
         self.args = args
+        given = dict(value) if isinstance(value, dict) else {"_raw_params": value}
+        self.arguments = {**given, **(args if isinstance(args, dict) else {})}
+
+    def recalled(self, arguments: Tree) -> FakeCall:
+        other = copy.copy(self)
+        other.arguments = arguments
+        return other
 
 
 class FakeSources:
@@ -128,7 +138,10 @@ class FakeLanguage:
         return bool(self.look_up(condition.removeprefix("not "), {**self.variables, **scope})) is wanted
 
     def is_module(self, name: str, home: Home) -> bool:
-        return name in MODULES or name in REFUSED_MODULES or name.rpartition(".")[2] in INCLUDES
+        return name in MODULES or name in REFUSED_MODULES or name in LOCAL or name.rpartition(".")[2] in INCLUDES
+
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        return closest(name, MODULES)
 
     def arguments(self, action: str, value: t.Any, args: t.Any) -> Tree:
         given = dict(value) if isinstance(value, dict) else {} if value is None else {"_raw_params": value}
@@ -136,16 +149,52 @@ class FakeLanguage:
 
     def call(self, module: str, value: object, args: object, home: Home) -> FakeCall:
         if module in REFUSED_MODULES:
-            raise Refused(f"{module} cannot run in the background: it does its work on the controller.")
+            raise plainly(f"{module} cannot run in the background: it does its work on the controller.")
         if module not in MODULES:
-            raise Refused(f"there is no module {module!r}.")
+            raise plainly(f"there is no module {module!r}.")
         return FakeCall(module, value, args)
 
     def is_left_out(self, tags: Collection[str]) -> bool:
         return "never" in tags and "asked" not in tags
 
+    def own_tags(self) -> tuple[str, ...]:
+        return ()
+
+    def strong(self) -> Collection[str]:
+        return ()
+
+    def is_fact(self, name: str) -> bool:
+        return name.startswith("ansible_")
+
+    def trusted(self, text: str) -> str:
+        return text
+
+    def recall(self, call: FakeCall, arguments: Tree) -> FakeCall:
+        return call.recalled(arguments)
+
+    def looked_up(self, lookup: str, value: object, scope: Tree) -> object:
+        terms = self.template(value, scope)
+        return [f"{lookup} {term}" for term in terms] if lookup != "items" else terms
+
+    def read_variables(self, options: Mapping[str, t.Any], home: Home, scope: Tree) -> tuple[list[str], Tree]:
+        name = options.get("file", options.get("_raw_params"))
+        return [f"/play/vars/{name}"], self.sources.files[name]
+
+    def of_play(self) -> Tree:
+        return {"core": "2.21", "play_handlers": ["of the play"]}
+
+    def runs_once_on(self) -> str | None:
+        return self.variables.get("first_host")
+
+    def host(self) -> str:
+        return "this"
+
+    def template_file(self, call: FakeCall, arguments: Tree, scope: Tree) -> None:
+        return None
+
     def check_role(self, included: Included, scope: Tree) -> None:
-        missing = [name for name in included.spec or {} if name not in scope]
+        spec = included.spec or {}
+        missing = [name for name in spec.get("argument_spec", spec) if name not in {**self.variables, **scope}]
         if missing:
             raise Refused(f"missing required arguments: {', '.join(missing)}.")
 
@@ -160,7 +209,8 @@ def expand(
     roles: Mapping[str, t.Any] | None = None,
     **variables: t.Any,
 ) -> list[Job]:
-    return expansion.expand(entries, FakeLanguage(files, roles, **variables), defaults or Defaults())[0]
+    language = FakeLanguage(files, roles, **variables)
+    return expansion.expand(entries, language, defaults or Defaults(), scripts=scripted)
 
 
 def only(job: Job) -> Step:

@@ -87,6 +87,9 @@ def test_a_supervisor_goes_on_in_the_folder_that_it_has_made(swapped):
     writer.write_tasks(0, "{}")
     writer.write_result(0, results.of({"rc": 0, "started": 1}), state="succeeded")
     writer.note(True, job=0, state="succeeded", at=2.0)
+    output.add(writer.folder, 1, (b"printed", b""), 4096)
+    assert swapped.batch("output", "1.stdout.0").read_bytes() == b"printed"
+    output.remove(writer.folder, 1, 4096)
     output.remove(writer.folder, 0, 4096)
     staged.remove(writer.folder, 0)
     assert writer.flush()

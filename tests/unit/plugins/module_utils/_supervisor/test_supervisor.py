@@ -30,6 +30,13 @@ def states(answers):
     return [answer["state"] for answer in answers]
 
 
+def wait_until_running(batch, path=None):
+    """Wait until the first job has a process; path: and has made a file."""
+    deadline = time.monotonic() + 30
+    while states(batch.wait(block=0.1))[0] != "running" or not (path is None or os.path.exists(path)):
+        assert time.monotonic() < deadline
+
+
 def started_order(batch):
     answers = batch.wait()
     return sorted(range(len(answers)), key=lambda index: answers[index]["started_at"])
@@ -196,9 +203,10 @@ def test_a_module_that_goes_on_when_its_command_was_ended_is_ended_too(batch):
     assert answer["duration"] < 9  # seconds; its grace would have been 10
 
 
-def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(batch):
-    done = batch(["import signal, time; signal.signal(15, signal.SIG_IGN); open('/dev/null'); time.sleep(300)"])
-    assert states(done.wait(block=0.5)) == ["running"]
+def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(batch, tmp_path):
+    ready = str(tmp_path / "ready")
+    done = batch(["import signal, time; signal.signal(15, signal.SIG_IGN); open(%r, 'w'); time.sleep(300)" % ready])
+    wait_until_running(done, ready)
     answer = done.serve("cancel", grace=0.3)[0]
     assert answer["state"] == "cancelled"
     assert "killed" in answer["msg"]
@@ -275,7 +283,7 @@ def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch,
         ["open(%r, 'w').write(str(os.getpid())); import time; time.sleep(300)" % str(tmp_path / "pid"), "pass"],
         concurrency=1,
     )
-    done.wait(block=0.5)
+    wait_until_running(done, str(tmp_path / "pid"))
     os.kill(done.reply["pid"], signal.SIGKILL)
     answers = done.wait()
     assert states(answers) == ["lost", "lost"]
@@ -287,7 +295,7 @@ def test_a_killed_supervisor_takes_its_jobs_with_it_and_they_read_as_lost(batch,
 
 def test_a_killed_template_loses_its_running_jobs_and_the_others_run(batch):
     done = batch(["import time; time.sleep(300)", "result['n'] = 1"], concurrency=1)
-    done.wait(block=0.5)
+    wait_until_running(done)
     snapshot = processes.Snapshot()
     template = [process for process in snapshot if process.ppid == done.reply["pid"]]
     assert len(template) == 1

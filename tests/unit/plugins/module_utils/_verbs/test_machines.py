@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import time
 
 import pytest
@@ -102,6 +103,31 @@ def test_what_has_ended_on_another_machine_can_be_forgotten_but_what_may_have_le
     reply = place.ask("forget", **named(*JIDS[:2]))
     assert [job["forgotten"] for job in reply["jobs"]] == [True, False]
     assert "processes of it may still run on far" in reply["troubles"][0]
+
+
+def test_there_may_be_more_batches_than_a_process_may_open_files(place):
+    dead, count = dict(processes.identity(os.getpid()), pid=DEAD), 200
+    jids = []
+    for number in range(count):
+        writer = batch_writer.BatchWriter(place.path, "b%015d" % number)
+        jids.append(ids.jid_of(writer.batch_id, 0))
+        writer.create({"launched_at": 1.0, "supervisor": dead, "jobs": [{"name": "job"}]}, jids[-1:])
+        writer.write_result(0, results.of({"rc": 0}))
+        writer.note(job=0, state="succeeded", at=1.0)
+        writer.flush()
+        writer.close()
+        os.close(writer._journal)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, limits[1]))
+    try:
+        for asked in ({"select": select()}, named(*jids)):
+            reply = place.ask("list", tail=1, **asked)
+            assert ([job["state"] for job in reply["jobs"]], reply["troubles"]) == (["succeeded"] * count, [])
+        reply = place.ask("forget", leftovers=select(), **named(*jids))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert all(job["forgotten"] for job in reply["jobs"])
+    assert os.listdir(os.path.join(place.path, ".background_jobs")) == ["lock"]
 
 
 def test_a_job_of_another_machine_is_not_said_to_be_cancelled(place):

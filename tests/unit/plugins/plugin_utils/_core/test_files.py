@@ -82,7 +82,7 @@ def record(tmp_path: Path) -> t.Callable[..., Recorded]:
             shared_loader_obj=plugin_loader,
         )
         step: t.Any = Step.__new__(Step)
-        step.check_mode, step.diff, step.no_log = check_mode, diff, no_log
+        step.check_mode, step.diff, step.no_log, step.contents = check_mode, diff, no_log, None
         store = _files.store()
         work = _files.work_of(handler, f"ansible.builtin.{name}", step, variables or {}, store)
         assert (task.args, task.check_mode, task.diff) == (args, check_mode, diff)

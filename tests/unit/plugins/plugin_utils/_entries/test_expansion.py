@@ -9,11 +9,11 @@ import typing as t
 import pytest
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _model
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults
 
-from ..conftest import FakeLanguage, expand, only
+from ..conftest import expand, only
 
 
 def names(entries: object, **variables: t.Any) -> list[str]:
@@ -258,14 +258,6 @@ def test_a_name_twice_is_refused(entries: object) -> None:
 def test_tasks_must_be_a_list(entries: object) -> None:
     with pytest.raises(Refused, match="'tasks' must be a list of tasks: got"):
         expand(entries)
-
-
-def test_tags_are_ignored_with_one_warning() -> None:
-    jobs, warnings = expansion.expand([{"command": 1, "tags": "a"}] * 5, FakeLanguage(), Defaults())
-    assert len(jobs) == 5
-    assert warnings == [
-        "'tags' is ignored in tasks[0], tasks[1], tasks[2] and 2 more: jobs are launched together. Put tags on the task that launches."
-    ]
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (1.5, 1.5), ("30", 30.0), ("0", 0.0)])

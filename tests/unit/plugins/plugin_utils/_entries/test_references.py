@@ -62,6 +62,24 @@ def test_a_text_that_does_not(text: object) -> None:
     assert find(text, ansible_facts="{{ r }}", hostvars={"r": "{{ r }}"}, vars="{{ r }}") is None
 
 
+OF_ANSIBLE = ["basename", "ansible.builtin.combine({})", "community.general.json_query('x')", "no_such_filter(1, x=2)"]
+
+
+@pytest.mark.parametrize("filters", OF_ANSIBLE)
+@pytest.mark.parametrize("before", ["r", "r.stdout", "x | default(r)", "'/a/b' | basename ~ r"])
+def test_filters_that_jinja_does_not_know(before: str, filters: str) -> None:
+    assert find(f"{{{{ {before} | {filters} }}}}") == ["r"]
+    assert find(f"{before} | {filters}", expression=True) == ["r"]
+    assert find(f"{{{{ '/a/b' | {filters} }}}}{{% if 1 | {filters} %}}{{% endif %}}") is None
+
+
+@pytest.mark.parametrize("test", ["file", "ansible.builtin.version('1', '<')", "community.general.fqdn_valid", "nope"])
+def test_tests_that_jinja_does_not_know(test: str) -> None:
+    assert find(f"r is {test}", expression=True) == ["r"]
+    assert find(f"x is not {test}", expression=True) is None
+    assert find(f"{{{{ x | select('nope') }}}}{{{{ lookup('file', r) is {test} }}}}") == ["r"]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

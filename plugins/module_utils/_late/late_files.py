@@ -1,0 +1,36 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Files of a task whose contents are known only when its turn comes: where they are put, and what stands for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+
+def put(turn, tokens, scope, stage):
+    """Put the late files of a turn into their place.
+
+    Of each in turn["render"]: "file", its place below the staging folder, "mode", and what is in it: "content", a Value,
+    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; that after
+    those of the turn's table for the whole text of a template.
+    """
+    for late in turn.get("render", ()):
+        text = _content(late, tokens, scope)
+        data = text.encode("utf-8", "surrogateescape")
+        stage(late["file"], data, late.get("mode", 0o600))
+        if "template" in late:
+            tokens.put(len(turn.get("late", ())), text)
+        if "sha1" in late:
+            tokens.put(late["sha1"], hashlib.sha1(data).hexdigest())  # noqa: S324 - core compares files by it
+
+
+def _content(late, tokens, scope):
+    if "template" in late:
+        return scope.fill(late["template"]["text"], late["template"].get("options"))
+    content = tokens.fill(late["fill"]) if "fill" in late else scope.render(late["content"])
+    return json.dumps(content) if isinstance(content, (dict, list)) else str(content)

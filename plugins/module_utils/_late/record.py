@@ -1,0 +1,92 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What is reported of a job with a script: its tasks one by one, and what came back of variables."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.background.jobs.plugins.module_utils._late import results
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results as protocol
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+
+
+class Record:
+    """Entries of turns. Their results are not copied: what was registered refers to them."""
+
+    def __init__(self, core):
+        self._core = core
+        self._entries = []
+        self._registered = {}  # name: what it refers to, see guide_job_records
+        self._position = {}  # id of a turn: its index in entries; turns live as long as this
+        self._turns = []
+
+    @property
+    def last(self):
+        """The index of the last entry."""
+        return len(self._entries) - 1
+
+    @property
+    def result_of_last(self):
+        return self.told(-1)
+
+    def told(self, index):
+        """Return the result of an entry, as it is told; None where there is none."""
+        return self._entries[index]["result"].told() if self._entries else None
+
+    def index_of_failure(self, done):
+        """Return the index of the first failed turn of a task, of several."""
+        failed = (turn for turn in done.turns if turn.result.failed and not turn.ignored)
+        turn = next(failed, done.turns[-1] if done.turns else None)
+        return self._position.get(id(turn), self.last)
+
+    def add(self, of, turn, where, now, hidden):
+        """Take in what came of a turn of a task."""
+        result = turn.result if not hidden else _censored(turn.result, self._core)
+        entry = {"name": of.name, "module": of.node["module"], "section": where.section, "state": turn.state}
+        entry.update(started_at=turn.started, ended_at=now, attempts=turn.attempts, result=result)
+        if turn.state == states.SKIPPED:
+            entry["msg"] = result.value.get("skip_reason") or result.value.get("skipped_reason")
+        elif turn.why is not None:
+            entry["msg"] = turn.why
+        if turn.ignored:
+            entry["ignored"] = True
+        if turn.item is not None and not hidden:
+            entry["item"] = turn.item[0]
+        if turn.result.failed and of.node.get("where"):
+            entry["where"] = of.node["where"]
+        self._position[id(turn)] = len(self._entries)
+        self._turns.append(turn)
+        self._entries.append(entry)
+
+    def register(self, name, done, hidden):
+        """Take note of what a name stands for now; of what is hidden nothing comes back."""
+        self._registered.pop(name, None)
+        if hidden:
+            return
+        if not done.looped:
+            self._registered[name] = {"entry": self._position[id(done.turns[0])]}
+        else:
+            more = {key: value for key, value in done.result.value.items() if key != "results"}
+            entries = [self._position[id(turn)] for turn in done.turns]
+            self._registered[name] = {"entries": entries, "more": more}
+
+    def pieces(self, told, wall):
+        """Yield the JSON text of the report, an entry at a time."""
+        yield json.dumps(dict(told, registered=self._registered))[:-1]
+        yield ', "results": ['
+        for number, entry in enumerate(self._entries):
+            said = dict(entry, result=results.text_of(entry["result"]), changed=entry["result"].changed)
+            said["started_at"], said["ended_at"] = wall(entry["started_at"]), wall(entry["ended_at"])
+            said["duration"] = round(entry["ended_at"] - entry["started_at"], 6)
+            yield (", " if number else "") + json.dumps(said)
+        yield "]}"
+
+
+def _censored(result, core):
+    outcome = protocol.Outcome("", result.value, result.failed, result.changed)
+    return results.Result(protocol.censor(outcome).result, core)

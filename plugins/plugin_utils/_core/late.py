@@ -1,0 +1,194 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The part of _core/core.py for jobs with a script: loops, files of variables, handlers, and what comes back of such a job.
+
+What it needs beside what _core/core.py names, checked with 2.19.14, 2.20.10 and 2.21.5, the same in all three unless it says otherwise:
+
+- `_invoke_lookup` and `_DirectCall` of the templating, and `str_problematic_strip`, as `TaskExecutor._get_loop_items` uses them;
+- of the action plugin include_vars: that it reads its files in `run`, and says in `ansible_included_var_files` which;
+- `Play.handlers` and the roles of a play with `get_handler_blocks`; `Handler.listen`, `get_name`;
+- that the handlers in `Task.notify` of the task that an action plugin runs for are read after `run`;
+- 2.21: `register_host_variables` with `VariableLayer`; before: that `ansible_facts` of a result become facts, or with
+  `_ansible_facts_cacheable` unset, and the action's name among those of set_fact, variables.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator, Mapping
+
+from ansible import constants as C  # noqa: N812  # as ansible-core names it
+from ansible._internal._datatag import _utils
+from ansible._internal._datatag._tags import TrustedAsTemplate
+from ansible._internal._templating._jinja_plugins import _DirectCall, _invoke_lookup
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.release import __version__
+from ansible.template import generate_ansible_template_vars
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+
+Arguments = dict[str, t.Any]
+
+_OF_TEMPLATES = ("src", "dest", "trim_blocks", "lstrip_blocks", "newline_sequence")
+VERSION = ".".join(__version__.split(".")[:2])
+
+# Variables that Ansible itself sets, whatever a play, a role or a task say.
+MAGIC = frozenset(
+    (
+        "ansible_check_mode",
+        "ansible_collection_name",
+        "ansible_config_file",
+        "ansible_dependent_role_names",
+        "ansible_diff_mode",
+        "ansible_forks",
+        "ansible_inventory_sources",
+        "ansible_limit",
+        "ansible_loop",
+        "ansible_loop_var",
+        "ansible_index_var",
+        "ansible_parent_role_names",
+        "ansible_parent_role_paths",
+        "ansible_play_batch",
+        "ansible_play_hosts",
+        "ansible_play_hosts_all",
+        "ansible_play_name",
+        "ansible_play_role_names",
+        "ansible_playbook_python",
+        "ansible_role_name",
+        "ansible_role_names",
+        "ansible_run_tags",
+        "ansible_search_path",
+        "ansible_skip_tags",
+        "ansible_verbosity",
+        "ansible_version",
+        "group_names",
+        "groups",
+        "hostvars",
+        "inventory_dir",
+        "inventory_file",
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "omit",
+        "play_hosts",
+        "playbook_dir",
+        "role_name",
+        "role_names",
+        "role_path",
+        "vars",
+    )
+)
+
+
+def looked_up(templar: t.Any, lookup: str, value: object) -> object:
+    """Return the items of a loop with_<lookup>, as TaskExecutor._get_loop_items does."""
+    terms = value
+    if isinstance(terms, str):
+        terms = templar.resolve_to_container(_utils.str_problematic_strip(terms))
+    if not isinstance(terms, list):
+        terms = [terms]
+
+    @_DirectCall.mark
+    def invoke_lookup() -> t.Any:
+        return _invoke_lookup(
+            plugin_name=lookup, lookup_terms=terms, lookup_kwargs={"wantlist": True}, invoked_as_with=True
+        )
+
+    return templar.evaluate_expression(
+        expression=TrustedAsTemplate().tag("invoke_lookup()"), local_variables={"invoke_lookup": invoke_lookup}
+    )
+
+
+def trusted(text: str) -> str:
+    return TrustedAsTemplate().tag(text)
+
+
+def read_variables(handler: t.Any, task_vars: Arguments) -> tuple[list[str], Mapping[str, object]]:
+    """Return the files that an include_vars reads, and what is in them."""
+    handler.register_host_variables = lambda *dummy, **more: None  # they are the job's, and not those of the play
+    try:
+        result = handler.run(task_vars=task_vars)
+    except AnsibleError as exc:
+        raise Refused(str(exc)) from exc
+    if result.get("failed"):
+        raise Refused(" ".join(str(result.get("message") or result.get("msg")).split()))
+    return [str(path) for path in result["ansible_included_var_files"]], result["ansible_facts"]
+
+
+_DELIMITERS = tuple(f"{kind}_{end}_string" for kind in ("block", "variable", "comment") for end in ("start", "end"))
+_LINE_ENDS = {"\\n": "\n", "\\r": "\r", "\\r\\n": "\r\n"}
+
+
+def is_template(fqcn: str) -> bool:
+    return fqcn in ("ansible.builtin.template", "ansible.legacy.template")
+
+
+def template_file(
+    handler: t.Any, templar: t.Any, arguments: Mapping[str, t.Any]
+) -> tuple[str, Arguments, Mapping[str, object]] | None:
+    """Return the text of a template file, the options to render it with, and the variables that the module adds."""
+    given = {key: templar.template(value) for key, value in arguments.items() if key in (*_DELIMITERS, *_OF_TEMPLATES)}
+    if not isinstance(given.get("src"), str):
+        return None
+    try:
+        path = handler._find_needle("templates", given["src"])
+        text = handler._loader.get_text_file_contents(path)
+    except AnsibleError:
+        return None
+    options: Arguments = {key: str(given[key]) for key in _DELIMITERS if given.get(key) is not None}
+    for key, default in (("trim_blocks", True), ("lstrip_blocks", False)):
+        options[key] = bool(boolean(given.get(key, default), strict=False))
+    line_end = str(given.get("newline_sequence", "\n"))
+    options["newline_sequence"] = _LINE_ENDS.get(line_end, line_end)
+    own = generate_ansible_template_vars(path=given["src"], fullpath=path, dest_path=str(given.get("dest")))
+    return str.__str__(text), options, own
+
+
+def handlers_of(play: t.Any) -> list[str]:
+    """Return all that the handlers of a play, and of its roles, can be notified by."""
+    blocks = list(play.handlers)
+    for role in play.get_roles():
+        blocks += role.get_handler_blocks(play)
+    return list(dict.fromkeys(name for block in blocks for handler in block.block for name in _names_of(handler)))
+
+
+def _names_of(handler: t.Any) -> Iterator[str]:
+    if handler.name:
+        yield from (
+            str(name)
+            for name in (
+                handler.name,
+                handler.get_name(include_role_fqcn=False),
+                handler.get_name(include_role_fqcn=True),
+            )
+        )
+    yield from (str(topic) for topic in handler.listen or ())
+
+
+def inject_facts() -> bool:
+    return bool(C.INJECT_FACTS_AS_VARS)  # type: ignore[attr-defined]
+
+
+def hand_on(action: t.Any, result: Arguments, facts: Mapping[str, object], cacheable: Mapping[str, object]) -> None:
+    """Make the facts of jobs those of the host, as after a set_fact."""
+    if not facts and not cacheable:
+        return
+    register = getattr(action, "register_host_variables", None)
+    if register is not None:  # 2.21
+        from ansible.plugins.action import VariableLayer
+
+        register(dict(facts), layer=VariableLayer.EPHEMERAL_FACT)
+        if cacheable:
+            register(dict(cacheable), layer=VariableLayer.CACHEABLE_FACT)
+        return
+    result["ansible_facts"] = {**result.get("ansible_facts", {}), **facts, **cacheable}
+
+
+def notify(action: t.Any, topics: list[str]) -> None:
+    """Have handlers of the play notified by the task that an action plugin runs for."""
+    if topics:
+        action._task.notify = list(dict.fromkeys([*(action._task.notify or ()), *topics]))

@@ -1,0 +1,115 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What is known on the host only, at one point on the way through a job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
+
+ALL_FACTS = "ansible_facts"
+FAILED = ("ansible_failed_task", "ansible_failed_result")
+
+_GATHER = frozenset(("facter", "gather_facts", "ohai", "setup"))
+# What modules that gather facts of one kind call them.
+_FACTS_OF = {
+    "getent": ("getent_",),
+    "hostname": ("ansible_hostname", "ansible_nodename", "ansible_fqdn", "ansible_domain"),
+    "listen_ports_facts": ("tcp_listen", "udp_listen"),
+    "mount_facts": ("mount_points", "aggregate_mounts"),
+    "package_facts": ("packages",),
+    "service_facts": ("services",),
+}
+
+
+@dataclass(slots=True)
+class Flow:
+    """What tasks of the job have set so far, and the place that did it.
+
+    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def set(self, names: Iterable[str], where: str) -> None:
+        for name in names:
+            self.names.setdefault(name, where)
+
+    def gather(self, module: str, where: str) -> None:
+        """Take note of the facts that a module of this name returns."""
+        leaf = module.rpartition(".")[2]
+        if leaf in _GATHER:
+            self.facts.setdefault("ansible_", where)
+        elif leaf in _FACTS_OF or leaf.endswith("_facts"):
+            self.facts.setdefault(ALL_FACTS, where)
+            for beginning in _FACTS_OF.get(leaf, ()):
+                self.facts.setdefault(beginning, where)
+
+    def is_fact(self, name: str) -> bool:
+        """Whether `name` may be a fact that the job has gathered."""
+        return any(name.startswith(beginning) for beginning in self.facts)
+
+    def place_of(self, name: str) -> str | None:
+        """Return which task sets a variable, in words."""
+        if name in self.names:
+            return self.names[name]
+        return next((where for beginning, where in self.facts.items() if name.startswith(beginning)), None)
+
+    @property
+    def size(self) -> int:
+        return len(self.names) + len(self.facts)
+
+    def said_of(self, name: str) -> str:
+        """Return where a variable that is late comes from, in words."""
+        place = self.place_of(name)
+        return f"is known on the host only, while the job runs{f': it is set by {place}' if place else ''}"
+
+
+class NeedsScript(Exception):
+    """A job has what only the host knows: it cannot be worked out at launch as a whole."""
+
+
+class Late(Collection[str]):
+    """The variables that are known on the host only, at one task.
+
+    pinned: those that nothing the job sets is stronger than; turning: those that loops of the host set.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        language: Language,
+        scope: Scope,
+        *,
+        pinned: Collection[str],
+        turning: Collection[str],
+        failed: bool,
+    ) -> None:
+        self._flow, self._language, self._scope = flow, language, scope
+        self._pinned, self._turning, self._failed = pinned, turning, failed
+
+    def __contains__(self, name: object) -> bool:
+        name = str(name)
+        if name in self._turning:
+            return True
+        if name in self._pinned:
+            return False
+        if name in self._flow.names or (self._failed and name in FAILED):
+            return True
+        return self._flow.is_fact(name) and self._may_be_gathered(name)
+
+    def _may_be_gathered(self, name: str) -> bool:
+        return name == ALL_FACTS or self._language.is_fact(name) or self._language.variable(name, self._scope) is ABSENT
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._flow.names)
+
+    def __len__(self) -> int:
+        return self._flow.size

@@ -1,0 +1,110 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Tasks that need no module: the host carries them out itself."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator, Mapping
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node
+
+if t.TYPE_CHECKING:
+    from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
+
+_METAS = ("flush_handlers", "noop", "end_role")
+
+
+def turn(task: LateTask, fqcn: str, one: Round) -> Node:
+    """Return what the host does for one item."""
+    name = fqcn.rpartition(".")[2]
+    given = _arguments(task)
+    if name == "include_vars":
+        return {"local": name, "args": _read(task, one, given)}
+    if name == "meta":
+        return {"local": name, "args": _meta(given)}
+    if name == "pause":
+        _refuse_prompt(given)
+    lenient = one.uncertain or task.around.uncertain
+    special: dict[str, t.Any] = {"assert": {"that": _that}, "debug": {"var": _var}}.get(name, {})
+    if name == "set_fact":
+        _refuse_late_names(one, given)
+    args: dict[str, Value] = {}
+    for key, value in given.items():
+        key = str(task.language.template(key, one.scope))
+        args[key] = special[key](one, value) if key in special else one.view.value(value, lenient=lenient)
+    return {"local": name, "args": args}
+
+
+def _arguments(task: LateTask) -> dict[str, t.Any]:
+    action = t.cast("str", task.action)
+    return task.language.arguments(action, task.source[action], task.source.get("args", ABSENT))
+
+
+def _that(one: Round, value: object) -> Value:
+    conditions = value if isinstance(value, list) else [value]
+    return [[str(each), one.view.value(each, expression=True, lenient=True)] for each in conditions]
+
+
+def _var(one: Round, value: object) -> Value:
+    return one.view.expression(str(value))
+
+
+def _meta(given: Mapping[str, t.Any]) -> str:
+    what = str(given.get("_raw_params"))
+    if what not in _METAS:
+        raise Refused(
+            f"'meta: {what}' steers the play on the controller. In a job there are: {', '.join(_METAS)}. "
+            "Put it in the play, outside of the jobs."
+        )
+    return what
+
+
+def _refuse_prompt(given: Mapping[str, t.Any]) -> None:
+    if given.get("seconds") is None and given.get("minutes") is None:
+        raise Refused(
+            "nobody is there to answer a 'pause' in a job. Give it 'seconds' or 'minutes', or put it into the play."
+        )
+
+
+def _refuse_late_names(one: Round, given: Mapping[str, t.Any]) -> None:
+    for name in given:
+        if one.view.trail(name) is not None:
+            raise Refused(
+                f"the name of the variable {one.view.account(name)}. Use one variable, and in it a dictionary with such keys."
+            )
+
+
+def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
+    """Return the variables that include_vars reads: at launch, whatever may be in them."""
+    for key, value in given.items():
+        if one.view.trail(value) is not None:
+            raise Refused(
+                f"its option {key!r} {one.view.account(value)}, and files of variables are read at launch. "
+                "Use an include_vars with 'when' for each file."
+            )
+    rendered = {key: task.language.template(value, one.scope) for key, value in given.items()}
+    files, data = task.language.read_variables(rendered, task.around.home, one.scope)
+    task.included.update(data)
+    return {"files": files, "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()}}
+
+
+def sets(task: LateTask, action: str) -> Iterator[str]:
+    """Return the names of the variables that a task of this action sets."""
+    leaf = action.rpartition(".")[2]
+    if not keywords.is_local(action):
+        return
+    if leaf == "include_vars":
+        yield from (str(name) for name in task.included)
+    if leaf == "set_fact":
+        scope = task.rounds[0].scope if task.rounds else task.scope({})
+        for one in task.rounds:
+            scope = one.scope
+            yield from (str(task.language.template(name, scope)) for name in _arguments(task) if name != "cacheable")

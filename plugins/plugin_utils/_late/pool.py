@@ -1,0 +1,62 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Values as a script has them: JSON, in which a dict of one special key stands for what is still to be worked out."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.planner import plain
+
+Value = t.Any
+
+_SPECIAL = frozenset(("$template", "$expr", "$omit", "$undefined", "$failed", "$literal", "$items"))
+OMITTED: t.Final[dict[str, bool]] = {"$omit": True}
+
+
+def constant(value: object) -> Value:
+    """Return what stands for a value that is known."""
+    return OMITTED if value is ABSENT else _guarded(plain(value))
+
+
+def _guarded(value: t.Any) -> Value:
+    if isinstance(value, list):
+        return [_guarded(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and next(iter(value)) in _SPECIAL:
+        return {"$literal": value}
+    return {key: _guarded(one) for key, one in value.items()}
+
+
+def is_constant(value: Value) -> bool:
+    """Whether there is nothing in a value to be worked out, or left out."""
+    if isinstance(value, list):
+        return all(is_constant(one) for one in value)
+    if not isinstance(value, dict):
+        return True
+    if len(value) == 1 and next(iter(value)) in _SPECIAL:
+        return "$literal" in value
+    return all(is_constant(one) for one in value.values())
+
+
+class Pool:
+    """The values of a script, the same one once."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._known: dict[str, int] = {}
+
+    def add(self, value: Value) -> int:
+        """Return the index of a value."""
+        key = json.dumps(value, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = len(self.values)
+            self.values.append(value)
+        return self._known[key]

@@ -1,0 +1,51 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The script of one job while it is being written: what stands beside its nodes."""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Pool, Value
+from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Node, Variables
+
+Tables = dict[str, dict[str, Value]]
+
+
+@dataclass(slots=True)
+class Handler:
+    """A handler of a role, as written, and what it takes from there."""
+
+    source: object
+    around: Around
+    role: str
+
+
+@dataclass(slots=True)
+class Script:
+    """What the tasks of a job share: values, tokens that stand for late ones in arguments, handlers."""
+
+    pool: Pool = field(default_factory=Pool)
+    token: str = field(default_factory=lambda: f"bgjlate{secrets.token_hex(8)}")
+    handlers: list[Handler] = field(default_factory=list)
+    roles: set[object] = field(default_factory=set)
+    """Those whose handlers are known already."""
+
+    def indexes(self, tables: t.Mapping[str, Variables], names: t.Sequence[str] = (VARS, PINNED, FACTS)) -> Node:
+        """Return the tables of variables with the places of their values, those that are empty left out."""
+        found = {name: {key: self.pool.add(one) for key, one in tables[name].items()} for name in names}
+        return {name: table for name, table in found.items() if table}
+
+    def stand_in(self, table: list[Value], value: Value) -> str:
+        """Return the token for a value of a turn."""
+        if value not in table:
+            table.append(value)
+        return f"{self.token}_{table.index(value)}_"

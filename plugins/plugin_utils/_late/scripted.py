@@ -1,0 +1,210 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""From the tasks inside of a job to its script: as _entries/blocks.py does it where all is known at launch."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ansible_collections.background.jobs.plugins.module_utils._late.names import YAML_FILTERS
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import blocks, includes, keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import Flow
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Handler, Script
+from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Block, Included, Job, Language, Node, Scope
+
+Nodes = list[Node]
+
+# Of a job that is one task: keys that are for the job, and have been looked at.
+_OF_JOB = ("name", "when", "timeout", "always_timeout", "depends_on", "run_when", "ignore_errors", *keywords.LIMITS)
+
+
+def started(around: Around) -> Around:
+    """Return what the tasks of a job take from it, where it gets a script."""
+    return replace(around, flow=Flow(), script=Script())
+
+
+def of_task(job: Job, source: Mapping[str, object], around: Around, loop: Mapping[str, object]) -> Node:
+    """Return the script of a job that is one task; `loop` are the variables of the job's own loop."""
+    left = {key: value for key, value in source.items() if key not in _OF_JOB and not keywords.is_loop(key)}
+    around = replace(around, conditions=(), loop={**around.loop, **loop})
+    inside = Inside(job.where, job.refused)
+    task = LateTask(job.where, left, around)
+    task.title = job.name
+    task.begin()
+    body = [task.node(job.name)]
+    task.end()
+    return written_down(around.script, around.language, body, inside)
+
+
+def needs_yaml(*parts: object) -> bool:
+    """Whether a filter is used that needs PyYAML."""
+    text = repr(parts)
+    return any(name in text for name in YAML_FILTERS)
+
+
+def inside(job: Job) -> Inside:
+    return Inside(job.where, job.refused)
+
+
+def of_body(job: Job, body: t.Any, around: Around) -> Node:
+    """Return the script of a job of many tasks."""
+    body = body[0].block if isinstance(body[0], Block) else body
+    return written_down(around.script, around.language, body, Inside(job.where, job.refused))
+
+
+def written_down(script: Script, language: Language, body: Nodes, inside: Inside) -> Node:
+    """Return the script as the plan has it, but for the calls that are still to be made."""
+    handlers = inside.handlers(script)
+    told = language.of_play()
+    return {
+        "token": script.token,
+        "values": script.pool.values,
+        "body": body,
+        "handlers": handlers,
+        "yaml": needs_yaml(body, handlers, script.pool.values),
+        **told,
+    }
+
+
+class Inside(blocks.Inside):
+    """Makes the nodes of a script; what is wrong with tasks is collected."""
+
+    def block(self, written: Written, around: Around) -> t.Any:
+        return {"kind": "block", **self.sections(written, around)}
+
+    def included(self, included: Included, where: str, around: Around) -> t.Any:
+        """Return the tasks of a file, or of a role, whose handlers are known from here on."""
+        script: Script = around.script
+        role = included.home.roles[0] if included.handlers and included.home.roles else None
+        if role is not None and role.path not in script.roles:
+            script.roles.add(role.path)
+            script.handlers += [Handler(source, around, role.name) for source in included.handlers]
+        nodes = self.tasks(included.tasks, where, around)
+        if included.role is not None and _ends_role(nodes):
+            return [{"kind": "block", "role": included.role, "block": nodes}]
+        return nodes
+
+    def checked(self, included: Included, around: Around) -> Included:
+        """Return the tasks of a role with no more in the specification of its arguments than is known at launch."""
+        spec = included.spec or {}
+        options = t.cast("Mapping[str, object]", spec.get("argument_spec") or {})
+        task = LateTask(self._where, {"debug": None}, around)
+        known = {name: rules for name, rules in options.items() if not task.general.is_late(name)}
+        return replace(included, spec={**spec, "argument_spec": known})
+
+    def _task(self, where: str, source: object, around: Around) -> t.Any:
+        task = LateTask(where, source, around)
+        if task.is_left_out or task.is_for_another_host(task.scope({})):
+            return []
+        if task.keys is keywords.BLOCK:
+            task.check_become(task.scope({}))
+            return [self.block(task, task.inside())]
+        if task.keys is keywords.IMPORT:
+            return includes.tasks(task, task.scope({}), self, task.inside())
+        task.begin()
+        nodes = self._include(task) if task.keys is keywords.INCLUDE else [task.node()]
+        task.end()
+        return nodes
+
+    def _include(self, task: LateTask) -> Nodes:
+        if task.late_loop:
+            return [self._until_settled(task)]
+        running = [one for one in task.rounds if one.false is None]
+        if not running:
+            return [task.node()]  # which tells why
+        nodes: Nodes = []
+        for one in running:
+            task.at = one.turn.where
+            around = self._around(task, task.scope(one.turn.variables))
+            around = replace(around, uncertain=around.uncertain or one.uncertain)
+            body = includes.tasks(task, one.scope, self, around)
+            nodes += [task.include(one, body)] if task.when or "register" in task.source else body
+        return nodes
+
+    @staticmethod
+    def _around(task: LateTask, scope: Scope) -> Around:
+        """Return what tasks take from an include: its variables and those of its loop, and no other key."""
+        around = task.around
+        turning = (*around.turning, *(task.turning if task.late_loop else ()))
+        params, loop = {**around.params, **task.variables}, {**around.loop, **task.loop}
+        return replace(around, params=params, loop=loop, turning=turning)
+
+    def _until_settled(self, task: LateTask) -> Node:
+        """Return the include of a late loop: what its tasks set is late from its second turn on for those before them."""
+        (one,) = task.rounds
+        around = replace(self._around(task, one.scope), uncertain=True)
+        while True:
+            size, refused = around.flow.size, len(self._refused)
+            body = includes.tasks(task, one.scope, self, around)
+            if around.flow.size == size or len(self._refused) > refused:
+                return task.include(one, body)
+
+    def handlers(self, script: Script) -> Nodes:
+        """Return the handlers of the roles in a job, in order of definition."""
+        found: Nodes = []
+        for handler in script.handlers:
+            around = replace(handler.around, conditions=(), uncertain=True, notify=())
+            try:
+                found += self._handler(handler, around)
+            except JobRefused as exc:
+                self._refused.append(exc)
+        return found
+
+    def _handler(self, handler: Handler, around: Around) -> Nodes:
+        where = around.language.sources.position(handler.source) or f"{self._where}, handler of role {handler.role}"
+        source = handler.source
+        if isinstance(source, Mapping) and "block" not in source and keywords.include_in(source) is None:
+            task = LateTask(where, source, around, keywords.HANDLER)
+            task.begin()
+            node = task.node()
+            task.end()
+        else:
+            task = LateTask(where, source, around)
+            nodes = self._task(where, {key: value for key, value in task.source.items() if key != "listen"}, around)
+            node = {"kind": "block", "block": nodes}
+        listen = task.source.get("listen") or []
+        topics: Sequence[object] = listen if isinstance(listen, list) else [listen]
+        return [
+            {
+                "names": []
+                if task.title is None
+                else names_of(self._rendered(task, task.source.get("name")), handler.role),
+                "listen": [self._rendered(task, topic) for topic in topics],
+                "task": node,
+            }
+        ]
+
+    @staticmethod
+    def _rendered(task: LateTask, text: object) -> str:
+        try:
+            return str(task.language.template(text, task.scope({})))
+        except Refused:
+            return str(text)
+
+
+def _ends_role(nodes: Nodes) -> bool:
+    """Whether one of the tasks of a role ends it, those in roles in it aside."""
+    for node in nodes:
+        if any(turn.get("local") == "meta" and turn.get("args") == "end_role" for turn in node.get("turns", ())):
+            return True
+        if "role" not in node and any(
+            _ends_role(node.get(name) or []) for name in ("block", "rescue", "always", "body")
+        ):
+            return True
+    return False
+
+
+def names_of(name: str, role: str) -> list[str]:
+    """Return what a handler of a role can be notified by."""
+    leaf = role.rpartition(".")[2]
+    return list(dict.fromkeys([name, f"{role} : {name}", f"{leaf} : {name}"]))

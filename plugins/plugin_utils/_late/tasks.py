@@ -1,0 +1,474 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""One task of a script: what of it is known at launch, for each item of its loop, and what the host works out."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, unfit_kind
+from ansible_collections.background.jobs.plugins.plugin_utils._late import local
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script
+from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS, View
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.contents import Contents
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.planner import plain
+
+_CONDITIONS = ("until", "changed_when", "failed_when")
+_LATE_LOOPS = frozenset(
+    (
+        "items",
+        "list",
+        "dict",
+        "together",
+        "nested",
+        "cartesian",
+        "subelements",
+        "sequence",
+        "flattened",
+        "indexed_items",
+    )
+)
+# Words of a command line, the templates in them whole, and what is between them.
+_WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Round:
+    """One turn of a loop that is known, or of a task without one, or what stands for all turns of a late loop."""
+
+    turn: Turn
+    scope: Scope
+    view: View
+    false: object = None
+    """The condition that keeps it from running."""
+    uncertain: bool = False
+    late: list[Value] = field(default_factory=list)
+
+
+class LateTask(Written):
+    """A task, or an include, in a job with a script."""
+
+    def __init__(self, where: str, source: object, around: Around, keys: keywords.Keys | None = None) -> None:
+        if keys is None:
+            keys = keywords.of_task(source) if isinstance(source, Mapping) else keywords.TASK
+        super().__init__(where, source, around, keys)
+        self.script: Script = t.cast("Script", around.script)
+        self.late_loop: Node = {}
+        self.turning: frozenset[str] = frozenset()
+        self.rounds: list[Round] = []
+        self.general = self.view(self.scope({}))
+        self.included: dict[str, object] = {}
+
+    def view(self, scope: Scope, turning: t.Iterable[str] = ()) -> View:
+        around = self.around
+        pinned = {*around.loop, *self.loop, *around.params, *self.language.strong()}
+        return View(
+            self.language,
+            scope,
+            around.flow,
+            pinned=pinned,
+            turning={*around.turning, *turning},
+            failed=around.failed,
+        )
+
+    # the loop
+
+    def begin(self) -> None:
+        """Find out what there is to do: `rounds`, each with what is known of it."""
+        key = self.loop_key
+        if key is not None and self.guarded(key, self.general.trail, self.source[key]) is not None:
+            self._begin_late(key)
+        else:
+            self._begin_known()
+        self._judge()
+
+    def _begin_late(self, key: str) -> None:
+        kind_of = key.removeprefix("with_") if key.startswith("with_") else None
+        if kind_of is not None and kind_of not in _LATE_LOOPS:
+            known = ", ".join(f"with_{name}" for name in sorted(_LATE_LOOPS))
+            raise self.refuse(
+                key, f"its items are known on the host only, which can work out: {known}. Use one of them, or 'loop'."
+            )
+        control = self._loop_control(late=True)
+        names = {control["loop_var"], "ansible_loop_var", "ansible_loop"}
+        if control.get("index_var"):
+            names |= {control["index_var"], "ansible_index_var"}
+        self.turning = frozenset(names)
+        value = self.guarded(key, self.general.value, self.source[key])
+        self.late_loop = {"loop": value, **({"with": kind_of} if kind_of else {})}
+        before, self.general = self.general, self.view(self.scope({}), names)
+        self.general.take(before)
+        self.late_loop["loop_control"] = self._control_record(control)
+        self.rounds = [Round(Turn(self.where, control=control), self.general.scope, self.general)]
+
+    def _begin_known(self) -> None:
+        turns = list(self.turns())
+        if self.loop_key is None:
+            scope = self.scope({})
+            self.rounds = [Round(turn, scope, self.general) for turn in turns]
+            return
+        names = {name for turn in turns for name in turn.variables}
+        self.general = self.view(self.scope({}), names)
+        self.turning = frozenset(names)
+        for turn in turns:
+            scope = self.scope(turn.variables)
+            self.rounds.append(Round(turn, scope, self.view(scope), false=turn.skip))
+        self.scope({})
+
+    def _control_record(self, control: Mapping[str, t.Any]) -> Node:
+        record = {key: control[key] for key in keywords.LOOP_CONTROL - {"label"} if control.get(key) is not None}
+        if control.get("label") is not None:
+            record["label"] = self.guarded("loop_control.label", self.general.value, control["label"])
+        return t.cast("Node", plain(record)) if "label" not in record else record
+
+    # its conditions
+
+    def _judge(self) -> None:
+        self.when: list[list[Value]] = []
+        for condition in self.conditions:
+            if any(self.guarded("when", one.view.trail, condition, True) for one in self.rounds):
+                value = self.guarded("when", self._condition, condition)
+                self.when.append([plain(condition), value])
+                for one in self.rounds:
+                    one.uncertain = True
+            else:
+                self._judge_known(condition)
+
+    @property
+    def conditions(self) -> tuple[object, ...]:
+        """Conditions of its own and from around it; those of an import are left to its tasks."""
+        return (*self.around.conditions, *self._own_conditions())
+
+    def _condition(self, condition: object) -> Value:
+        return self.general.value(condition, expression=True, lenient=True)
+
+    def _judge_known(self, condition: object) -> None:
+        for one in self.rounds:
+            if one.false is not None:
+                continue
+            self.at = one.turn.where
+            try:
+                if not self.language.holds(condition, one.scope):
+                    one.false = condition
+            except Refused as exc:
+                if not (one.uncertain or self.around.uncertain):
+                    raise self.refuse("when", exc) from exc
+                self.when.append([plain(condition), {"$failed": str(exc)}])
+
+    # what the host is told
+
+    def node(self, name: str | None = None) -> Node:
+        """Return the record of the task; `name` is that of its job, where it is all of it."""
+        fqcn = self._fqcn()
+        self.hidden = self.is_hidden(self.scope({}))
+        record: Node = {
+            "kind": "task",
+            "name": name if name is not None else self._name(fqcn),
+            "module": fqcn,
+            "where": self.language.sources.position(self.source) or self.where,
+        }
+        record["turns"] = [self._turn(one, fqcn) for one in self.rounds]
+        self._keep(record, fqcn)
+        record.update(self._tables())
+        return record
+
+    def _fqcn(self) -> str:
+        action = t.cast("str", self.action)
+        if keywords.is_local(action) or (self.keys is not keywords.TASK and keywords.include_in(self.source)):
+            return f"ansible.builtin.{action.rpartition('.')[2]}"
+        if all(one.false is not None for one in self.rounds) and not self._can_run():
+            return action
+        return str(self._call().fqcn)
+
+    def _can_run(self) -> bool:
+        try:
+            self.call()
+        except Refused:
+            if not self.language.is_module(t.cast("str", self.action), self.around.home):
+                raise
+            return False
+        return True
+
+    def _call(self) -> t.Any:
+        return self.call()
+
+    def _name(self, fqcn: str) -> Value:
+        written = self.source.get("name")
+        if written is None:
+            return fqcn.rpartition(".")[2]
+        return self.guarded("name", self._text_of_name, written)
+
+    def _text_of_name(self, written: object) -> Value:
+        return self.general.value(written, lenient=True)
+
+    def _keep(self, record: Node, fqcn: str) -> None:
+        """Put what the host has to know of the task into its record."""
+        scope = self.scope({})
+        if self.when:
+            record["when"] = self.when
+        self._keep_loop(record)
+        self._register(record)
+        for key in _CONDITIONS:
+            if key in self.source:
+                written = self.source[key]
+                record[key] = [
+                    [plain(one), self.guarded(key, self._condition, one)]
+                    for one in (written if isinstance(written, list) else [written])
+                ]
+        self._keep_retries(record, scope)
+        for key, default in (("check_mode", self.around.defaults.check_mode), ("diff", self.around.defaults.diff)):
+            record[key] = self.flag(key, scope, default)
+        record.update(no_log=self.hidden)
+        if ignoring := self._either("ignore_errors", boolean=True):
+            record["ignore_errors"] = ignoring
+        if timeout := self.seconds("timeout", scope, 0.0):
+            record["timeout"] = timeout
+        if notified := self._notified():
+            record["notify"] = notified
+        late_layers = self._environment()[1]
+        if late_layers:
+            record["environment"] = late_layers
+
+    def _keep_loop(self, record: Node) -> None:
+        if self.loop_key is None:
+            return
+        record["looped"] = True
+        record.update(self.late_loop)
+        if "loop_control" not in record and self.rounds and self.rounds[0].turn.control:
+            record["loop_control"] = self._control_record(self.rounds[0].turn.control)
+
+    def _register(self, record: Node) -> None:
+        """Have what the task sets known as late from here on, for its own conditions too."""
+        if "register" not in self.source:
+            return
+        registered = self.source["register"]
+        if not isinstance(registered, str) or not registered.isidentifier():
+            raise self.refuse("register", unfit_kind("it must be the name of a variable", registered))
+        record["register"] = str(registered)
+        self.around.flow.set([registered], self.at)
+        self.general.forget()
+
+    def _keep_retries(self, record: Node, scope: Scope) -> None:
+        for key in ("retries", "delay"):
+            if key in self.source and self.general.trail(self.source[key]) is not None:
+                record[key] = self.guarded(key, self.general.value, self.source[key])
+        if "retries" not in self.source and "until" in self.source:
+            if "delay" in self.source and "delay" not in record:
+                record["delay"] = self.seconds("delay", scope, 5.0)
+            return
+        if "retries" not in record:
+            record.update((key, one) for key, one in self.retrying(scope).items() if key not in record)
+
+    def _either(self, key: str, boolean: bool = False) -> Value:
+        """Return a key of the task, its own or inherited, as a value: late or not."""
+        written = self.source.get(key, self.around.flags.get(key))
+        if isinstance(written, str) and self.general.trail(written) is not None:
+            return self.guarded(key, self.general.value, written)
+        return self.flag(key, self.scope({})) if boolean else self.value(key, self.scope({}))
+
+    def _notified(self) -> list[Value]:
+        written = [*self.around.notify, *layers(self.source.get("notify"))]
+        return [self.guarded("notify", self._text_of_name, one) for one in written if one is not None]
+
+    def _environment(self) -> tuple[list[object], list[Value]]:
+        """Return the layers that are known, and from the first late one on the values of all."""
+        written = [
+            one for one in (*self.around.environment, *layers(self.source.get("environment"))) if one is not None
+        ]
+        first = next((index for index, one in enumerate(written) if self.general.trail(one) is not None), len(written))
+        late = [self.guarded("environment", self.general.value, one) for one in written[first:]]
+        return written[:first], late
+
+    def _tables(self) -> Node:
+        """Return the variables that its values use, and put into its turns what differs between them."""
+        tables = self.general.tables
+        for one in self.rounds:
+            if one.view is self.general:
+                continue
+            for name in (VARS, FACTS):
+                for key, value in one.view.tables[name].items():
+                    if self.general.is_late(key) and not one.view.is_late(key):
+                        continue  # it has to do with the item
+                    tables[name].setdefault(key, value)
+        return self.script.indexes(tables)
+
+    # what runs
+
+    def _turn(self, one: Round, fqcn: str) -> Node:
+        self.at = one.turn.where
+        record: Node = {}
+        scope = self.scope(one.turn.variables)
+        if one.turn.item is not ABSENT and not self.hidden:
+            record["item"] = plain(one.turn.item)
+        if one.false is not None:
+            record.update(skip="Conditional result was False", false_condition=plain(one.false))
+        else:
+            if keywords.is_local(fqcn):
+                record.update(self.guarded(self.action, local.turn, self, fqcn, one))
+            else:
+                self._run(record, one, scope)
+            if one.late:
+                record["late"] = one.late
+        if one.view is not self.general:
+            record.update(self._pinned(one))
+        return record
+
+    def _pinned(self, one: Round) -> Node:
+        """Return what only this item of the loop has: its own variables above all."""
+        pinned: dict[str, Value] = {name: constant(value) for name, value in one.turn.variables.items()}
+        pinned.update(one.view.tables[PINNED])
+        for name in (VARS, FACTS):
+            for key, value in one.view.tables[name].items():
+                if self.general.is_late(key) and not one.view.is_late(key):
+                    pinned[key] = value
+        # What is asked of all items alike may use variables that depend on the item.
+        return self.script.indexes({PINNED: pinned}, (PINNED,))
+
+    def _run(self, record: Node, one: Round, scope: Scope) -> None:
+        self.check_become(scope)
+        call = self._call()
+        arguments = {
+            str(key): self.guarded(self.action, self._argument, one, call, str(key), value)
+            for key, value in call.arguments.items()
+        }
+        record["step"] = Step(
+            call=self.language.recall(call, arguments),
+            contents=Contents(self.script.token, one.late, self._template(one, call, scope)),
+            scope=scope,
+            environment=self._known_environment(scope),
+            check_mode=self.flag("check_mode", scope, self.around.defaults.check_mode),
+            diff=self.flag("diff", scope, self.around.defaults.diff),
+            no_log=self.hidden,
+            name=str(self.title or call.fqcn),
+            where=self.at,
+            source=self.source,
+            search=self.around.home.search,
+        )
+
+    def _template(self, one: Round, call: t.Any, scope: Scope) -> Value | None:
+        """Return what stands for the file of a call of `template`, where that uses what is late."""
+        known = {key: value for key, value in call.arguments.items() if one.view.trail(value) is None}
+        try:
+            found = self.language.template_file(call, known, scope)
+        except Refused:
+            return None  # it is told where the arguments are rendered
+        if found is None:
+            return None
+        text, options, own = found
+        view = self.view({**scope, **own}, self.turning if self.late_loop else ())
+        template = self.guarded(self.action, view.file, text, options)
+        if template is not None:
+            for name in view.tables[VARS].keys() & own.keys():
+                view.tables[PINNED][name] = view.tables[VARS].pop(name)
+            one.view.take(view)
+        return template
+
+    def _known_environment(self, scope: Scope) -> dict[str, str]:
+        merged: dict[str, str] = {}
+        for layer in self._environment()[0]:
+            rendered = self.rendered("environment", layer, scope)
+            if rendered is None:
+                continue
+            if not isinstance(rendered, Mapping):
+                raise self.refuse(
+                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
+                )
+            merged.update((str(key), str(text)) for key, text in rendered.items())
+        return merged
+
+    def _argument(self, one: Round, call: t.Any, key: str, value: object) -> object:
+        """Return an argument as it is, where it is known, and with tokens in place of what is not."""
+        if one.view.trail(value) is None:
+            return self._known_argument(one, value)
+        if actions.decides(call.fqcn, key):
+            raise Refused(
+                f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
+                f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
+            )
+        if key == "_variable_params":
+            raise Refused(
+                f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
+            )
+        if key == "_raw_params" and actions.is_script(call.fqcn):
+            return self._words(one, t.cast("str", value))
+        if key in actions.WHOLE:
+            return self.script.stand_in(one.late, one.view.value(value, lenient=True))
+        return self._stood_in(one, value)
+
+    def _known_argument(self, one: Round, value: object) -> object:
+        if not (one.uncertain or self.around.uncertain):
+            return value
+        try:
+            self.language.template(value, one.scope)
+        except Refused as exc:
+            return self.script.stand_in(one.late, {"$undefined": str(exc)})
+        return value
+
+    def _words(self, one: Round, text: str) -> str:
+        """Return a command line with tokens for those of its words that are late; the first one names a file here."""
+        words = _WORDS.findall(str.__str__(text))
+        if one.view.trail(self.language.trusted(words[0])) is not None:
+            raise Refused(
+                f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each."
+            )
+        return self.language.trusted("".join(str(self._stood_in(one, self.language.trusted(word))) for word in words))
+
+    def _stood_in(self, one: Round, value: object) -> object:
+        if one.view.trail(value) is None:
+            return value
+        if isinstance(value, str):
+            return self.script.stand_in(one.late, one.view.value(value, lenient=True))
+        if isinstance(value, Mapping):
+            return {self._stood_in(one, key): self._stood_in(one, inner) for key, inner in value.items()}
+        return [self._stood_in(one, inner) for inner in t.cast("list[object]", value)]
+
+    # an include
+
+    def include(self, one: Round, body: list[Node]) -> Node:
+        """Return the record of an include whose tasks the host comes to under a condition, or again and again."""
+        self.hidden = self.is_hidden(self.scope({}))
+        fqcn = self._fqcn()
+        record: Node = {
+            "kind": "include",
+            "name": self._name(fqcn),
+            "module": fqcn,
+            "where": self.language.sources.position(self.source) or self.where,
+            "body": body,
+        }
+        if self.when:
+            record["when"] = self.when
+        if self.late_loop:
+            record.update(looped=True, **self.late_loop)
+        self._register(record)
+        record["no_log"] = self.hidden
+        record.update(self._tables())
+        if one.view is not self.general:
+            record.setdefault(PINNED, {}).update(self._pinned(one).get(PINNED, {}))
+        return record
+
+    # what the rest of the job has to know
+
+    def end(self) -> None:
+        """Take note of what the task sets."""
+        flow = self.around.flow
+        for name in references.names_of(self.source["register"]) if "register" in self.source else ():
+            flow.set([name], self.where)
+        if any(one.false is None for one in self.rounds):
+            action = t.cast("str", self.action)
+            flow.gather(action, self.where)
+            flow.set(local.sets(self, action), self.where)

@@ -1,0 +1,291 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""The variables that one task sees, and what its templates come to: a value where all is known, a script's value where not."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from collections.abc import Collection, Iterable, Mapping
+
+from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+
+from ansible_collections.background.jobs.plugins.module_utils._late.names import KNOWN_FILTERS, KNOWN_TESTS
+from ansible_collections.background.jobs.plugins.module_utils._late.names import plain as short_name
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import ALL_FACTS, Flow, Late
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
+
+_FILTERS = KNOWN_FILTERS | frozenset(DEFAULT_FILTERS)
+_TESTS = KNOWN_TESTS | frozenset(DEFAULT_TESTS)
+# Filters that take the name of another filter, or of a test, and at which place.
+_NAMING_FILTERS = {"map": 0}
+_NAMING_TESTS = {"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}
+_TOO_MUCH = frozenset(("hostvars", "vars"))
+_AS_TEXT = (nodes.For, nodes.FilterBlock, nodes.With, nodes.CallBlock, nodes.If)
+
+Trail = list[str]
+VARS, PINNED, FACTS = "vars", "pinned", "facts"
+
+
+class View:
+    """What is known at a task, and what is late there. pinned, turning, failed: see flow.Late."""
+
+    def __init__(
+        self,
+        language: Language,
+        scope: Scope,
+        flow: Flow,
+        *,
+        pinned: Collection[str] = (),
+        turning: Collection[str] = (),
+        failed: bool = False,
+    ) -> None:
+        self.language = language
+        self.scope = scope
+        self._flow = flow
+        self._pinned = pinned
+        self._turning = turning
+        self._set = Late(flow, language, scope, pinned=pinned, turning=turning, failed=failed)
+        self._late: dict[str, bool] = {}
+        self._facts: set[str] | None = set()
+        self.tables: dict[str, dict[str, Value]] = {VARS: {}, PINNED: {}, FACTS: {}}
+
+    def take(self, other: View) -> None:
+        """Have the variables that `other` came to need travel too."""
+        for name, table in other.tables.items():
+            self.tables[name].update(table)
+
+    def forget(self) -> None:
+        """Look again at what is late: the job has set something more."""
+        self._late.clear()
+
+    # what is late
+
+    def is_set(self, name: str) -> bool:
+        """Whether it is the job itself that sets a variable, or may do so."""
+        return name in self._set
+
+    def _raw(self, name: str) -> object:
+        return self.language.variable(name, self.scope)
+
+    def trail(self, value: object, expression: bool = False) -> Trail | None:
+        """Return how a value comes to use what is late: the names on the way; None where it does not."""
+        return references.find(value, self._set, self._raw, self.language.is_template, expression)
+
+    def is_late(self, name: str) -> bool:
+        """Whether a variable is set by the job, or uses one that is."""
+        if name not in self._late:
+            raw = ABSENT if name in references.HOLDERS else self._raw(name)
+            self._late[name] = self.is_set(name) or (raw is not ABSENT and self.trail(raw) is not None)
+        return self._late[name]
+
+    # what values come to
+
+    def value(self, value: object, expression: bool = False, lenient: bool = False) -> Value:
+        """Return what stands for a value as written. lenient: what cannot be rendered now fails where it is used."""
+        if self.trail(value, expression) is None:
+            return self._known(value, expression, lenient)
+        if isinstance(value, str):
+            return self._text(value, expression)
+        if isinstance(value, Mapping):
+            return self._mapping(value, lenient)
+        return [self.value(one, expression, lenient) for one in t.cast("list[object]", value)]
+
+    def _known(self, value: object, expression: bool, lenient: bool) -> Value:
+        try:
+            if expression:
+                return self.language.holds(value, self.scope)
+            return constant(self.language.template(value, self.scope))
+        except Refused as exc:
+            if not lenient:
+                raise
+            return {"$undefined": str(exc)}
+
+    def _mapping(self, value: Mapping[t.Any, object], lenient: bool) -> Value:
+        pairs = [(self.value(key, lenient=lenient), self.value(one, lenient=lenient)) for key, one in value.items()]
+        if all(isinstance(key, str) for key, dummy in pairs):
+            return dict(pairs)
+        return {"$items": [[key, one] for key, one in pairs]}
+
+    def expression(self, text: str) -> Value:
+        """Return what stands for an expression that the host works out in any case."""
+        return self._text(text, expression=True)
+
+    def _text(self, text: str, expression: bool) -> Value:
+        written = str.__str__(text)
+        # A condition may be a template as a whole.
+        if expression and written.strip().startswith("{{"):
+            expression = False
+        parsed = expressions.parse(written, expression)
+        if parsed is None:
+            raise Refused(f"it cannot be read as a template: {shorten(written, 80)}.")
+        if self._needs_controller(parsed.tree):
+            parsed.tree.body = [self._ahead(node, parsed) for node in parsed.tree.body]
+            written = parsed.text
+        self._need(parsed.tree)
+        return {"$expr": written} if expression else {"$template": written}
+
+    def file(self, text: str, options: Mapping[str, t.Any]) -> Value | None:
+        """Return what stands for a template file that uses what is late; None for one that does not."""
+        try:
+            parsed, known = expressions.file_of(text, options)
+        except (TemplateSyntaxError, ValueError, SyntaxError):
+            return None  # core complains of it
+        used = meta.find_undeclared_variables(parsed.tree) | set(references.by_name(parsed.tree))
+        if not any(self.is_late(name) for name in used):
+            return None
+        if not expressions.stands_alone(parsed.tree):
+            raise Refused(
+                "its template uses what is known on the host only, and includes or imports another file, which is not there. "
+                "Write it as one file."
+            )
+        if self._needs_controller(parsed.tree):
+            parsed.tree.body = [self._ahead(node, parsed) for node in parsed.tree.body]
+            text = parsed.text
+            options = {"newline_sequence": known.get("newline_sequence", "\n"), "trim_blocks": True}
+        self._need(parsed.tree)
+        return {"text": text, "options": dict(options)}
+
+    # what the controller works out of it ahead
+
+    def _needs_controller(self, node: nodes.Node) -> bool:
+        kinds = (nodes.Filter, nodes.Test, nodes.Name, nodes.Call)
+        return self._why_controller(node) is not None or any(self._why_controller(one) for one in node.find_all(kinds))
+
+    def _why_controller(self, node: nodes.Node) -> str | None:
+        if isinstance(node, nodes.Filter):
+            return self._why_filter(node)
+        if isinstance(node, nodes.Test) and short_name(node.name) not in _TESTS:
+            return f"the test {node.name!r}"
+        if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in references.HOLDERS:
+            return None if node.name == ALL_FACTS and self.is_set(ALL_FACTS) else f"{node.name!r}"
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in references.LOOKUPS:
+            name = node.args[0].value if node.args and isinstance(node.args[0], nodes.Const) else "?"
+            return f"the lookup {name!r}"
+        return None
+
+    def _why_filter(self, node: nodes.Filter) -> str | None:
+        name = short_name(node.name)
+        if name not in _FILTERS:
+            return f"the filter {node.name!r}"
+        named = _argument(node, _NAMING_FILTERS.get(name))
+        if named is not None and short_name(named) not in _FILTERS:
+            return f"the filter {named!r}"
+        tested = _argument(node, _NAMING_TESTS.get(name))
+        return f"the test {tested!r}" if tested is not None and short_name(tested) not in _TESTS else None
+
+    def _ahead(self, node: nodes.Node, parsed: expressions.Parsed | expressions.ParsedFile) -> nodes.Node:
+        """Return a part of a template with what needs the controller, and can be worked out now, in place."""
+        if not self._needs_controller(node):
+            return node
+        if isinstance(node, nodes.Expr):
+            bare = isinstance(node, nodes.Name) and node.name in _TOO_MUCH
+            if not bare and self._is_free(node, parsed.local):
+                return nodes.Name(self._constant(expressions.as_template(node)), "load")
+            if why := self._why_controller(node):
+                raise self._refused(node, why)
+        elif isinstance(node, _AS_TEXT) and not list(node.find_all((nodes.Assign, nodes.AssignBlock))):
+            own = expressions.stored_in(node)
+            if self._is_free(node, parsed.local - own, own):
+                return nodes.Output([nodes.Name(self._constant(expressions.statement(node)), "load")])
+        return expressions.mapped(node, lambda part: self._ahead(part, parsed))
+
+    def _is_free(self, node: nodes.Node, local: Collection[str], own: Collection[str] = ()) -> bool:
+        """Whether nothing in a part of a template is late, or set by the template outside of the part."""
+        used = _used_in(node) - set(own)
+        return not any(name in local or self.is_late(name) for name in used)
+
+    def _refused(self, node: nodes.Node, why: str) -> Refused:
+        used = _used_in(node)
+        late = next((name for name in sorted(used) if self.is_late(name)), None)
+        what = f"it uses {why}, which only the controller has"
+        if late is None:
+            return Refused(f"{what}, beside what is known on the host only. {_WAY_OUT}")
+        return Refused(f"{what}, for {late!r}, which {self._said_of(late)}. {_WAY_OUT}")
+
+    def account(self, value: object, expression: bool = False) -> str:
+        """Return in words why a value is not known at launch."""
+        trail = self.trail(value, expression) or ["?"]
+        name = trail[-1]
+        by_way = "" if len(trail) == 1 else f" (by way of {' and '.join(repr(one) for one in trail[:-1])})"
+        return f"uses {name!r}{by_way}, which {self._flow.said_of(name)}"
+
+    def _said_of(self, name: str) -> str:
+        trail = [name] if self.is_set(name) else [name, *(self.trail(self._raw(name)) or ())]
+        return self._flow.said_of(trail[-1])
+
+    def _constant(self, template: str) -> str:
+        name = f"background_jobs_{hashlib.sha256(template.encode()).hexdigest()[:12]}"
+        if name not in self.tables[PINNED]:
+            self.tables[PINNED][name] = self._known(self.language.trusted(template), expression=False, lenient=True)
+        return name
+
+    # which variables travel
+
+    def _need(self, tree: nodes.Template) -> None:
+        names = meta.find_undeclared_variables(tree)
+        if ALL_FACTS in names:
+            self._need_facts(tree)
+        for name in sorted(names - references.HOLDERS):
+            self._send(name)
+
+    def _send(self, name: str) -> None:
+        if name == "omit" or name in self._turning or any(name in table for table in self.tables.values()):
+            return
+        raw = self._raw(name)
+        if raw is ABSENT:
+            return
+        table = PINNED if name in self._pinned else FACTS if self.language.is_fact(name) else VARS
+        self.tables[table][name] = None  # for variables that use each other
+        self.tables[table][name] = self.value(raw, lenient=True)
+
+    def _need_facts(self, tree: nodes.Template) -> None:
+        """Send those of the facts that are known that a template uses: all of them where it can't be told."""
+        used = list(_facts_in(tree))
+        if None in used:
+            self._facts = None
+        elif self._facts is not None:
+            self._facts.update(t.cast("list[str]", used))
+        known = self._raw(ALL_FACTS)
+        if isinstance(known, Mapping):
+            kept = {key: one for key, one in known.items() if self._facts is None or key in self._facts}
+            self.tables[FACTS][ALL_FACTS] = self._known(kept, expression=False, lenient=True)
+
+
+_WAY_OUT = "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
+
+
+def _used_in(node: nodes.Node) -> set[str]:
+    """Return the variables that a part of a template uses, those too that it names by a text."""
+    return {*expressions.used_in(node), *references.by_name(nodes.Output([node]))}  # by_name looks at what is in a node
+
+
+def _argument(node: nodes.Filter, index: int | None) -> str | None:
+    if index is None or len(node.args) <= index:
+        return None
+    argument = node.args[index]
+    return str(argument.value) if isinstance(argument, nodes.Const) else None
+
+
+def _facts_in(tree: nodes.Template) -> Iterable[str | None]:
+    """Return the names of the facts that are used by ansible_facts, and None for a use of all of them."""
+    named = 0
+    for part in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        if isinstance(part.node, nodes.Name) and part.node.name == ALL_FACTS:
+            if isinstance(part, nodes.Getattr):
+                named += 1
+                yield part.attr
+            elif isinstance(part.arg, nodes.Const):
+                named += 1
+                yield str(part.arg.value)
+    if sum(1 for name in tree.find_all(nodes.Name) if name.name == ALL_FACTS) > named:
+        yield None

@@ -1,0 +1,328 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Job, Node
+
+from ..conftest import expand
+
+OUT = {"command": "first", "register": "out"}
+
+
+def job_of(*tasks: t.Any, entry: dict[str, t.Any] | None = None, **more: t.Any) -> Job:
+    (job,) = expand([{"name": "j", **(entry or {}), "block": list(tasks)}], **more)
+    return job
+
+
+def script_of(*tasks: t.Any, **more: t.Any) -> Node:
+    job = job_of(*tasks, **more)
+    assert job.refused == [] and job.body == []
+    assert job.script is not None
+    return job.script
+
+
+def nodes_of(*tasks: t.Any, **more: t.Any) -> list[Node]:
+    (block,) = script_of(*tasks, **more)["body"]
+    return list(block["block"])
+
+
+def refusal_of(*tasks: t.Any, **more: t.Any) -> str:
+    (refused,) = job_of(*tasks, **more).refused
+    return str(refused)
+
+
+def values_of(script: Node, node: Node, table: str) -> dict[str, t.Any]:
+    return {name: script["values"][index] for name, index in node.get(table, {}).items()}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        OUT,
+        {"command": 1, "until": "yes", "retries": 1},
+        {"command": 1, "changed_when": False},
+        {"command": 1, "failed_when": False},
+        {"command": 1, "notify": "x"},
+        {"command": 1, "loop": [1], "loop_control": {"pause": 1}},
+        {"set_fact": {"a": 1}},
+        {"debug": {"msg": 1}},
+        {"meta": "noop"},
+        {"block": [{"command": 1}], "notify": "x"},
+        {"block": [{"command": 1}], "rescue": [{"command": "{{ ansible_failed_result }}"}]},
+    ],
+)
+def test_what_takes_a_script(task: dict[str, t.Any]) -> None:
+    assert job_of(task, yes=True).script is not None
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"command": 1, "retries": 1},
+        {"command": 1, "with_items": [1, 2]},
+        {"command": 1, "run_once": True},
+        {"command": 1, "tags": "x"},
+        {"block": [{"command": 1}], "rescue": [{"command": 1}]},
+    ],
+)
+def test_what_takes_none(task: dict[str, t.Any]) -> None:
+    job = job_of(task)
+    assert job.script is None and job.body
+
+
+def test_late_arguments_are_tokens() -> None:
+    script = script_of(OUT, {"command": {"argv": ["{{ out.x }}", "{{ known }}"], "chdir": "/{{ out.y }}"}}, known=1)
+    (turn,) = script["body"][0]["block"][1]["turns"]
+    token = script["token"]
+    assert turn["step"].call.arguments == {"argv": [f"{token}_0_", "{{ known }}"], "chdir": f"{token}_1_"}
+    assert turn["late"] == [{"$template": "{{ out.x }}"}, {"$template": "/{{ out.y }}"}]
+
+
+def test_a_variable_is_late_from_where_it_is_set() -> None:
+    first, second, third = nodes_of({"command": "{{ out }}"}, OUT, {"command": "{{ out }}"}, out="before")
+    assert "late" not in first["turns"][0]
+    assert "late" not in second["turns"][0]
+    assert third["turns"][0]["late"] == [{"$template": "{{ out }}"}]
+
+
+def test_conditions() -> None:
+    script = script_of(
+        OUT,
+        {"command": 1, "when": ["yes", "out.changed", "not no"]},
+        {"command": "{{ nope }}", "when": ["out.changed", "no"]},
+        {"command": "{{ nope }}", "when": "out.changed"},
+        yes=True,
+        no=False,
+    )
+    dummy, late, false, guarded = script["body"][0]["block"]
+    assert late["when"] == [["out.changed", {"$expr": "out.changed"}]]
+    assert false["turns"] == [{"skip": "Conditional result was False", "false_condition": "no"}]
+    assert guarded["turns"][0]["late"] == [{"$undefined": "'nope' is undefined."}]
+
+
+def test_what_fails_where_it_runs_for_sure_is_refused() -> None:
+    assert "'nope' is undefined" in refusal_of(OUT, {"command": 1, "when": "nope"})
+    assert "'nope' is undefined" in refusal_of(OUT, {"debug": {"msg": "{{ nope }}"}})
+
+
+def test_a_known_loop_has_its_turns() -> None:
+    script = script_of(
+        OUT,
+        {
+            "name": "n {{ item }}",
+            "command": "{{ item }} {{ out }} {{ of_item }}",
+            "loop": ["a", "b"],
+            "vars": {"of_item": "<{{ item }}>", "other": "o"},
+            "when": "item",
+            "changed_when": "item",
+            "register": "all",
+        },
+    )
+    node = script["body"][0]["block"][1]
+    assert node["looped"] and node["loop_control"] == {"loop_var": "item"}
+    assert node["name"] == {"$template": "n {{ item }}"}
+    assert node["changed_when"] == [["item", {"$expr": "item"}]]
+    assert "vars" not in node and "when" not in node
+    assert [turn["item"] for turn in node["turns"]] == ["a", "b"]
+    assert [values_of(script, turn, "pinned") for turn in node["turns"]] == [
+        {"item": one, "ansible_loop_var": "item", "of_item": f"<{one}>"} for one in ("a", "b")
+    ]
+
+
+def test_late_loops() -> None:
+    script = script_of(
+        OUT,
+        {"command": "{{ one }}", "loop": "{{ out.lines }}", "loop_control": {"loop_var": "one", "index_var": "at"}},
+        {"command": "{{ item }}", "with_items": ["{{ out.x }}", "y"]},
+        one="not this",
+    )
+    dummy, loop, items = script["body"][0]["block"]
+    assert loop["loop"] == {"$template": "{{ out.lines }}"}
+    assert loop["loop_control"] == {"loop_var": "one", "index_var": "at"}
+    assert loop["turns"][0]["late"] == [{"$template": "{{ one }}"}]
+    assert (items["with"], items["loop"]) == ("items", [{"$template": "{{ out.x }}"}, "y"])
+    assert "pinned" not in loop and "vars" not in loop
+
+
+def test_a_late_loop_of_a_lookup_that_needs_the_controller() -> None:
+    assert "with_items" in refusal_of(OUT, {"command": 1, "with_fileglob": "{{ out.x }}"})
+
+
+def test_what_a_task_says_of_its_result() -> None:
+    (node,) = nodes_of(
+        {
+            "command": 1,
+            "register": "own",
+            "until": "own.rc",
+            "retries": 3,
+            "delay": 0,
+            "changed_when": ["own.a", "yes"],
+            "failed_when": False,
+            "ignore_errors": True,
+            "notify": ["h", "{{ known }}"],
+        },
+        yes=True,
+        known="k",
+    )
+    assert node["until"] == [["own.rc", {"$expr": "own.rc"}]]
+    assert node["changed_when"] == [["own.a", {"$expr": "own.a"}], ["yes", True]]
+    assert node["failed_when"] == [[False, False]]
+    assert (node["retries"], node["delay"], node["ignore_errors"], node["notify"]) == (3, 0.0, True, ["h", "k"])
+
+
+def test_an_environment_is_late_from_its_first_late_layer_on() -> None:
+    own = [{"B": "2"}, {"B": "{{ out }}"}, {"C": "3"}]
+    dummy, node = nodes_of(OUT, {"command": 1, "environment": own}, entry={"environment": {"A": "1"}})
+    assert node["turns"][0]["step"].environment == {"A": "1", "B": "2"}
+    assert node["environment"] == [{"B": {"$template": "{{ out }}"}}, {"C": "3"}]
+
+
+def test_tasks_without_a_module() -> None:
+    nodes = nodes_of(
+        OUT,
+        {"set_fact": {"x": "{{ out }}", "cacheable": True}},
+        {"debug": {"var": "x"}},
+        {"assert": {"that": "x", "fail_msg": "{{ out }}"}},
+        {"fail": {"msg": "m"}},
+        {"pause": {"seconds": 1}},
+        {"meta": "flush_handlers"},
+        {"include_vars": "some.yml"},
+        {"command": "{{ of_file }}"},
+        files={"some.yml": {"of_file": "{{ x }}"}},
+    )
+    assert [node["turns"][0].get("local") for node in nodes] == [
+        None, "set_fact", "debug", "assert", "fail", "pause", "meta", "include_vars", None,
+    ]  # fmt: skip
+    args = [node["turns"][0].get("args") for node in nodes]
+    assert args[1:8] == [
+        {"x": {"$template": "{{ out }}"}, "cacheable": True},
+        {"var": {"$expr": "x"}},
+        {"that": [["x", {"$expr": "x"}]], "fail_msg": {"$template": "{{ out }}"}},
+        {"msg": "m"},
+        {"seconds": 1},
+        "flush_handlers",
+        {"files": ["/play/vars/some.yml"], "data": {"of_file": {"$template": "{{ x }}"}}},
+    ]
+    assert nodes[8]["turns"][0]["late"] == [{"$template": "{{ of_file }}"}]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"meta": "end_play"}, ["meta: end_play", "flush_handlers", "Put it in the play"]),
+        ({"meta": "{{ out }}"}, ["meta: {{ out }}"]),
+        ({"pause": None}, ["'pause'", "'seconds' or 'minutes'"]),
+        ({"include_vars": "{{ out.file }}"}, ["'_raw_params'", "'out'", "read at launch"]),
+        ({"set_fact": {"{{ out.x }}": 1}}, ["the name of the variable", "'out'"]),
+        ({"command": 1, "register": "not a name"}, ["'register'"]),
+        ({"command": "{{ lookup('file', out.x) }}"}, ["lookup 'file'", "'out'"]),
+    ],
+)
+def test_refusals_that_stay(task: dict[str, t.Any], words: list[str]) -> None:
+    found = refusal_of(OUT, task)
+    assert all(word in found for word in ["tasks[0].block[1]", "Nothing was started", *words]), found
+
+
+FILES = {
+    "some.yml": [{"command": "{{ given }} {{ item }}"}, {"command": 2, "register": "inner"}],
+    "round.yml": [{"command": "{{ inner }}"}, {"command": 2, "register": "inner"}],
+}
+
+
+def test_includes() -> None:
+    script = script_of(
+        OUT,
+        {"include_tasks": "some.yml", "when": "out.changed", "vars": {"given": "{{ out }}", "item": "i"}},
+        {"include_tasks": "some.yml", "loop": ["a", "b"], "vars": {"given": "g"}},
+        {"include_tasks": "round.yml", "loop": "{{ out.lines }}"},
+        {"import_tasks": "some.yml", "when": "out.changed", "vars": {"given": "g", "item": "i"}},
+        files=FILES,
+        inner="before",
+    )
+    dummy, conditional, *unrolled = script["body"][0]["block"]
+    assert (conditional["kind"], conditional["when"]) == ("include", [["out.changed", {"$expr": "out.changed"}]])
+    inner = conditional["body"][0]
+    assert values_of(script, inner, "pinned") == {"given": {"$template": "{{ out }}"}, "item": "i"}
+    assert [node["kind"] for node in unrolled] == ["task"] * 4 + ["include"] + ["task"] * 2
+    assert unrolled[4]["loop"] == {"$template": "{{ out.lines }}"}
+    # what a task of it registers is late for those before it: from the second turn on
+    assert unrolled[4]["body"][0]["turns"][0]["late"] == [{"$template": "{{ inner }}"}]
+    assert unrolled[5]["when"] == [["out.changed", {"$expr": "out.changed"}]]
+
+
+def test_handlers_of_roles() -> None:
+    role = {
+        "tasks": [{"command": 1, "notify": "restart"}, {"meta": "end_role"}],
+        "handlers": [
+            {"name": "restart", "command": "{{ out }}", "listen": ["topic"]},
+            {"name": "other {{ known }}", "debug": {"msg": 1}},
+        ],
+        "role": "web",
+    }
+    script = script_of(OUT, {"include_role": {"name": "web"}}, roles={"web": role}, known="k")
+    assert [(one["names"], one["listen"]) for one in script["handlers"]] == [
+        (["restart", "web : restart"], ["topic"]),
+        (["other k", "web : other k"], []),
+    ]
+    assert script["handlers"][0]["task"]["turns"][0]["late"] == [{"$template": "{{ out }}"}]
+    assert script["play_handlers"] == ["of the play"]
+    assert [node.get("role") for node in script["body"][0]["block"]] == [None, "web"]
+
+
+def test_what_a_role_needs_is_looked_at_as_far_as_it_is_known() -> None:
+    role = {"tasks": [{"command": 1}], "spec": {"argument_spec": {"size": {}, "colour": {}}}}
+    task = {"include_role": {"name": "r"}, "vars": {"size": "{{ out }}"}}
+    assert script_of(OUT, task, roles={"r": role}, colour="red")
+    assert "missing required arguments: colour" in refusal_of(
+        {"debug": None}, {**task, "vars": {"size": 1}}, roles={"r": role}
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "names"),
+    [([], ["a", "b"]), (["never"], ["b"])],
+)
+def test_what_tags_leave_out_is_not_there(tags: list[str], names: list[str]) -> None:
+    nodes = nodes_of({"name": "a", "debug": None, "tags": tags}, {"name": "b", "debug": None})
+    assert [node["name"] for node in nodes] == names
+
+
+@pytest.mark.parametrize(("first", "count"), [(None, 2), ("this", 2), ("another", 1)])
+def test_what_runs_once_runs_on_one_host(first: str | None, count: int) -> None:
+    assert len(nodes_of({"debug": None, "run_once": True}, {"debug": None}, first_host=first)) == count
+
+
+def test_what_runs_once_has_nothing_for_the_other_hosts() -> None:
+    found = refusal_of(OUT, {"command": 1, "run_once": True, "register": "x"}, first_host="this")
+    assert "'run_once'" in found and "before the launch" in found
+
+
+def test_a_job_of_one_task() -> None:
+    task = {"name": "n", "command": 1, "until": "x", "retries": 4, "loop": ["a"], "when": "yes", "timeout": 5}
+    (job,) = expand([task], x=True, yes=True)
+    assert (job.retries, job.timeout) == (0, 5.0)
+    assert job.script is not None
+    (node,) = job.script["body"]
+    assert (node["retries"], node["until"], node["name"]) == (4, [["x", True]], job.name)
+    assert "looped" not in node and "when" not in node and "timeout" not in node
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"block": [{"command": 1}], "until": "x"}, ["'until'", "tasks inside"]),
+        ({"command": 1, "register": "x"}, ["'register'", "async_wait"]),
+        ({"command": 1, "loop": [1], "with_items": [1]}, ["'loop'", "one loop"]),
+    ],
+)
+def test_bad_jobs(entry: dict[str, t.Any], words: list[str]) -> None:
+    with pytest.raises(Refused) as caught:
+        expand([entry])
+    assert all(word in str(caught.value) for word in words), str(caught.value)

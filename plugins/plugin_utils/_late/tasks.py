@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.context i
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._late import local
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script
@@ -167,7 +167,7 @@ class LateTask(Written):
                     one.false = condition
             except Refused as exc:
                 if not (one.uncertain or self.around.uncertain):
-                    raise self.refuse("when", str(exc)) from exc
+                    raise self.refuse("when", exc) from exc
                 self.when.append([plain(condition), {"$failed": str(exc)}])
 
     # what the host is told
@@ -258,7 +258,7 @@ class LateTask(Written):
             return
         registered = self.source["register"]
         if not isinstance(registered, str) or not registered.isidentifier():
-            raise self.refuse("register", f"it must be the name of a variable: got {kind(registered)}.")
+            raise self.refuse("register", unfit_kind("it must be the name of a variable", registered))
         record["register"] = str(registered)
         self.around.flow.set([registered], self.at)
         self.general.forget()

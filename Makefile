@@ -26,6 +26,7 @@ soak: ## The same as often as it takes to believe it: about an hour, with figure
 docs: ## The documentation site, in build/docs/html
 install: ## Install from git, requirements.yml and the tarball with ansible-core alone, and run a job
 galaxy: ## The tarball, and what Galaxy checks on import
+coverage: ## Which lines of plugins/ the unit tests and integration targets run, in jobs too; PARTS=unit-2.21 takes some
 benchmark: ## How fast, beside ansible-core's async
 clean: ## Remove what the targets made
 
@@ -33,10 +34,13 @@ demo test check unit sanity lint format integration molecule faults soak docs in
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
+coverage:
+	@"$(PYTHON)" tests/driver coverage $(PARTS)
+
 one:
 	@"$(PYTHON)" tests/driver one $(WHAT)
 
 shell:
 	@"$(PYTHON)" tests/driver shell
 
-.PHONY: help one shell demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean
+.PHONY: help coverage one shell demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean

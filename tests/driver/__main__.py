@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 
+import lines
 import machine
 import sessions
 import workbench
@@ -32,6 +33,8 @@ def main(words: list[str]) -> int:
         return by_itself[words[0]]()
     if words[0] == "one":
         return workbench.one(words[1:])
+    if words[0] == "coverage":
+        return lines.measure(words[1:] or lines.default_parts())
     chosen = workbench.check() if words == ["check"] else choose(words)
     if not chosen:
         print(f"no such part: {' '.join(words)}; there are: {' '.join(part.name for part in parts())}", file=sys.stderr)

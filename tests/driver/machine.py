@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -207,6 +208,20 @@ class Environment:
                 self._make()
             link_collection(self.purelib)
         return self
+
+    @contextlib.contextmanager
+    def handing_over(self, **variables: str) -> Iterator[None]:
+        """Have its interpreters set these variables meanwhile: ansible-test keeps all from targets but those that it knows."""
+        path = self.purelib / "handed_over.pth"
+        # One line, as such a file wants it. What was left by a run that was killed names a folder that is gone.
+        path.write_text(
+            f"import os; os.path.isdir({variables['TMPDIR']!r}) and "
+            f"os.environ.update({{**{variables!r}, **os.environ}})\n"
+        )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
     def _make(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import lines
 import machine
 import sessions
 from machine import CACHE, CORES, HOST_PYTHONS, ROOT, Environment, Skip, core_environment
@@ -118,7 +119,7 @@ def left_out(part: Part) -> str:
 
 
 def unit(core: str, job: Job) -> Counts:
-    environment = core_environment(core, "unit", "unit")
+    environment = lines.test_environment(core)
     # The host's half takes ten times as long as the controller's: on the newest core, and in unit-host.
     left_out = [] if core == machine.newest_core() else [HOST_HALF]
     ignored = (f"--ignore={path}" for path in left_out)
@@ -201,7 +202,9 @@ def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
     """All targets that run on this core, or those that are named."""
     chosen = targets or tuple(f"--exclude={target}" for target in targets_left_out(core))
     command, env, cwd = integration_command(core, "--continue-on-error", *chosen)
-    status, output = job.call(*command, env=env, cwd=cwd)
+    handed = {name: os.environ[name] for name in ("BGJ_LINES",) if name in os.environ}
+    with lines.test_environment(core).handing_over(TMPDIR=str(job.folder), **handed):
+        status, output = job.call(*command, env=env, cwd=cwd)
     ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
     broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
     if status:
@@ -213,7 +216,7 @@ def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
 
 
 def integration_command(core: str, *arguments: str) -> Command:
-    environment = core_environment(core, "unit", "unit")
+    environment = lines.test_environment(core)
     copy = _copy_for_ansible_test(core, "integration")
     # ansible-test knows no other place for collections than beside the tested one.
     for namespace in test_collections().glob("ansible_collections/*"):

@@ -23,6 +23,7 @@ from leftovers import Scratch
 
 LOGS = machine.CACHE / "logs"
 TAIL = 60
+MOST_NAMES = 12
 
 
 @dataclass
@@ -149,9 +150,9 @@ class Runner:
     def _tell_what_is_left(self, left: list[str], others: list[str]) -> None:
         place = self.scratch.place
         if others:
-            print(f"also new in {place}, maybe of other programs: {' '.join(others)}")
+            print(f"also new in {place}, maybe of other programs: {_few(others)}")
         if left:
-            print(f"----- LEFT BEHIND in {place}: {' '.join(left)}")
+            print(f"----- LEFT BEHIND in {place}: {_few(left)}")
         # On a machine on which somebody else tests this meanwhile, nobody can tell whose they are.
         shared = os.environ.get("SHARED_TMP") == "1"
         self.results["nothing-left-behind"] = Counts(failed=len(left)) if left and not shared else Counts(passed=1), 0
@@ -219,3 +220,8 @@ class Runner:
         (LOGS / "summary.log").write_text(f"{total}\n")
         print(total, flush=True)
         return total
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return " ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -40,7 +40,8 @@ def check(sessions: Sequence[str], job: Job) -> Counts:
 def run(sessions: Sequence[str], job: Job) -> str:
     """Run sessions of nox; what they print."""
     command, env = nox("--session", *sessions)
-    marks = [Path(command[2]) / f"{session}.installed" for session in sessions]
+    wanted = _hash(*((ROOT / name).read_text() for name in ("noxfile.py", "antsibull-nox.toml")))
+    marks = [Path(command[2]) / f"{session}.installed-{wanted}" for session in sessions]
     if all(mark.exists() for mark in marks):
         command.append("--no-install")
     status, output = job.call(*command, env=env | {"CI": "true"})
@@ -80,7 +81,9 @@ def nox_environment() -> Environment:
 
 
 def _folder(environment: Environment) -> Path:
-    """Where nox has its environments: another one where a session may want something else."""
-    files = (ROOT / "noxfile.py", ROOT / "antsibull-nox.toml", REQUIREMENTS / "nox-sessions.txt")
-    key = "".join([environment.path.name, *(path.read_text() for path in files)])
-    return CACHE / "nox" / hashlib.sha256(key.encode()).hexdigest()[:8]
+    """Where nox has the environments of its sessions: another one where they are pinned otherwise."""
+    return CACHE / "nox" / _hash(environment.path.name, (REQUIREMENTS / "nox-sessions.txt").read_text())
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]

@@ -40,12 +40,14 @@ def one(words: Sequence[str]) -> int:
     if not words:
         print("name a test, an integration target, a molecule scenario or a playbook", file=sys.stderr)
         return 2
-    command, env, cwd = _command(os.environ.get("CORE") or machine.newest_core(), *words)
+    core = os.environ.get("CORE") or machine.newest_core()
+    command, env, cwd = _command(core, *words)
     scratch = Scratch()
-    try:
-        return subprocess.run(command, check=False, cwd=cwd, env=env | {"TMPDIR": str(scratch.folder())}).returncode
-    finally:
-        scratch.close()
+    temporary = {"TMPDIR": str(scratch.folder())}
+    with machine.core_environment(core, "unit", "unit").handing_over(**temporary):
+        status = subprocess.run(command, check=False, cwd=cwd, env=env | temporary).returncode
+    scratch.close()
+    return status
 
 
 def _command(core: str, what: str, *more: str) -> parts.Command:

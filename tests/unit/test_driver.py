@@ -114,3 +114,49 @@ def test_what_is_pinned_twice_is_pinned_alike():
 
     assert pins["ansible-core"] == machine.CORES[max(machine.CORES)][0]
     assert re.findall(r'"(.*?)"', head) == sorted(own, reverse=True)
+
+
+def test_what_ansible_test_keeps_from_targets_is_handed_over_meanwhile(tmp_path, monkeypatch):
+    import machine
+
+    monkeypatch.setattr(machine.Environment, "purelib", tmp_path)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    code = f"import site, os; site.addsitedir({str(tmp_path)!r}); print(os.environ.get('TMPDIR'), os.environ['HOME'])"
+
+    def seen() -> list[str]:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    with machine.Environment("any", "3.13", ()).handing_over(TMPDIR=str(tmp_path), HOME="/nobody"):
+        assert seen() == [str(tmp_path), os.environ["HOME"]]
+    assert seen() == ["None", os.environ["HOME"]]
+    with machine.Environment("any", "3.13", ()).handing_over(TMPDIR=str(tmp_path / "gone")):
+        assert seen() == ["None", os.environ["HOME"]]
+
+
+def test_each_line_that_any_process_runs_is_counted(tmp_path):
+    """Also where the process is forked, is killed, or has read the program as text."""
+    plugins = tmp_path / "ansible_collections" / "background" / "jobs" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "one.py").write_text(
+        "import os, signal\n"
+        "def begun():\n"
+        "    if os.fork():\n"
+        "        os.wait()\n"
+        "    else:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        print('never')\n"
+        "begun()\n"
+    )
+    (tmp_path / "index").write_text(f"{plugins}/\n0 one.py\n20 module_utils/_fork_server/server.py\n")
+    (tmp_path / "lines").write_bytes(bytes(40))
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'tests' / 'coverage')!r}, {str(plugins)!r}]; import collect; import one; "
+        "exec(compile('x = 1\\n\\ny = 2', 'background.jobs', 'exec'))"
+    )
+    if sys.version_info < (3, 12):
+        pytest.skip("sys.monitoring came with Python 3.12")
+
+    subprocess.run([sys.executable, "-S", "-c", code], env={"BGJ_LINES": str(tmp_path)}, check=True)
+
+    lines = [index for index, seen in enumerate((tmp_path / "lines").read_bytes()) if seen]
+    assert lines == [1, 2, 3, 4, 6, 8, 21, 23]

@@ -216,9 +216,19 @@ class Executor:
         return not self.is_over(where), None
 
     def _node(self, node, where):
-        if node["kind"] == "block":
-            return self._block(node, where)
-        return self._include(node, where) if node["kind"] == "include" else self._task(node, where)
+        if node["kind"] == "task":
+            return self._task(node, where)
+        return self._include(node, where) if node["kind"] == "include" else self._role(node, where, self._block)
+
+    def _role(self, node, where, way):
+        """Go through a node, which may be all of a role: that may be ended by one of its tasks."""
+        try:
+            done = yield from way(node, where)
+        except _EndRole:
+            if "role" not in node:
+                raise
+            done = True, None
+        return done
 
     def _block(self, node, where):
         rescue = node.get("rescue") or ()
@@ -299,15 +309,13 @@ class Executor:
             if turn.result.skipped:
                 continue
             inside = where._replace(frames=(turn.variables, *where.frames)) if turn.variables else where
-            try:
-                good, culprit = yield from self._nodes(node["body"], inside)
-            except _EndRole:
-                if "role" not in node:
-                    raise
-                good = True
+            good, culprit = yield from self._role(node, inside, self._body)
             if not good:
                 return False, culprit
         return True, None
+
+    def _body(self, node, where):
+        return self._nodes(node["body"], where)
 
     def _meta(self, node, where):
         args = node["turns"][0].get("args")

@@ -9,7 +9,7 @@ set -eu -o pipefail
 
 here=$(pwd)
 # not in OUTPUT_DIR: the path of a socket is limited to about 100 bytes
-work=$(mktemp -d /tmp/bgj.XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/bgj.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 left_running() {

@@ -367,7 +367,8 @@ def test_a_failing_include_fails_as_a_task(s):
     assert Run(s.of(body)).names == ["saved"]
 
 
-def test_the_end_of_a_role_leaves_out_the_rest_of_it_and_no_more(s):
+@pytest.mark.parametrize("role", [role, lambda s, *body: dict(block(*body), role="r")], ids=["include", "block"])
+def test_the_end_of_a_role_leaves_out_the_rest_of_it_and_no_more(s, role):
     inside = role(
         s, s.call("a"), block(meta(s, "end_role", when="stop"), s.call("b"), always=[s.call("c")]), s.call("d")
     )

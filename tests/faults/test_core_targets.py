@@ -32,6 +32,8 @@ WANTED = {
     "template": 50,
     "unarchive": 50,
 }
+# What ansible-test would set.
+VARIABLES = {"ansible_python_interpreter": "/usr/bin/python3"}
 
 # Takes the place of an action plugin of ansible-core: hands its task to a job, and returns what that returned. While a
 # job is being launched, for which the collection asks the same plugins, it is the real one.
@@ -109,7 +111,7 @@ def shim(folder, log):
 def test_core_finds_its_modules_to_do_the_same_as_jobs(host, play, tmp_path, report, target):
     roles = shutil.copytree(TARGETS, tmp_path / "targets", symlinks=True)
     env = {"ANSIBLE_ROLES_PATH": str(roles), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-    play_of = {"gather_facts": True, "roles": [target], "vars": {"output_dir": str(tmp_path)}}
+    play_of = {"gather_facts": True, "roles": [target], "vars": VARIABLES | {"output_dir": str(tmp_path)}}
     plain = play(host(), [], check=False, env=env, timeout=900, **play_of)
     if plain.status:
         pytest.skip(f"it fails with plain tasks too: {plain.output[-300:]}")

@@ -4,42 +4,46 @@
 
 # Private to this collection: may change at any time.
 
-"""Items of a loop with_<lookup> that only the host knows, as the lookup plugins of ansible-core make them."""
+"""What `with_<lookup>` goes over where its terms are known on the host only: as ansible-core's lookups of these names."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 import shlex
 
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
 
-_SHORTCUT = re.compile(r"^((?:0x)?[0-9a-f]+-)?((?:0x)?[0-9a-f]+)(/(?:0x)?[0-9a-f]+)?(:.+)?$", re.IGNORECASE)
+_NUMBER = "(0?x?[0-9a-f]+)"
+_SHORT = re.compile("^(%s-)?%s(/%s)?(:(.+))?$" % ((_NUMBER,) * 3), re.IGNORECASE)
+_NUMBERS = ("start", "end", "stride", "count")
 
 
-def items(lookup, value, render):
-    """Return the items of with_<lookup>. value: what stands there, a Value; render: returns what one comes to."""
+class _Failed(Exception):
+    """The message is that of core's lookup."""
+
+
+def items(kind, value, render):
+    """Return the items of with_<kind> for a Value; render: renders it."""
     terms = render(value)
-    return _LOOKUPS[lookup](terms if isinstance(terms, list) else [terms])
+    try:
+        return _KINDS[kind](terms if isinstance(terms, list) else [terms])
+    except _Failed as exc:
+        raise TemplateFailed("The lookup plugin %r failed: %s" % (_LOOKUPS.get(kind, kind), exc)) from None
 
 
 def _flat(terms):
-    """Return the terms with those that are lists in them taken apart, one level."""
+    """Return a list with what is in the lists of `terms`, which are taken apart once."""
+    return [item for term in terms for item in (term if isinstance(term, (list, tuple)) else [term])]
+
+
+def _flattened(terms):
     found = []
     for term in terms:
         if isinstance(term, (list, tuple)):
-            found.extend(term)
-        else:
-            found.append(term)
-    return found
-
-
-def _flat_for_good(terms):
-    found = []
-    for term in terms:
-        if isinstance(term, (list, tuple)):
-            found.extend(_flat_for_good(term))
-        elif term not in ("None", "null"):
+            found += _flattened(term)
+        elif term not in (None, "None", "null"):
             found.append(term)
     return found
 
@@ -48,28 +52,30 @@ def _dict(terms):
     found = []
     for term in terms:
         if not isinstance(term, dict):
-            raise TemplateFailed(
-                "the 'dict' lookup plugin expects a dictionary, got '%s' of type %s)" % (term, type(term))
-            )
-        found.extend({"key": key, "value": term[key]} for key in term)
+            raise _Failed("the 'dict' lookup plugin expects a dictionary, got '%s' of type %s)" % (term, type(term)))
+        found += [{"key": key, "value": value} for key, value in term.items()]
     return found
 
 
 def _together(terms):
     if not terms:
-        raise TemplateFailed("with_together requires at least one element in each list")
-    return [_flat(row) for row in itertools.zip_longest(*terms, fillvalue=None)]
+        raise _Failed("with_together requires at least one element in each list")
+    return [_flat(each) for each in itertools.zip_longest(*terms, fillvalue=None)]
 
 
 def _nested(terms):
     if not terms:
-        raise TemplateFailed("with_nested requires at least one element in the nested list")
-    rows = terms[0]
-    for others in terms[1:]:
-        rows = [_flat([row, other]) for row in rows for other in others]
-    if any(not isinstance(row, (list, tuple)) for row in rows):
-        raise TemplateFailed("with_nested requires lists in the nested list")
-    return [_flat(row) for row in rows]
+        raise _Failed("with_nested requires at least one element in the nested list")
+    found = terms[0]
+    for more in terms[1:]:
+        found = [_flat([one, other]) for one in found for other in more]
+    return [_flat(each) for each in found]
+
+
+def _cartesian(terms):
+    if not terms:
+        raise _Failed("with_cartesian requires at least one element in each list")
+    return [_flat(each) for each in itertools.product(*terms)]
 
 
 def _indexed(terms):
@@ -77,120 +83,124 @@ def _indexed(terms):
 
 
 def _subelements(terms):
-    if not 2 <= len(terms) <= 3 or not isinstance(terms[0], (list, dict)) or not isinstance(terms[1], str):
-        raise TemplateFailed(
-            "subelements lookup expects a list of two or three items, "
-            "first a dict or a list, second a string pointing to the subkey"
-        )
+    expected = "subelements lookup expects a list of two or three items, "
+    if not 2 <= len(terms) <= 3:
+        raise _Failed(expected)
+    if not isinstance(terms[0], (list, dict)) or not isinstance(terms[1], str):
+        raise _Failed(expected + "first a dict or a list, second a string pointing to the subkey")
+    flags = terms[2] if len(terms) == 3 else {}
+    if not isinstance(flags, dict):
+        raise _Failed(expected + "the optional third item must be a dict with flags ('skip_missing',)")
     elements = terms[0]
     if isinstance(elements, dict):
         if elements.get("skipped", False) is not False:
             return []
         elements = list(elements.values())
-    flags = terms[2] if len(terms) == 3 and isinstance(terms[2], dict) else {}
-    return [
-        found for element in elements for found in _below(element, terms[1].split("."), bool(flags.get("skip_missing")))
-    ]
+    lenient = str(flags.get("skip_missing", False)).lower() in ("true", "yes", "on", "1", "y", "t")
+    return [[one, other] for element in elements for one, other in _of_element(element, terms[1].split("."), lenient)]
 
 
-def _below(element, path, skip_missing):
-    """Return [element, one of the list at the end of a path of keys into it] for each, the list itself taken out."""
+def _of_element(element, keys, lenient):
     if not isinstance(element, dict):
-        raise TemplateFailed("subelements lookup expects a dictionary, got '%s'" % element)
+        raise _Failed("subelements lookup expects a dictionary, got '%s'" % (element,))
     if element.get("skipped", False) is not False:
         return []
-    element = _copied(element, path)
-    parent = element
-    for key in path[:-1]:
-        if key not in parent or not isinstance(parent[key], dict):
-            return _missing(key, parent, skip_missing, "should point to a dictionary")
-        parent = parent[key]
-    if path[-1] not in parent:
-        return _missing(path[-1], parent, skip_missing, "")
-    if not isinstance(parent[path[-1]], list):
-        raise TemplateFailed("the key %s should point to a list, got '%s'" % (path[-1], parent[path[-1]]))
-    return [[element, one] for one in parent.pop(path[-1])]
+    element = copy.deepcopy(element)  # the key is taken out, and not out of the variable
+    found = _take_out(element, keys, lenient)
+    return [(element, other) for other in found]
 
 
-def _copied(element, path):
-    """Return a dict whose dicts along a path are its own."""
-    element = dict(element)
-    if path and isinstance(element.get(path[0]), dict):
-        element[path[0]] = _copied(element[path[0]], path[1:])
-    return element
-
-
-def _missing(key, parent, skip_missing, what):
-    if skip_missing:
-        return []
-    if key in parent:
-        raise TemplateFailed("the key %s %s, got '%s'" % (key, what, parent[key]))
-    raise TemplateFailed("could not find '%s' key in iterated item '%s'" % (key, parent))
+def _take_out(inner, keys, lenient):
+    """Take the list at a path of keys out of a dictionary, and return it."""
+    key, expected = keys[0], dict if keys[1:] else list
+    if key not in inner:
+        if lenient:
+            return []
+        raise _Failed("could not find '%s' key in iterated item '%s'" % (key, inner))
+    if not isinstance(inner[key], expected):
+        if lenient and expected is dict:
+            return []
+        kind = "dictionary" if expected is dict else "list"
+        raise _Failed("the key %s should point to a %s, got '%s'" % (key, kind, inner[key]))
+    return _take_out(inner[key], keys[1:], lenient) if keys[1:] else inner.pop(key)
 
 
 def _sequence(terms):
-    return [item for term in terms for item in _sequence_of(_fields(str(term)))]
+    found = []
+    for term in terms:
+        options = _of_sequence(str(term))
+        shown = options.pop("format", "%d")
+        found += _numbers(shown, **{key: _number(key, value) for key, value in options.items()})
+    return found
 
 
-def _fields(term):
-    found = _SHORTCUT.match(term)
-    if found:
-        start, end, stride, form = found.groups()
-        given = {"end": end}
-        given.update(start=start and start[:-1], stride=stride and stride[1:], format=form and form[1:])
-    else:
-        given = dict(word.partition("=")[::2] for word in shlex.split(term))
-    unknown = [name for name in given if name not in ("start", "end", "stride", "count", "format")]
-    if unknown:
-        raise TemplateFailed("unrecognized arguments to with_sequence: %s" % unknown)
-    return {name: text for name, text in given.items() if text is not None}
-
-
-def _number(fields, name, default=None):
-    text = fields.get(name)
-    if text is None:
-        return default
+def _of_sequence(term):
+    """Return the options that a term of a sequence gives."""
+    short = _SHORT.match(term)
+    if short:
+        dummy, start, end, dummy, stride, dummy, shown = short.groups()
+        given = {"start": start, "end": end, "stride": stride, "format": shown}
+        return {key: value for key, value in given.items() if value is not None}
     try:
-        return int(text)
+        words = shlex.split(term)
+    except ValueError as exc:
+        raise _Failed("unknown error parsing with_sequence arguments: %r. Error was: %s" % (term, exc)) from None
+    options = dict(word.partition("=")[::2] for word in words if "=" in word)
+    left = [key for key in options if key not in (*_NUMBERS, "format")]
+    if len(options) < len(words):
+        left.append("_raw_params")
+    if left:
+        raise _Failed("unrecognized arguments to with_sequence: %s" % left)
+    return options
+
+
+def _number(key, value):
+    try:
+        return int(value)
     except ValueError:
-        raise TemplateFailed("can't parse %s=%s as integer" % (name, text)) from None
+        raise _Failed(
+            "Config %r for 'sequence' lookup plugin from 'Direct' has an invalid value: "
+            "Invalid value provided for 'integer': %r" % (key, value)
+        ) from None
 
 
-def _sequence_of(fields):
-    start, stride, form = _number(fields, "start", 1), _number(fields, "stride", 1), fields.get("format", "%d")
-    count, end = _number(fields, "count"), _number(fields, "end")
-    if (count is None) == (end is None):
-        what = (
-            "must specify count or end in with_sequence"
-            if count is None
-            else "can't specify both count and end in with_sequence"
-        )
-        raise TemplateFailed(what)
-    if count == 0 or stride == 0:
+def _numbers(shown="%d", *, start=1, end=None, stride=1, count=None):
+    if count is None and end is None:
+        raise _Failed("must specify count or end in with_sequence")
+    if count is not None and end is not None:
+        raise _Failed("can't specify both count and end in with_sequence")
+    if count == 0:
         return []
-    if end is None:
+    if count is not None:
         end = start + count * stride - 1
     if stride > 0 and end < start:
-        raise TemplateFailed("to count backwards make stride negative")
+        raise _Failed("to count backwards make stride negative")
     if stride < 0 and end > start:
-        raise TemplateFailed("to count forward don't make stride negative")
-    if form.count("%") != 1:
-        raise TemplateFailed("bad formatting string: %s" % form)
+        raise _Failed("to count forward don't make stride negative")
+    if stride == 0:
+        return []
+    if shown.count("%") != 1:
+        raise _Failed("bad formatting string: %s" % shown)
+    return [_formatted(shown, number) for number in range(start, end + (1 if stride > 0 else -1), stride)]
+
+
+def _formatted(shown, number):
     try:
-        return [form % number for number in range(start, end + (1 if stride > 0 else -1), stride)]
+        return shown % number
     except (ValueError, TypeError):
-        raise TemplateFailed("problem formatting %r with %r" % (start, form)) from None
+        raise _Failed("problem formatting %r with %r" % (number, shown)) from None
 
 
-_LOOKUPS = {
-    "cartesian": lambda terms: [_flat(row) for row in itertools.product(*terms)],
-    "dict": _dict,
-    "flattened": _flat_for_good,
-    "indexed_items": _indexed,
+_KINDS = {
     "items": _flat,
-    "list": lambda terms: terms,
-    "nested": _nested,
-    "sequence": _sequence,
-    "subelements": _subelements,
+    "list": list,
+    "dict": _dict,
     "together": _together,
+    "nested": _nested,
+    "cartesian": _cartesian,
+    "subelements": _subelements,
+    "sequence": _sequence,
+    "flattened": _flattened,
+    "indexed_items": _indexed,
 }
+_LOOKUPS = {"cartesian": "community.general.cartesian", "flattened": "community.general.flattened"}

@@ -636,6 +636,7 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
     if action._task.async_val:
         verb = str(action._task.action).rpartition(".")[2]
         raise plainly(f"'async' on a task of {verb}: {_INSTEAD_OF_ASYNC.get(verb, _OTHER_THAN_LAUNCHING)}")
+    action._supports_async = False  # as it is: 2.21 lets no action that supports it hand on facts
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
         raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
     if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):

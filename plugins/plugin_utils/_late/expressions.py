@@ -120,7 +120,7 @@ def file_of(text: str, options: t.Mapping[str, t.Any]) -> tuple[ParsedFile, dict
 
 def stands_alone(tree: nodes.Node) -> bool:
     """Whether a template needs no other file."""
-    return tree.find(_NOT_ALONE) is None
+    return next(iter(tree.find_all(_NOT_ALONE)), None) is None
 
 
 def parse(text: str, expression: bool) -> Parsed | None:
@@ -132,7 +132,8 @@ def parse(text: str, expression: bool) -> Parsed | None:
 
 
 def _stored(node: nodes.Node) -> Iterator[str]:
-    for name in node.find_all((nodes.Name, nodes.Macro, nodes.CallBlock)):
+    found: Iterator[t.Any] = iter(node.find_all((nodes.Name, nodes.Macro, nodes.CallBlock)))
+    for name in found:
         if isinstance(name, nodes.Macro):
             yield name.name
         elif isinstance(name, nodes.CallBlock):

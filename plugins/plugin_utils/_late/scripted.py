@@ -89,7 +89,7 @@ class Inside(blocks.Inside):
         if role is not None and role.path not in script.roles:
             script.roles.add(role.path)
             script.handlers += [Handler(source, around, role.name) for source in included.handlers]
-        nodes = self.tasks(included.tasks, where, around)
+        nodes = t.cast("Nodes", self.tasks(included.tasks, where, around))
         if included.role is not None and _ends_role(nodes):
             return [{"kind": "block", "role": included.role, "block": nodes}]
         return nodes
@@ -127,7 +127,7 @@ class Inside(blocks.Inside):
             task.at = one.turn.where
             around = self._around(task, task.scope(one.turn.variables))
             around = replace(around, uncertain=around.uncertain or one.uncertain)
-            body = includes.tasks(task, one.scope, self, around)
+            body = t.cast("Nodes", includes.tasks(task, one.scope, self, around))
             nodes += [task.include(one, body)] if task.when or "register" in task.source else body
         return nodes
 
@@ -145,7 +145,7 @@ class Inside(blocks.Inside):
         around = replace(self._around(task, one.scope), uncertain=True)
         while True:
             size, refused = around.flow.size, len(self._refused)
-            body = includes.tasks(task, one.scope, self, around)
+            body = t.cast("Nodes", includes.tasks(task, one.scope, self, around))
             if around.flow.size == size or len(self._refused) > refused:
                 return task.include(one, body)
 

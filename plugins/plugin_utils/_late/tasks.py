@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.context i
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, unfit_kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._late import local
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script

@@ -279,7 +279,8 @@ def _argument(node: nodes.Filter, index: int | None) -> str | None:
 def _facts_in(tree: nodes.Template) -> Iterable[str | None]:
     """Return the names of the facts that are used by ansible_facts, and None for a use of all of them."""
     named = 0
-    for part in tree.find_all((nodes.Getattr, nodes.Getitem)):
+    parts: Iterable[t.Any] = tree.find_all((nodes.Getattr, nodes.Getitem))
+    for part in parts:
         if isinstance(part.node, nodes.Name) and part.node.name == ALL_FACTS:
             if isinstance(part, nodes.Getattr):
                 named += 1

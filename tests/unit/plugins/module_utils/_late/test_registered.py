@@ -91,12 +91,12 @@ class _Tasks:
         yield self.local("sf_undef", "set_fact", {"a": TEMPLATE})
         yield self.local("pause1", "pause", {"seconds": 1})
         yield self.local(
-            "iv", "include_vars", {"data": {"iv_a": {"$expr": "cmd_ok.stdout"}}, "files": ["/tmp/exp/v.yml"]}
+            "iv", "include_vars", {"data": {"iv_a": {"$expr": "cmd_ok.stdout"}}, "files": ["/srv/play/v.yml"]}
         )
         yield self.local(
             "iv_name",
             "include_vars",
-            {"data": {"vv": {"iv_a": {"$expr": "cmd_ok.stdout"}}}, "files": ["/tmp/exp/v.yml"]},
+            {"data": {"vv": {"iv_a": {"$expr": "cmd_ok.stdout"}}}, "files": ["/srv/play/v.yml"]},
         )
 
     def loops(self):
@@ -137,7 +137,7 @@ def _without_times(value):
 def _expected(core):
     expected = dict(ALIKE, **APART[core])
     message = expected["assert_nonbool"]["msg"]
-    expected["assert_nonbool"]["msg"] = message.replace("/tmp/exp/p.yml:42:23", "<unknown>")
+    expected["assert_nonbool"]["msg"] = message.replace("/srv/play/p.yml:42:23", "<unknown>")
     if core == "2.19":  # its results of includes have no `changed`, which makes no difference
         for turn in expected["inc_loop"]["results"]:
             turn["changed"] = False

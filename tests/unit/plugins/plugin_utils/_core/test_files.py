@@ -344,6 +344,7 @@ def test_two_steps_never_share_a_folder(record: t.Any, tmp_path: Path) -> None:
     made = record("copy", content="x", dest="/a")
     step: t.Any = Step.__new__(Step)
     step.check_mode = step.diff = step.no_log = False
+    step.contents = None
     work = _files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
     assert [entry[0] for entry in work.staged] == ["1/.source"]
 
@@ -358,6 +359,7 @@ def test_an_action_plugin_that_uses_the_connection_is_refused(record: t.Any) -> 
     made.handler.__class__ = Rogue
     step: t.Any = Step.__new__(Step)
     step.check_mode = step.diff = step.no_log = False
+    step.contents = None
     with pytest.raises(Refused, match="uses the connection itself"):
         _files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
 

@@ -316,7 +316,10 @@ FILTERS: dict[str, list[Case]] = {
 
 # Jinja2's own, and operators: the same code on both sides, but on containers of this collection's own.
 JINJA: list[Case] = [
-    *(case("x | %s" % name, x=LISTS) for name in ("first", "last", "length", "list", "sort", "sum", "min", "max", "join", "reverse")),
+    *(
+        case("x | %s" % name, x=LISTS)
+        for name in ("first", "last", "length", "list", "sort", "sum", "min", "max", "join", "reverse")
+    ),
     *(case("x | %s | list" % name, x=DICTS) for name in ("dictsort", "items", "list", "batch(2)", "slice(2)")),
     *(case("x | %s" % name, x=ANY) for name in ("string", "int", "float", "tojson", "length", "abs", "upper")),
     *(case("x | %s" % name, x=TEXTS) for name in ("trim", "replace('a', 'b')", "wordcount", "indent", "title", "e")),

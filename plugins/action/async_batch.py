@@ -20,6 +20,8 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs import laun
 class ActionModule(ActionBase):
     """The controller's half of async_batch."""
 
+    _supports_async = True  # not so: but what is said of it is to be said here
+
     @classmethod
     def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
         # The tasks hold templates with variables (item) that don't exist before their loops are run.

@@ -61,7 +61,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import timeline as _timeline
 
 
@@ -71,7 +71,7 @@ def timeline(jobs: object, width: int | None = None, format: str = "text") -> st
         "svg": lambda: _timeline.svg(jobs, int(width or 800)),
     }
     if format not in draw:
-        raise AnsibleFilterError(f"timeline: format must be text or svg: got {format!r}.")
+        raise AnsibleFilterError(f"timeline: format must be text or svg: got {format!r}.{nearest(format, draw)}")
     try:
         return draw[format]()
     except (Refused, TypeError, ValueError) as exc:

@@ -8,23 +8,60 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import re
 import typing as t
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
 
 _MOST_LISTED = 50
+_MOST_NEAR = 3
+_HIDDEN = (
+    "the reason is not shown, for 'no_log' is set and it may hold a value. "
+    "Leave 'no_log' out once, where nothing secret is at stake, to see it."
+)
+# What a terminal, or XML, does not take for text: control characters (but tabs and newlines), those that turn the
+# direction of writing, separators of lines, halves of characters.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _P = t.ParamSpec("_P")
 _R = t.TypeVar("_R")
 
 
 class Refused(Exception):
-    """Something that cannot be done as it was written; the text says why, and what to do instead."""
+    """Something that cannot be done as it was written; the text says why, and what to do instead.
+
+    hidden: what is said instead where `no_log` is set, which must hold no value; without it, that the reason is not shown.
+    """
+
+    def __init__(self, text: str, hidden: str = _HIDDEN) -> None:
+        super().__init__(text)
+        self.hidden = hidden
+
+
+def plainly(text: str) -> Refused:
+    """Return a `Refused` whose text holds nothing but what is written in a playbook as keys and names of modules."""
+    return Refused(text, text)
+
+
+def unfit(text: str, value: object) -> Refused:
+    """Return a `Refused` that says what a value must be, and what it is."""
+    return Refused(f"{text}: got {shorten(value, 40)!r}.", f"{text}: got {kind(value, show=False)}.")
+
+
+def unfit_kind(text: str, value: object) -> Refused:
+    """Return a `Refused` that says what kind of a value there must be, and which there is."""
+    return Refused(f"{text}: got {kind(value)}.", f"{text}: got {kind(value, show=False)}.")
 
 
 class JobRefused(Refused):
-    """`Refused`, with the job and the key that it is about; `source` is the entry, which knows its place in the playbook."""
+    """`Refused`, with the job and the key that it is about; `source` is the entry, which knows its place in the playbook.
+
+    Where `no_log` is set, neither `text` nor `name` hold values, and there is no source, which would be shown.
+    """
 
     def __init__(self, where: str, name: str | None, key: str | None, text: str, source: object = None) -> None:
         job = f"{where} ({shorten(name, 80)!r})" if name else where
@@ -69,9 +106,28 @@ def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t
 
 
 def shorten(value: object, width: int) -> str:
-    """Return `value` as one line of at most `width` characters."""
-    line = " ".join(str(value).split())
+    """Return `value` as one line of at most `width` characters, which can be printed."""
+    line = printable(" ".join(str(value).split()))
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def printable(text: str) -> str:
+    """Return `text` with a mark in place of each character that would do something to a terminal."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def closest(name: object, known: Iterable[str]) -> list[str]:
+    """Return those of `known` that `name` may be a mistyped form of, the nearest first."""
+    return difflib.get_close_matches(str(name), list(known), n=_MOST_NEAR)
+
+
+def nearest(name: object, known: Iterable[str], *, also: Iterable[str] = ()) -> str:
+    """Return what ends an error about an unknown name, a blank before it: what was meant; nothing where that is open.
+
+    also: more of what may have been meant, looked up before.
+    """
+    near = list(dict.fromkeys([*closest(name, known), *also]))[:_MOST_NEAR]
+    return f" Did you mean {' or '.join(repr(shorten(one, 80)) for one in near)}?" if near else ""
 
 
 _KINDS = (

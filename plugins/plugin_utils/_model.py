@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit
 
 ABSENT: t.Final = object()
 """In place of a value that is not there: no item, or a template that gave `omit`."""
@@ -132,6 +132,9 @@ class Language(t.Protocol):
         """Return whether a text may be rendered: what comes from a host, for one, may not."""
 
     def is_module(self, name: str, home: Home) -> bool: ...
+
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        """Return the modules that `name`, which is none, may be a mistyped form of."""
 
     def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
         """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
@@ -275,6 +278,25 @@ class Job:
     """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""
 
 
+class Refusable(t.Protocol):
+    """What telling why a job, or a task of it, was refused needs to know of it."""
+
+    name: str
+    where: str
+    no_log: bool
+    source: object
+
+
+def refusal_of(node: Refusable, key: str | None, text: str | Refused) -> JobRefused:
+    """Return why a job or a step is refused; of one with `no_log` without any value, its name as it was written."""
+    if not node.no_log:
+        return JobRefused(node.where, node.name, key, str(text), node.source)
+    name = node.source.get("name") if isinstance(node.source, Mapping) else None
+    return JobRefused(
+        node.where, None if name is None else str(name), key, text.hidden if isinstance(text, Refused) else text
+    )
+
+
 def seconds(value: object) -> float:
     """Return a time limit in seconds, 0 for none; raise Refused where `value` cannot be one."""
     try:
@@ -282,11 +304,9 @@ def seconds(value: object) -> float:
     except ValueError:
         number = math.nan
     if math.isnan(number):
-        raise Refused(f"it must be a number of seconds: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a number of seconds", value)
     if number < 0:
-        raise Refused(f"it must be 0 (no limit) or more: got {shorten(value, 40)}.")
+        raise unfit("it must be 0 (no limit) or more", value)
     if number > MAX_SECONDS:
-        raise Refused(
-            f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit: got {shorten(value, 40)}."
-        )
+        raise unfit(f"it must be {MAX_SECONDS} seconds (ten years) or less, 0 for no limit", value)
     return number

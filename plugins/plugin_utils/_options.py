@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, output
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest, plainly, shorten, unfit
 from ansible_collections.background.jobs.plugins.plugin_utils._model import MAX_SECONDS, seconds
 
 if t.TYPE_CHECKING:
@@ -69,7 +69,8 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
     given = dict(args)
     unknown = sorted(set(given) - set(public))
     if unknown:
-        raise Refused(f"Unknown option {unknown[0]!r}. Options are: {', '.join(sorted(public))}.")
+        hint = nearest(unknown[0], public)
+        raise Refused(f"Unknown option {unknown[0]!r}.{hint} Options are: {', '.join(sorted(public))}.")
     for name, rules in public.items():
         if given.get(name) is None:
             continue
@@ -77,12 +78,21 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
             given[name] = [given[name]]  # one text, which may have commas in it
         if name in _CONVERTERS:
             given[name] = _named(name, _CONVERTERS[name], given[name])
+        _check_choice(name, rules.get("choices"), given[name])
         if name == "batch_id" and rules.get("type") == "str":
             given[name] = _named(name, batch_id, given[name])
     result = ArgumentSpecValidator(public).validate(given)
     if result.error_messages:
         raise Refused("; ".join(_sentence(text) for text in result.error_messages))
     return dict(result.validated_parameters)
+
+
+def _check_choice(name: str, choices: t.Any, value: object) -> None:
+    if choices and value not in choices:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise Refused(
+            f"Option {name!r}: it must be one of {listed}: got {shorten(value, 40)!r}.{nearest(value, choices)}"
+        )
 
 
 def _named(name: str, convert: t.Callable[[object], t.Any], value: object) -> t.Any:
@@ -103,7 +113,7 @@ def count(value: object) -> int:
     except ValueError:
         number = -1
     if not 0 <= number <= _MAX_COUNT:
-        raise Refused(f"it must be a whole number, 0 (no limit) or more: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a whole number, 0 (no limit) or more", value)
     return number
 
 
@@ -115,7 +125,7 @@ def age(value: object) -> float:
     """Return an age in seconds, which may be written as 30m, 12h or 7d."""
     found = None if isinstance(value, bool) else _AGE.match(str(value).strip().lower())
     if found is None:
-        raise Refused(f"it must be a number of seconds, or an age such as 30m, 12h or 7d: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a number of seconds, or an age such as 30m, 12h or 7d", value)
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -126,14 +136,14 @@ def percentage(value: object) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 100:
-        raise Refused(f"it must be a number from 0 to 100: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a number from 0 to 100", value)
     return number
 
 
 def batch_id(value: object) -> str:
     """Return the id of a batch."""
     if not ids.is_batch_id(str(value)):
-        raise Refused(f"it must be 'b' and 15 digits, such as b482910475620183: got {shorten(value, 40)!r}.")
+        raise unfit("it must be 'b' and 15 digits, such as b482910475620183", value)
     return str(value)
 
 
@@ -146,13 +156,13 @@ def size(text: object, where: str) -> int:
     try:
         return _bytes(text)
     except Refused as exc:
-        raise Refused(f"{where}: {exc}") from exc
+        raise Refused(f"{where}: {exc}", f"{where}: {exc.hidden}") from exc
 
 
 def _bytes(value: object) -> int:
     found = None if isinstance(value, bool) else _SIZE.match(str(value).strip().lower())
     if found is None:
-        raise Refused(f"it must be a size such as 512K, 1M or 2G, or bytes: got {shorten(value, 40)!r}.")
+        raise unfit("it must be a size such as 512K, 1M or 2G, or bytes", value)
     return int(float(found[1]) * _SIZE_UNITS[found[2]])
 
 
@@ -161,7 +171,7 @@ def kept_output(value: object) -> int:
     where = "Option 'keep_output'"
     number = size(value, where)
     if number and not output.LEAST <= number <= _MOST_KEPT:
-        raise Refused(f"{where}: it must be 0 (nothing is kept), or from 4K to 1G: got {shorten(value, 40)!r}.")
+        raise unfit(f"{where}: it must be 0 (nothing is kept), or from 4K to 1G", value)
     return number
 
 
@@ -172,7 +182,7 @@ def _number(value: object, least: float, most: float, what: str, sign: str = "")
     except ValueError:
         number = math.nan
     if not least <= number <= most:
-        raise Refused(f"it must be {what}: got {shorten(value, 40)!r}.")
+        raise unfit(f"it must be {what}", value)
     return number
 
 
@@ -181,7 +191,7 @@ def nice(value: object) -> int:
     what = "a whole number from -20 (served first) to 19 (served last)"
     number = _number(value, -20, 19, what)
     if number != int(number):
-        raise Refused(f"it must be {what}: got {shorten(value, 40)!r}.")
+        raise unfit(f"it must be {what}", value)
     return int(number)
 
 
@@ -189,7 +199,7 @@ def memory_max(value: object) -> int:
     """Return the bytes that a job may use. What cannot hold an interpreter is a mistake in the unit."""
     number = _bytes(value)
     if number < _LEAST_MEMORY:
-        raise Refused(f"it must be 1M or more, for no job runs in less: got {shorten(value, 40)!r}.")
+        raise unfit("it must be 1M or more, for no job runs in less", value)
     return number
 
 
@@ -201,7 +211,7 @@ def cpu_quota(value: object) -> float:
 def _min_free_memory(value: object) -> int:
     number = _bytes(value)
     if not number:
-        raise Refused("it must be more than 0. Leave it out where any memory is enough.")
+        raise plainly("it must be more than 0. Leave it out where any memory is enough.")
     return number
 
 

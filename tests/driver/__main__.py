@@ -80,9 +80,10 @@ def benchmark() -> int:
 
 
 def soak() -> int:
-    """The fault tests and the differential test in full, in a driver of its own that knows so from the start."""
+    """The fault tests and what compares jobs with plain tasks, in full, in a driver of its own that knows so from the start."""
     env = {**os.environ, "FAULTS": "full"}
-    wanted = ("faults", f"molecule-{max(machine.CORES)}:differential")
+    oldest, *dummy, newest = machine.CORES
+    wanted = ("faults", f"molecule-{newest}:differential", *(f"molecule-{core}:blocks" for core in (oldest, newest)))
     status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", *wanted], check=False, env=env)
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():

@@ -28,7 +28,7 @@ SCENARIOS = ROOT / "extensions" / "molecule"
 FAULTS = ROOT / "tests" / "faults"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
-ON_OLDEST_CORE = ("default", "differential")
+ON_OLDEST_CORE = ("blocks", "default", "differential")
 # The faults in full, and the sequences of the property test: an hour or two. Their short forms take minutes.
 SOAK = os.environ.get("FAULTS") == "full"
 FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
@@ -45,8 +45,12 @@ ON_NEWEST_CORE = (
     "paths",
     "patterns",
 )
-# Themes of the scenario `differential` about what modules do; the others are about how a task runs.
-THEMES_ON_NEWEST_CORE = ("commands", "configuration", "files", "network", "packages", "services", "users")
+# Themes of the scenarios that compare cases which the newest core alone runs, but for `soak`: in `differential` those about
+# what modules do, not about how a task runs; in `blocks` those in which cores hardly differ.
+THEMES_ON_NEWEST_CORE = {
+    "blocks": ("facts", "files", "includes", "local", "loops"),
+    "differential": ("commands", "configuration", "files", "network", "packages", "services", "users"),
+}
 # How a case of it may run: see differential.py.
 CASE_RUNS = ("check", "change", "again")
 # Those that run on the cores between the oldest and the newest.
@@ -97,7 +101,11 @@ def left_out(part: Part) -> str:
     left = {f"integration-{core}": targets_left_out(core) for core in CORES}
     left |= {f"sanity-{core}": sanity_left_out(core) for core in CORES}
     left |= {
-        f"molecule-{core}:differential": [*themes_left_out(core), *(f"the run '{run}'" for run in runs_left_out(core))]
+        f"molecule-{core}:{scenario}": [
+            *themes_left_out(core, scenario),
+            *(f"the run '{run}'" for run in runs_left_out(core, scenario)),
+        ]
+        for scenario in THEMES_ON_NEWEST_CORE
         for core in CORES
     }
     left |= {f"unit-{core}": [HOST_HALF.name] for core in CORES if core != machine.newest_core()}
@@ -271,20 +279,21 @@ def molecule_command(core: str, scenario: str, *arguments: str) -> Command:
         BGJ_CONTAINER_PREFIX=f"bgj-{run}-{scenario}-",
         MOLECULE_EPHEMERAL_DIRECTORY=str(CACHE / "molecule" / core / scenario),
     )
-    themes = {path.stem for path in (SCENARIOS / "differential" / "cases").glob("*.yml")}
-    env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(themes.difference(themes_left_out(core)))))
-    env.setdefault("DIFFERENTIAL_RUNS", " ".join(run for run in CASE_RUNS if run not in runs_left_out(core)))
+    themes = {path.stem for path in (SCENARIOS / scenario / "cases").glob("*.yml")}
+    env.setdefault("DIFFERENTIAL_THEMES", " ".join(sorted(themes.difference(themes_left_out(core, scenario)))))
+    runs = [run for run in CASE_RUNS if run not in runs_left_out(core, scenario)]
+    env.setdefault("DIFFERENTIAL_RUNS", " ".join(runs))
     return [environment.bin / "molecule", "test", "--scenario-name", scenario, *arguments], env, ROOT
 
 
-def themes_left_out(core: str) -> list[str]:
-    return [] if core == machine.newest_core() else list(THEMES_ON_NEWEST_CORE)
+def themes_left_out(core: str, scenario: str) -> list[str]:
+    return [] if SOAK or core == machine.newest_core() else list(THEMES_ON_NEWEST_CORE.get(scenario, ()))
 
 
-def runs_left_out(core: str) -> list[str]:
-    if core != machine.newest_core():
-        return ["check", "again"]
-    return [] if SOAK else ["again"]
+def runs_left_out(core: str, scenario: str) -> list[str]:
+    if SOAK:
+        return []
+    return ["again"] if core == machine.newest_core() and scenario == "differential" else ["check", "again"]
 
 
 def faults(job: Job) -> Counts:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -214,3 +215,34 @@ def test_connections_are_reset_in_a_launch(far, play, rng, rounds, report) -> No
         how = "told to be launched" if told[batch_id].get("changed") else "not told to be launched"
         seen[f"{how}, {'started then' if launched['changed'] else 'found'}"] += 1
     report(f"launches with a reset at a random byte: {seen.total()}, no job ran twice or not at all: {dict(seen)}")
+
+
+class Closed:
+    """A host whose port takes no connections."""
+
+    name = "closed"
+
+    def variables(self) -> dict[str, Any]:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        return {
+            "ansible_connection": "ssh",
+            "ansible_host": "127.0.0.1",
+            "ansible_port": port,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+@pytest.mark.parametrize("no_log", [True, False])
+def test_a_host_that_cannot_be_reached_is_told_so_at_once_with_no_log_too(play, pipelining, no_log) -> None:
+    tasks = [{**launching("b000000000000001", size=1)[0], "no_log": no_log}]
+    began = time.monotonic()
+    played = play([Closed()], tasks, check=False, env={**ALONE, "ANSIBLE_PIPELINING": pipelining})
+    assert time.monotonic() - began < 40  # a host that was lost is tried for a minute
+    result = played.result("launch")
+    assert result["unreachable"]
+    if not no_log:
+        assert "ssh: connect to host 127.0.0.1" in result["msg"]
+        assert "may be running" not in result["msg"]

@@ -31,7 +31,7 @@ CONTROLLER = {
     "_plan": {"_errors", "_model"},
     "_core": {"_errors", "_model", "_plan"},
     "_late": {"_errors", "_model", "_entries", "_plan", "module_utils._late"},
-    "_host": {"_core", "module_utils._protocol"},
+    "_host": {"_core", "_errors", "module_utils._protocol"},
     "_verbs": {
         "_errors",
         "_model",

@@ -46,10 +46,11 @@ class Executor:
     """One attempt at a job with a script.
 
     job: its record in the plan; script: that of it; engine: evaluates (templating.py); wall(now): a time as seconds since
-    1970; stage(name, data, mode): puts a file into the staging folder of the job.
+    1970; stage(name, data, mode): puts a file into the staging folder of the job; put(text): keeps the text of a result
+    until the end, and returns a function that returns it.
     """
 
-    def __init__(self, job, script, engine, wall, stage=None):
+    def __init__(self, job, script, engine, wall, *, stage=None, put=lambda text: lambda: text):
         self.core, self.token = script["core"], script.get("token", "")
         self.verbosity = script.get("verbosity", 0)
         self.engine, self.wall = engine, wall
@@ -67,7 +68,7 @@ class Executor:
         self._given_up = False
         self._job, self._script, self.stage = job, script, stage
         self._handlers = handlers.Handlers(script.get("handlers", ()), script.get("play_handlers", ()))
-        self._record = record.Record(self.core)
+        self._record = record.Record(self.core, put)
         self._where = Where()
         self._walk = None
         self._last = None  # the Result of the last turn that ran, or was stopped
@@ -180,9 +181,9 @@ class Executor:
         hidden = self.is_hidden(of.node)
         if of.node["module"].endswith(".debug") and not hidden and "msg" in turn.result.value:
             self._said.append("%s\n" % (turn.result.value["msg"],))
-        self._record.add(of, turn, where, self.now, hidden)
+        result = self._record.add(of, turn, where, self.now, hidden)
         if turn.state != states.SKIPPED and (self.fate is None or not where.must_finish or self._last is None):
-            self._last = self._record.result_of_last
+            self._last = result
 
     # ---- the way through
 
@@ -279,7 +280,7 @@ class Executor:
                     for topic in turn.notify:
                         self._handlers.notify(topic)
                 except handlers.UnknownHandler as exc:
-                    done.refuse(str(exc))
+                    self._record.amend(done.refuse(str(exc)), done.node)
                     return False, self._record.index_of_failure(done)
             if turn.result.effect is not None and not turn.result.skipped:
                 self.variables.apply(*turn.result.effect, hidden=self.is_hidden(done.node))
@@ -338,15 +339,15 @@ class Executor:
     def outcome(self):
         """Return the Outcome of the job."""
         if self.fate is not None:
-            result = self._last if self._last is not None else {"changed": False}
+            result = self._last.told() if self._last is not None else {"changed": False}
             return protocol.of(dict(result, failed=True, msg=self._why))
         if self._failed and self._culprit is not None:
             return protocol.of(self._record.told(self._culprit))
         if self._last is None:
             return protocol.of(self._record.told(-1) or {"changed": False, "msg": "it has no tasks"})
-        if self._last.get("failed"):  # which was ignored
-            return protocol.of(dict(self._last, failed=False))
-        return protocol.of(self._last)
+        if self._last.failed:  # which was ignored
+            return protocol.of(dict(self._last.told(), failed=False))
+        return protocol.of(self._last.told())
 
     def report(self, wall=None):
         """Yield, piece by piece, the JSON text that tells of each task, and of what comes back of variables."""

@@ -64,11 +64,13 @@ _FALSE = frozenset(("no", "off", "false", "0"))
 def to_bool(value):
     known = str(value).lower() if isinstance(value, (str, int)) else value
     try:
-        if known in _TRUE:
-            return True
-        return False if known in _FALSE else known == 1
+        if known in _TRUE or known in _FALSE:
+            return known in _TRUE
+        found = known == 1
     except TypeError:
-        return False
+        found = False
+    repr(value)  # core shows it in a warning, which fails where something undefined is in it
+    return found
 
 
 # ---- lists

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.background.jobs.plugins.module_utils._late import loops
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import type_name
 
 
@@ -49,8 +50,6 @@ class Loop:
 
     def _items(self, render):
         if self._node.get("with"):
-            from ansible_collections.background.jobs.plugins.module_utils._late import loops
-
             return loops.items(self._node["with"], self._node["loop"], render)
         items = render(self._node["loop"])
         if not isinstance(items, list):

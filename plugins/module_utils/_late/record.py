@@ -16,39 +16,38 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import s
 
 
 class Record:
-    """Entries of turns. Their results are not copied: what was registered refers to them."""
+    """Entries of turns. What was registered is not kept twice: it refers to them.
 
-    def __init__(self, core):
+    put: keeps the text of a result until the end, and returns a function that returns it.
+    """
+
+    def __init__(self, core, put):
         self._core = core
+        self._put = put
         self._entries = []
         self._registered = {}  # name: what it refers to, see guide_job_records
-        self._position = {}  # id of a turn: its index in entries; turns live as long as this
-        self._turns = []
 
     @property
     def last(self):
         """The index of the last entry."""
         return len(self._entries) - 1
 
-    @property
-    def result_of_last(self):
-        return self.told(-1)
-
     def told(self, index):
         """Return the result of an entry, as it is told; None where there is none."""
-        return self._entries[index]["result"].told() if self._entries else None
+        return json.loads(self._entries[index]["result"]()) if self._entries else None
 
     def index_of_failure(self, done):
         """Return the index of the first failed turn of a task, of several."""
         failed = (turn for turn in done.turns if turn.result.failed and not turn.ignored)
         turn = next(failed, done.turns[-1] if done.turns else None)
-        return self._position.get(id(turn), self.last)
+        return turn.index if turn is not None else self.last
 
     def add(self, of, turn, where, now, hidden):
-        """Take in what came of a turn of a task."""
+        """Take in what came of a turn of a task, and return what is told of its Result."""
         result = turn.result if not hidden else _censored(turn.result, self._core)
         entry = {"name": of.name, "module": of.node["module"], "section": where.section, "state": turn.state}
-        entry.update(started_at=turn.started, ended_at=now, attempts=turn.attempts, result=result)
+        entry.update(started_at=turn.started, ended_at=now, attempts=turn.attempts, changed=result.changed)
+        entry["result"] = self._kept(result, of.node)
         if turn.state == states.SKIPPED:
             entry["msg"] = result.value.get("skip_reason") or result.value.get("skipped_reason")
         elif turn.why is not None:
@@ -59,9 +58,19 @@ class Record:
             entry["item"] = turn.item[0]
         if turn.result.failed and of.node.get("where"):
             entry["where"] = of.node["where"]
-        self._position[id(turn)] = len(self._entries)
-        self._turns.append(turn)
+        turn.index = len(self._entries)
         self._entries.append(entry)
+        return result
+
+    def amend(self, turn, node):
+        """The result of a turn has changed since."""
+        self._entries[turn.index].update(state=turn.state, result=self._kept(turn.result, node))
+
+    def _kept(self, result, node):
+        """Return a function that returns the text of a result; one that is a variable is in memory anyway."""
+        if node.get("register"):
+            return lambda: results.text_of(result)
+        return self._put(results.text_of(result))
 
     def register(self, name, done, hidden):
         """Take note of what a name stands for now; of what is hidden nothing comes back."""
@@ -69,10 +78,10 @@ class Record:
         if hidden:
             return
         if not done.looped:
-            self._registered[name] = {"entry": self._position[id(done.turns[0])]}
+            self._registered[name] = {"entry": done.turns[0].index}
         else:
             more = {key: value for key, value in done.result.value.items() if key != "results"}
-            entries = [self._position[id(turn)] for turn in done.turns]
+            entries = [turn.index for turn in done.turns]
             self._registered[name] = {"entries": entries, "more": more}
 
     def pieces(self, told, wall):
@@ -80,7 +89,7 @@ class Record:
         yield json.dumps(dict(told, registered=self._registered))[:-1]
         yield ', "results": ['
         for number, entry in enumerate(self._entries):
-            said = dict(entry, result=results.text_of(entry["result"]), changed=entry["result"].changed)
+            said = dict(entry, result=entry["result"]())
             said["started_at"], said["ended_at"] = wall(entry["started_at"]), wall(entry["ended_at"])
             said["duration"] = round(entry["ended_at"] - entry["started_at"], 6)
             yield (", " if number else "") + json.dumps(said)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.background.jobs.plugins.module_utils._late import messages
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results as protocol
 
 UNAVAILABLE = "(traceback unavailable)"  # how core shows an exception whose traceback is not asked for
@@ -22,6 +23,9 @@ GATHERED, INCLUDED, SET, SET_CACHEABLE = "gathered", "included", "set", "set_cac
 
 _UNKNOWN = "Unknown error."
 _INTERNAL = ("add_host", "add_group")  # core 2.19 and 2.20 take them from modules as its own
+_INTERNAL_KEY = "Removed unexpected internal key in module return: {0} = {1}"
+_RESERVED_KEY = "Removed reserved key {0!r} from module result."
+_ONLY_TRUE = ("unreachable", "skipped")
 _DISCOVERED = ("discovered_interpreter_", "ansible_discovered_interpreter_")
 # Keys that core 2.21 leaves out where they are null.
 _FIELDS = (
@@ -143,28 +147,44 @@ class Result:
 def of_module(printed, core):
     """Return the Result of a module; printed: the dict that it printed."""
     has_fields = version_of(core) >= (2, 21)
-    value = {key: item for key, item in printed.items() if not key.startswith("_ansible_")}
+    result = Result(dict(printed), core)
+    value = result.value
+    said = _remove_reserved(value, _RESERVED_KEY if has_fields else _INTERNAL_KEY)
     if has_fields:
-        value = {key: item for key, item in value.items() if item is not None or key not in _FIELDS}
+        _remove_empty(value)
     else:
         for key in _INTERNAL:
             value.pop(key, None)
-    _rename_results(value, keep=has_fields)
+    said += _rename_results(value, keep=has_fields)
     _drop_discovered(value)
     for stream in ("stdout", "stderr"):
         if stream in value and stream + "_lines" not in value:
             value[stream + "_lines"] = (value[stream] or "").splitlines()
-    result = Result(value, core)
-    _take_messages(result)
+    _take_messages(result, said)
     exception = value.pop("exception", None)
+    has_said_so = exception or value.get("failed")
+    if not has_fields and "failed" not in value and "rc" in value:
+        value["failed"] = value["rc"] not in (0, "0")
     result.complete()
-    if result.failed or exception:
+    if has_said_so or (has_fields and result.failed):
         why = str(value.get("msg") or _UNKNOWN) if has_fields else str(value.get("msg", _UNKNOWN))
         result.error = ("Module", why)
         value["exception"] = UNAVAILABLE
     if value.get("ansible_facts"):
         result.effect = (GATHERED, value["ansible_facts"])
     return result
+
+
+def _remove_reserved(value, message):
+    """Remove what modules may not return; return what core says of that."""
+    reserved = [key for key in value if key.startswith("_ansible_")]
+    return [message.format(key, value.pop(key)) for key in reserved]
+
+
+def _remove_empty(value):
+    for key in _FIELDS:
+        if key in value and (value[key] is None or (key in _ONLY_TRUE and not value[key])):
+            del value[key]
 
 
 def of_action(value, core):
@@ -177,10 +197,13 @@ def of_action(value, core):
 
 def _rename_results(value, keep):
     found = value.get("results", [])
-    if not isinstance(found, list):
-        value["ansible_module_results"] = found
-        if not keep:
-            del value["results"]
+    if isinstance(found, list):
+        return []
+    value["ansible_module_results"] = found
+    if keep:
+        return []
+    del value["results"]
+    return ["Found internal 'results' key in module return, renamed to 'ansible_module_results'."]
 
 
 def _drop_discovered(value):
@@ -189,9 +212,12 @@ def _drop_discovered(value):
         value["ansible_facts"] = {key: item for key, item in facts.items() if not key.startswith(_DISCOVERED)}
 
 
-def _take_messages(result):
+def _take_messages(result, said_of_it):
     value = result.value
-    for key, shown in (("warnings", brief_message), ("deprecations", _deprecation)):
+    if said_of_it:
+        own = value.get("warnings")
+        value["warnings"] = said_of_it + (own if isinstance(own, list) else [])
+    for key, shown in (("warnings", messages.brief), ("deprecations", messages.deprecation)):
         said = value.get(key)
         if key not in value:
             continue
@@ -199,34 +225,6 @@ def _take_messages(result):
         if said and isinstance(said, list):
             result.messages[key] = said
             value[key] = [shown(item) for item in said]
-
-
-def brief_message(summary):
-    """Return a warning of a module as one text, which is what playbooks see of it."""
-    if not isinstance(summary, dict):
-        return str(summary)
-    parts, event = [], summary.get("event", summary)
-    while event:
-        parts.append(str(event.get("msg", "")))
-        chain = event.get("chain") or {}
-        event = chain.get("event") if chain.get("follow") else None
-    message = parts.pop()
-    for part in reversed(parts):
-        message = part if part.endswith(message) else "%s: %s" % (part.rstrip(". "), message)
-    return message
-
-
-def _deprecation(summary):
-    if not isinstance(summary, dict):
-        return {"msg": str(summary)}
-    plugin = summary.get("deprecator") or {}
-    name = ".".join(plugin.get("resolved_name", "").split(".")[:2]) or None
-    shown = {"msg": brief_message(summary), "collection_name": summary.get("collection_name", name)}
-    when = "date" if summary.get("date") else "version"
-    shown[when] = summary.get(when)
-    if plugin:
-        shown["deprecator"] = {key: item for key, item in plugin.items() if key != "__ansible_type"}
-    return shown
 
 
 def failure(message, core, bare=False, **more):

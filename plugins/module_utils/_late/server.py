@@ -11,7 +11,7 @@
 It is a fork of the supervisor. On its socket it is handed, job by job, one end of a socket pair, and the folder of the
 batch as it was opened; the process that it forks for the job owns both, and holds all variables of the job. What goes over it:
 
-  from the supervisor  {"op": "order", "script", "job", "index", "epoch"}, and then
+  from the supervisor  {"op": "order", "script", "job", "index", "epoch", "nice"}, and then
                        begin, took (with the text of the result, "failed", "changed"), resume, stopped ("state"; with a
                        text): each is answered once;
                        began, abort ("fate", "why"), give_up and add_why ("why"): not answered
@@ -35,6 +35,7 @@ import traceback
 from ansible_collections.background.jobs.plugins.module_utils._late import archive, constants, templating
 from ansible_collections.background.jobs.plugins.module_utils._late.executor import Executor, Interrupted
 from ansible_collections.background.jobs.plugins.module_utils._protocol import frames, results, staged
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import spool
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import END, Wait
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
@@ -43,7 +44,10 @@ _WARM = "2.21"  # whatever it is, what it imports is the same
 
 
 def serve(control, packed):
-    """Be the evaluator; returns when the supervisor wants no more. control: its end of the socket; packed: the archive."""
+    """Be the evaluator, until the supervisor is gone. control: its end of the socket; packed: the archive of Jinja2.
+
+    It has to be the leader of a process group: with it ends what it has forked, whatever that is at.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if packed is not None:
@@ -54,7 +58,7 @@ def serve(control, packed):
     while True:
         data, ancillary, dummy, dummy = control.recvmsg(1, socket.CMSG_SPACE(2 * array.array("i").itemsize))
         if not data:
-            return
+            os.killpg(0, signal.SIGKILL)
         for level, kind, fds in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 _fork(control, *array.array("i", fds))
@@ -73,6 +77,13 @@ def _fork(control, fd, batch):
         status = 0
     finally:
         os._exit(status)  # whatever was raised: the process of a job must not come back into the evaluator
+
+
+def _be_nice(niceness):
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    except OSError:
+        pass  # the calls of the job will say it
 
 
 class Conversation:
@@ -101,15 +112,22 @@ class Conversation:
 
     def _begin(self, order):
         if order.get("nice") is not None:
-            os.nice(order["nice"])
+            _be_nice(order["nice"])
         script = order["script"]
         engine = templating.Engine(script["core"]) if script.get("archive") else constants.ConstantsOnly()
 
         def stage(name, data, mode):
             staged.put(self._batch, order["index"], name, data, mode)
 
-        epoch = order["epoch"]
-        self._executor = Executor(order["job"], script, engine, lambda now: round(epoch + now, 6), stage)
+        epoch, results_wait_in = order["epoch"], spool.Spool(self._batch.enter("run"), spool.name_of(order["index"]))
+        self._executor = Executor(
+            order["job"],
+            script,
+            engine,
+            lambda now: round(epoch + now, 6),
+            stage=stage,
+            put=results_wait_in.put,
+        )
         self._executor.look = self._look
         self._executor.signalled = True  # what was said before anybody listened
         signal.signal(signal.SIGUSR1, self._interrupt)

@@ -31,6 +31,7 @@ class Turn:
         self.attempts = 1
         self.notify = ()
         self.ignores = False  # whether the task says so of failures
+        self.index = None  # of its entry in what is reported
         self.variables = {}  # of its turn of the loop
         self.item = None  # as it is shown, in a list
         self.why = None  # what the result does not say
@@ -64,11 +65,12 @@ class Task:
         return all(turn.ignores for turn in self.turns if turn.result.failed)
 
     def refuse(self, why):
-        """Have the task fail for what followed from it."""
+        """Have the task fail for what followed from it. Return its last turn."""
         turn = self.turns[-1]
         turn.result.value.update(failed=True, msg=why)
         turn.state = states.FAILED
         self.result.value.update(failed=True, msg=why)
+        return turn
 
     def run(self):
         """Yield the actions of the task; `turns` and `result` then tell what came of it."""

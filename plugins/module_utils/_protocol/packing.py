@@ -23,9 +23,24 @@ def pack(value):
     return base64.b64encode(zlib.compress(json.dumps(value).encode("ascii"), _FASTEST)).decode("ascii")
 
 
-def unpack(text):
-    """Return the value that `pack` was given; ValueError where `text` is not one of its lines."""
+def unpack(text, limit=None):
+    """Return the value that `pack` was given; ValueError where `text` is not one of its lines.
+
+    limit: or where it is of more bytes than so many, which are then not unpacked.
+    """
     try:
-        return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-    except (ValueError, zlib.error) as exc:
+        return json.loads(_inflate(base64.b64decode(text, validate=True), limit))
+    except (ValueError, RecursionError, zlib.error) as exc:
         raise ValueError("not a packed value: %s" % exc) from exc
+
+
+def _inflate(data, limit):
+    if limit is None:
+        return zlib.decompress(data)
+    stream = zlib.decompressobj()
+    plain = stream.decompress(data, limit + 1)
+    if len(plain) > limit:
+        raise ValueError("it holds more than %d bytes" % limit)
+    if not stream.eof:
+        raise ValueError("it is cut off")
+    return plain

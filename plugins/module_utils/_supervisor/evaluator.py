@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import base64
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -42,6 +43,10 @@ class Evaluator:
         pid = os.fork()
         if pid == 0:
             self._become(theirs)
+        try:
+            os.setpgid(pid, pid)  # a group of its own, so that nothing of it outlives it
+        except OSError:
+            pass  # it has done so itself
         theirs.close()
         self._control, self._pid = ours, pid
 
@@ -50,24 +55,27 @@ class Evaluator:
         fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno(), batch.fd]))]
         try:
             self._control.sendmsg([b"\0"], fds)
-        except OSError:  # it was killed
-            self.close()
+        except OSError:  # it was killed; what it has forked goes on
+            self._control.close()
+            os.waitpid(self._pid, 0)
             self.start()
             self._control.sendmsg([b"\0"], fds)
 
     def close(self):
-        """Have the process end."""
+        """End the process, and what it has forked."""
         self._control.close()
         try:
-            os.kill(self._pid, signal.SIGKILL)  # it has nothing to lose
-        except ProcessLookupError:
-            pass
+            os.killpg(self._pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # all of it has ended
         os.waitpid(self._pid, 0)
 
     def _become(self, control):
         status = 1
         try:
+            os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)  # its number is that of another file soon
+            gc.collect()  # what nobody has any more closes its files now, and not others of the same numbers later
             for fd in _open_files():
                 if fd > 2 and fd != control.fileno():
                     os.close(fd)

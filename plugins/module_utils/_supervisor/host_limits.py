@@ -59,7 +59,7 @@ def prepare(plan, host=None, proc="/proc/self"):
     for job in jobs:
         for key, controller in cgroups.CONTROLLERS.items():
             if key in job:
-                limited.setdefault(controller, (key, job["name"]))
+                limited.setdefault(controller, (key, _called(job)))
     session = host.ending_session()
     if not limited and session is None:
         return None, []
@@ -94,20 +94,25 @@ def _groups(plan, limited, scope, why, proc):
             groups.leave(-1)
             groups.close()
             said = "the kernel refused %s (%s)" % (", ".join("%s %g" % item for item in limits.items()), exc.strerror)
-            raise _refused(min(limits), job["name"], [said]) from exc
+            raise _refused(min(limits), _called(job), [said]) from exc
         groups.leave(-1)
     return groups
 
 
+def _called(job):
+    """Return what a job is called in an error: with no_log its name may hold a secret."""
+    return "a job whose name no_log hides" if job.get("no_log") else "job %r" % job["name"]
+
+
 def _refused(key, name, reasons):
     user = systemd.user_name(os.geteuid())
-    text = "%s of job %r can't be enforced on this host: %s. " % (key, name, "; ".join(reasons))
+    text = "%s of %s can't be enforced on this host: %s. " % (key, name, "; ".join(reasons))
     return Refused(text + _WAY_OUT % (user, key))
 
 
 def _check_niceness(jobs):
     current = os.getpriority(os.PRIO_PROCESS, 0)
-    wanted = [(job["nice"], job["name"]) for job in jobs if "nice" in job]
+    wanted = [(job["nice"], _called(job)) for job in jobs if "nice" in job]
     if not wanted or min(wanted)[0] >= current:
         return
     lowest, name = min(wanted)
@@ -120,7 +125,7 @@ def _check_niceness(jobs):
         os._exit(0)
     if os.waitpid(child, 0)[1]:
         raise Refused(
-            "nice %d of job %r is refused by the host: %s may not go below %d. Become root, have the user's limit "
+            "nice %d of %s is refused by the host: %s may not go below %d. Become root, have the user's limit "
             "raised (nice in limits.conf), or set nice to %d or more"
             % (lowest, name, systemd.user_name(os.geteuid()), current, current)
         )

@@ -18,6 +18,11 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 _SMALL = 8192  # characters that are not worth a file
 
 
+def name_of(index):
+    """Return the name of the file for a job."""
+    return "%d.tasks" % index
+
+
 class Spool:
     """Texts in one file, which is open only while it is written to or read."""
 

@@ -177,9 +177,6 @@ class Supervisor:
             attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
             self._follow(index, attempt.begin(now))
 
-    def _spool(self, index):
-        return spool.Spool(self._writer.run, "%d.tasks" % index)
-
     def _begin_script(self, index, now):
         job = self._jobs[index]
         attempt = script_client.ScriptAttempt(
@@ -190,6 +187,9 @@ class Supervisor:
         about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
         self._follow(index, attempt.begin(now, about, self._writer.folder))
+
+    def _spool(self, index):
+        return spool.Spool(self._writer.run, spool.name_of(index))
 
     def _follow(self, index, action):
         """Do what comes next in a job."""

@@ -110,12 +110,28 @@ def _ending(result):
 
 
 def _wrappers():
-    """Return (jid stem, Process) of every process that core's wrapper left running for a job."""
-    found = []
+    """Return (jid stem, Process) of every process of ours that core's wrapper left running for a job.
+
+    A command line is all that they are known by, which anybody may have. A wrapper has made a session of its own, whose first
+    process has gone: what is in a session of somebody else is not ours to end, nor is a process of another user.
+    """
+    found = _named_as_wrappers()
+    stems = {process.pid: stem for stem, process in found}
+    return [
+        (stem, process)
+        for stem, process in found
+        if process.session and (stems.get(process.session) == stem or not processes.look(process.session))
+    ]
+
+
+def _named_as_wrappers():
+    found, own = [], os.geteuid()
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
+            if os.stat("/proc/%s" % name).st_uid != own:
+                continue
             with open("/proc/%s/cmdline" % name, "rb") as stream:
                 words = stream.read().split(b"\0")
         except OSError:  # it went away, or is hidden from us

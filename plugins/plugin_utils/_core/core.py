@@ -17,7 +17,7 @@ What it needs, the same in all three unless it says otherwise:
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
-- `Task.play`, `Play.only_tags`;
+- `Task.play`, `Play.only_tags`; `ActionBase._supports_async`, without which core refuses `async` before us;
 - `Connection.become`, `AnsiblePlugin._options`, `PlayContext.become_pass`, `ActionBase._get_remote_user`, `Connection._shell`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
@@ -32,16 +32,25 @@ import typing as t
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ansible.collections.list import list_collections
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.parsing.utils.yaml import from_yaml
 from ansible.plugins import loader as plugin_loader
+from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import become, files, late, roles
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
+    Refused,
+    closest,
+    nearest,
+    plainly,
+    refusing,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Become,
@@ -124,10 +133,13 @@ class Core:
         self._common: dict[t.Any, Arguments] = {}
 
     def resolve(self, value: object) -> object:
-        if not isinstance(value, str):
-            return value
+        written = _from_text(value) if isinstance(value, str) else value
+        if not isinstance(written, str):
+            return written
         self._enter({})
-        return refusing(self._templar._engine.resolve_to_container, value)
+        resolved = refusing(self._templar._engine.resolve_to_container, written)
+        # Such as a variable that was given on the command line.
+        return _from_text(resolved) if isinstance(resolved, str) else resolved
 
     def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
         # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
@@ -236,6 +248,14 @@ class Core:
             name.rpartition(".")[2] in actions.NOT_PLUGINS or self._resolve(name, self._collections(home)) is not None
         )
 
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        collection, dot, leaf = name.rpartition(".")
+        if not dot:
+            return closest(leaf, _modules_of([*(self._collections(home) or ()), "ansible.legacy"]))
+        known = ["ansible.builtin", "ansible.legacy", *list_collections()]
+        within = [collection] if collection in known else closest(collection, known)[:1]
+        return [f"{one}.{module}" for one in within for module in closest(leaf, _modules_of([one]))]
+
     def _collections(self, home: Home) -> list[str] | None:
         # A role has collections of its own, and none of those of the play.
         collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
@@ -271,8 +291,9 @@ class Core:
         actions.refuse(module)
         found = self._resolve(module, self._collections(home))
         if found is None:
-            raise Refused(
-                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have."
+            hint = nearest(module, (), also=self.modules_like(module, home))
+            raise plainly(
+                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
             )
         actions.refuse(found.resolved_fqcn)
         # A short name that only the collections of a role know is not known where modules are built.
@@ -326,7 +347,7 @@ class Core:
             collection_list=collections,
         )
         if handler is None:
-            raise Refused(f"its action plugin {chosen!r} cannot be loaded.")
+            raise plainly(f"its action plugin {chosen!r} cannot be loaded.")
         return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:
@@ -348,7 +369,7 @@ class Core:
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as exc:
-            raise Refused(actions.explain(call.fqcn, str(exc))) from exc
+            raise actions.unable(call.fqcn, str(exc)) from exc
         if handler._discovered_interpreter_key:  # by a call that found something out
             self.action._discovered_interpreter_key = handler._discovered_interpreter_key
             self.action._discovered_interpreter = handler._discovered_interpreter
@@ -362,9 +383,7 @@ class Core:
                 handler,
                 skip=str(result.get("msg") or result.get("skipped_reason") or "skipped by its action plugin"),
             )
-        raise Refused(
-            actions.explain(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
-        )
+        raise actions.unable(call.fqcn, str(result["msg"]) if result.get("failed") and result.get("msg") else "")
 
     def _ask_of_controller_half(self, step: Step) -> Asked:
         handler = step.call.kind.handler
@@ -412,7 +431,7 @@ class Core:
             self.action._templar = templar
         shebang = bits.shebang or ""
         if str(path).endswith(".ps1") or getattr(bits, "has_async", False):
-            raise Refused(
+            raise plainly(
                 "it is a PowerShell module, and those cannot run in the background here. Use a plain task with 'async' and 'poll: 0'."
             )
         data = bits.b_module_data
@@ -426,6 +445,28 @@ class Core:
             name=f"AnsiballZ_{name}",
             profile=bits.serialization_profile,
         )
+
+
+def _from_text(text: str) -> object:
+    """Return the tasks that a text is the YAML or JSON of, as on a command line; the text itself where it is none.
+
+    Only of a text that may hold templates, as what is written in a playbook or typed: what a host says is no playbook.
+    """
+    if not is_trusted_as_template(text):
+        return text
+    try:
+        found = from_yaml(text)
+    except AnsibleError as exc:
+        if "{{" in text or "{%" in text:  # a template, which stands for tasks
+            return text
+        raise Refused(f"it is not the YAML or JSON of tasks: {' '.join(str(exc).split()).rstrip('.')}.") from exc
+    return found if isinstance(found, (dict, list)) else text
+
+
+def _modules_of(collections: list[str]) -> list[str]:
+    """Return the names of modules, without their collections."""
+    found: Collection[str] = refusing(list_plugins, "module", collections)
+    return list(dict.fromkeys(name.rpartition(".")[2] for name in found))
 
 
 def _asked(work: Work, handler: ActionBase) -> Asked:
@@ -475,12 +516,12 @@ class _Recorder:
         def command(*rest: t.Any, **more: t.Any) -> t.Any:
             if self.looking_up:
                 return really_command(*rest, **more)
-            raise Refused(
+            raise plainly(
                 "its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task."
             )
 
         def needle(*dummy: t.Any) -> t.Any:
-            raise Refused(actions.TRANSFERS)
+            raise plainly(actions.TRANSFERS)
 
         handler._execute_module = execute
         handler._low_level_execute_command = command
@@ -491,7 +532,7 @@ class _Recorder:
 
     def catch(self, asked: Asked) -> Arguments:
         if self.caught is not None:
-            raise Refused("its action plugin runs more than one module. Use a plain task.")
+            raise plainly("its action plugin runs more than one module. Use a plain task.")
         self.caught = asked
         return {"changed": True, "started": True, "finished": False, "ansible_job_id": "0.0"}
 
@@ -500,7 +541,7 @@ class _Recorder:
     ) -> t.Any:
         """Make a call that finds something out, once a launch; refuse one that may change something."""
         if not actions.only_looks(module):
-            raise Refused(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
+            raise plainly(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
         key = json.dumps([module, arguments], sort_keys=True, default=str)
         if key not in self.lookups:
             self.looking_up = True
@@ -582,8 +623,24 @@ def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default:
     return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
 
 
+_LAUNCHING = (
+    "it launches in the background already. Leave out 'async' and 'poll': 'timeout' limits the jobs, "
+    "and with 'wait: true' the task waits for them."
+)
+_OTHER_THAN_LAUNCHING = "it is not for the background. Leave out 'async' and 'poll'."
+_INSTEAD_OF_ASYNC = {
+    "async_batch": _LAUNCHING,
+    "async_run": _LAUNCHING,
+    "async_wait": "it is what waits. Leave out 'async' and 'poll' (or write 'poll' as an option): 'timeout' limits the wait.",
+}
+
+
 def refuse_unsupported_controller(action: ActionBase) -> None:
-    """Refuse Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    if action._task.async_val:
+        verb = str(action._task.action).rpartition(".")[2]
+        raise plainly(f"'async' on a task of {verb}: {_INSTEAD_OF_ASYNC.get(verb, _OTHER_THAN_LAUNCHING)}")
+    action._supports_async = False  # as it is: 2.21 lets no action that supports it hand on facts
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
         raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
     if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):

@@ -24,7 +24,7 @@ from ansible import constants as C  # noqa: N812  # as ansible-core names it
 from ansible.errors import AnsibleActionFail, AnsibleActionSkip, AnsibleError
 from ansible.plugins import loader as plugin_loader
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Become, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import tape as _tape
@@ -80,12 +80,12 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
     try:
         getattr(recording, fqcn.rpartition(".")[2])(handler, handler.run)
     except AnsibleError as exc:
-        raise Refused(actions.explain(fqcn, _text_of(exc))) from exc
+        raise actions.unable(fqcn, _text_of(exc)) from exc
     finally:
         files.contents = None
         task.check_mode, task.diff = step.check_mode, step.diff
     if recording.work is None:
-        raise Refused(actions.explain(fqcn, str(recording.failure.get("msg") or "")))
+        raise actions.unable(fqcn, str(recording.failure.get("msg") or ""))
     return recording.work
 
 
@@ -276,7 +276,7 @@ class _Connection:
 
     def __getattr__(self, name: str) -> t.Any:
         if name in ("exec_command", "put_file", "fetch_file"):
-            raise Refused(
+            raise plainly(
                 "its action plugin uses the connection itself, which cannot be put off to a job. Use a plain task."
             )
         return getattr(self._connection, name)

@@ -30,7 +30,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
 from ansible.template import generate_ansible_template_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, refusing
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 
 Arguments = dict[str, t.Any]
 

@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import in
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Block, Body, Included, Scope, Step
 
 
@@ -48,7 +48,7 @@ class Inside:
                 continue
             sources = written.guarded(name, written.language.resolve, sources)
             if not isinstance(sources, (list, tuple)):
-                raise written.refuse(name, f"it must be a list of tasks: got {kind(sources)}.")
+                raise written.refuse(name, unfit_kind("it must be a list of tasks", sources))
             if not sources and name == "block":
                 raise written.refuse(name, "it has no tasks. Add one.")
             failed = around.failed or name != "block"

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks im
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, nearest, shorten, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     Block,
@@ -84,6 +84,11 @@ def _flatten(entries: Iterable[object], language: Language, option: str) -> Iter
                 yield from _flatten(entry, language, where)
                 continue
         yield where, entry
+
+
+def _not_one_of(words: Sequence[str], value: object) -> Refused:
+    said = f"it must be one of {', '.join(words)}: got"
+    return Refused(f"{said} {shorten(value, 40)!r}.{nearest(value, words)}", f"{said} {kind(value, show=False)}.")
 
 
 class _Entry(Written):
@@ -188,7 +193,7 @@ class _Entry(Written):
     def _run_when(self, scope: Scope) -> str:
         value = self.value("run_when", scope)
         if value is not None and value not in _RUN_WHEN:
-            raise self.refuse("run_when", f"it must be one of {', '.join(_RUN_WHEN)}: got {shorten(value, 40)!r}.")
+            raise self.refuse("run_when", _not_one_of(_RUN_WHEN, value))
         return value or "success"
 
     def _depends_on(self, scope: Scope, lenient: bool) -> list[str]:
@@ -201,5 +206,5 @@ class _Entry(Written):
         names = [] if value is None else value if isinstance(value, (list, tuple)) else [value]
         for name in names:
             if not isinstance(name, (str, int)) or isinstance(name, bool):
-                raise self.refuse("depends_on", f"it must be the name of a job, or a list of names: got {kind(name)}.")
+                raise self.refuse("depends_on", unfit_kind("it must be the name of a job, or a list of names", name))
         return [str(name).strip() for name in names]

@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-import difflib
 import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, shorten
-from ansible_collections.background.jobs.plugins.plugin_utils._model import Job
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, nearest, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Job, refusal_of
 
 _MOST_EDGES = 1_000_000
 _LONGEST_CYCLE = 20
@@ -60,12 +59,17 @@ def resolve(jobs: Sequence[Job], loops: Iterable[Loop], wanted: Wanted) -> None:
     if cycle is not None:
         first = jobs[cycle[0]]
         if len(cycle) == 2:
-            raise _refused(first, f"the job depends on itself: {first.name} -> {first.name}.")
+            raise _refused(first, f"the job depends on itself: {_shown(first)} -> {_shown(first)}.")
         raise _refused(first, f"the jobs wait for each other, so that none of them could start: {_path(jobs, cycle)}.")
 
 
-def _refused(job: Job, text: str) -> JobRefused:
-    return JobRefused(job.where, job.name, "depends_on", text, job.source)
+def _refused(job: Job, text: str | Refused) -> JobRefused:
+    return refusal_of(job, "depends_on", text)
+
+
+def _shown(job: Job) -> str:
+    """Return what a job is called in errors about others, too: a name may hold a secret."""
+    return job.where if job.no_log else shorten(job.name, 80)
 
 
 class _Names:
@@ -73,9 +77,12 @@ class _Names:
 
     def __init__(self, jobs: Sequence[Job], loops: Iterable[Loop]) -> None:
         self._jobs: dict[str, Group] = {job.name: (index,) for index, job in enumerate(jobs)}
+        self._told = [job.name for job in jobs if not job.no_log]
         self._loops: dict[str, list[tuple[str, Group]]] = {}
         for loop in loops:
             self._loops.setdefault(loop.name, []).append((loop.where, tuple(loop.jobs)))
+            if not any(jobs[index].no_log for index in loop.jobs):
+                self._told.append(loop.name)
 
     def find(self, job: Job, name: str) -> Group:
         """Return the jobs, by index, that `name` means where `job` uses it."""
@@ -85,13 +92,17 @@ class _Names:
         loops = self._loops.get(name, [])
         if len(loops) > 1:
             places = ", ".join(where for where, dummy in loops)
-            raise _refused(job, f"{name!r} is ambiguous: the loops of {places} are called so. Give them other names.")
+            said = f"is ambiguous: the loops of {places} are called so. Give them other names."
+            raise _refused(job, Refused(f"{shorten(name, 80)!r} {said}", f"a name {said}"))
         if not loops:
-            near = difflib.get_close_matches(name, [*self._jobs, *self._loops], n=3)
-            hint = (
-                f"Did you mean {' or '.join(repr(shorten(one, 80)) for one in near)}?" if near else "Check the names."
+            hint = nearest(name, self._told) or " Check the names."
+            raise _refused(
+                job,
+                Refused(
+                    f"there is no job {shorten(name, 80)!r} in this launch.{hint}",
+                    "it names a job that is not in this launch. Check the names.",
+                ),
             )
-            raise _refused(job, f"there is no job {shorten(name, 80)!r} in this launch. {hint}")
         return loops[0][1]
 
 
@@ -155,7 +166,7 @@ def _from_job(cycle: list[int]) -> list[int]:
 
 
 def _path(jobs: Sequence[Job], cycle: list[int]) -> str:
-    names = [shorten(jobs[index].name, 80) for index in cycle]
+    names = [_shown(jobs[index]) for index in cycle]
     if len(names) > _LONGEST_CYCLE:
         half = _LONGEST_CYCLE // 2
         names[half:-half] = [f"... {len(names) - 2 * half} more ..."]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import nearest, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Body, Included, Scope
 
 if t.TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _options(include: Written, action: str, scope: Scope) -> dict[str, t.Any]:
     for key in options:
         if key not in known:
             allowed = ", ".join(sorted(known - {"_raw_params"}))
-            raise include.refuse(action, f"{key!r} is not one of its options. They are: {allowed}.")
+            hint = nearest(key, known)
+            raise include.refuse(action, f"{key!r} is not one of its options.{hint} They are: {allowed}.")
     if "apply" in options and keywords.is_import(action):
         raise include.refuse(action, "an import has no 'apply': what stands beside it holds for its tasks anyway.")
     return {key: value if key == "apply" else include.rendered(action, value, scope) for key, value in options.items()}
@@ -61,13 +62,13 @@ def _found(include: Written, action: str, options: Mapping[str, t.Any]) -> Itera
     if action.endswith("_role"):
         name = options.get("name", options.get("role"))
         if not isinstance(name, str) or not name:
-            raise include.refuse(action, f"it needs the name of a role: got {kind(name)}.")
+            raise include.refuse(action, unfit_kind("it needs the name of a role", name))
         given = {key: value for key, value in options.items() if value is not None}
         yield from include.guarded(action, sources.role, {**given, "name": name}, home)
         return
     file = options.get("file", options.get("_raw_params"))
     if not isinstance(file, str) or not file:
-        raise include.refuse(action, f"it needs the name of a file: got {kind(file)}.")
+        raise include.refuse(action, unfit_kind("it needs the name of a file", file))
     yield include.guarded(action, sources.tasks, file, home)
 
 
@@ -83,7 +84,7 @@ def _applied(include: Written, action: str, options: Mapping[str, t.Any], around
     if apply is None:
         return around
     if not isinstance(apply, Mapping):
-        raise include.refuse(action, f"'apply' must be a dictionary: got {kind(apply)}.")
+        raise include.refuse(action, unfit_kind("'apply' must be a dictionary", apply))
     block = Written(f"{include.at}.apply", {**apply, "block": []}, around, keywords.BLOCK)
     return block.inside()
 

@@ -14,28 +14,26 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import plainly, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Refusable, refusal_of
 
 MAX_LENGTH = 1000
 _LABEL_WIDTH = 60
 
 
-class Named(t.Protocol):
+class Named(Refusable, t.Protocol):
     """What naming needs to know of a job."""
 
-    name: str
-    where: str
     generated: bool
-    source: object
 
 
 def check(name: str) -> str:
-    """Return `name` without the blanks around it; raise Refused where it cannot be one."""
+    """Return `name` without the blanks around it; raise `Refused` where it cannot be one."""
     name = name.strip()
     if not name:
-        raise Refused("it is empty. Leave it out to have one made up.")
+        raise plainly("it is empty. Leave it out to have one made up.")
     if len(name) > MAX_LENGTH:
-        raise Refused(f"it has {len(name)} characters, {MAX_LENGTH} is the most.")
+        raise plainly(f"it has {len(name)} characters, {MAX_LENGTH} is the most.")
     return name
 
 
@@ -68,13 +66,11 @@ def make_unique(jobs: Iterable[Named]) -> None:
             continue
         other = given.setdefault(job.name, job)
         if other is not job:
-            raise JobRefused(
-                job.where,
-                job.name,
+            raise refusal_of(
+                job,
                 "name",
                 f"{other.where} has the same name, and names tell jobs apart. Change one of them "
                 "(in a loop: use the item in the name, or loop_control.index_var).",
-                job.source,
             )
     taken = set(given)
     numbers: Counter[str] = Counter()

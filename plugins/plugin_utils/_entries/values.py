@@ -18,7 +18,13 @@ from ansible_collections.background.jobs.plugins.plugin_utils import _model, _op
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
+    JobRefused,
+    Refused,
+    kind,
+    unfit,
+    unfit_kind,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Become, Scope, Variables
 
 _MOST_RETRIES = 1_000_000
@@ -34,18 +40,32 @@ class Values:
     """Reads the keys of a task, a block or an include; errors are about `at`, the item of its loop that it is at."""
 
     def __init__(self, where: str, source: object, around: Around) -> None:
-        if not isinstance(source, Mapping):
-            raise JobRefused(where, None, None, f"it must be a task (a dictionary): got {kind(source)}.")
         self.where = self.at = where
-        self.source = source
         self.around = around
         self.language = around.language
         self.title: str | None = None
         self.variables: Variables = {}
         self.loop: Variables = {}
+        self.source: Mapping[t.Any, object] = source if isinstance(source, Mapping) else {}
+        if not isinstance(source, Mapping):
+            raise self.refuse(None, unfit_kind("it must be a task (a dictionary)", source))
 
-    def refuse(self, key: str | None, text: str) -> JobRefused:
-        return JobRefused(self.at, self.title, key, text, self.source)
+    def refuse(self, key: str | None, text: str | Refused) -> JobRefused:
+        """Return why this cannot be done, about `key`; a text holds no values, a `Refused` says what to do without."""
+        if not self.hides():
+            return JobRefused(self.at, self.title, key, str(text), self.source)
+        return JobRefused(self.at, self.title, key, text.hidden if isinstance(text, Refused) else text)
+
+    def hides(self) -> bool:
+        """Whether values must not be told: `no_log` is set, or cannot be worked out."""
+        if self.around.defaults.no_log:
+            return True
+        written = self.source.get("no_log", self.around.flags.get("no_log", False))
+        try:
+            value = self.language.template(written, self.scope(self.loop))
+            return value is not ABSENT and bool(boolean(value))
+        except (Refused, TypeError):
+            return True
 
     def guarded(self, key: str | None, function: t.Callable[..., t.Any], *args: object) -> t.Any:
         try:
@@ -53,7 +73,7 @@ class Values:
         except JobRefused:
             raise
         except Refused as exc:
-            raise self.refuse(key, str(exc)) from exc
+            raise self.refuse(key, exc) from exc
 
     def scope(self, loop: Variables) -> Scope:
         """Return the variables that the task sees, for one item of its loop."""
@@ -112,7 +132,7 @@ class Values:
         try:
             return bool(boolean(value))
         except TypeError as exc:
-            raise self.refuse(key, f"it must be true or false: got {shorten(value, 40)!r}.") from exc
+            raise self.refuse(key, unfit("it must be true or false", value)) from exc
 
     def seconds(self, key: str, scope: Scope, default: float) -> float:
         value = self.value(key, scope)
@@ -127,7 +147,7 @@ class Values:
         except ValueError:
             number = math.nan
         if not least <= number <= most:
-            raise self.refuse(key, f"it must be a number from {least:g} to {most:g}: got {shorten(value, 40)!r}.")
+            raise self.refuse(key, unfit(f"it must be a number from {least:g} to {most:g}", value))
         return number
 
     def limits(self, scope: Scope) -> dict[str, t.Any]:
@@ -147,7 +167,7 @@ class Values:
             return {}
         retries = self.number("retries", scope, 0, 0, _MOST_RETRIES)
         if retries != int(retries):
-            raise self.refuse("retries", f"it must be a whole number: got {retries:g}.")
+            raise self.refuse("retries", unfit("it must be a whole number", retries))
         return {
             "retries": int(retries),
             "delay": self.seconds("delay", scope, _model.DELAY),
@@ -161,9 +181,8 @@ class Values:
             if rendered is None:
                 continue
             if not isinstance(rendered, Mapping):
-                raise self.refuse(
-                    "environment", f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
-                )
+                said = f"it must be a dictionary, or a list of them: got {kind(rendered, show=False)}."
+                raise self.refuse("environment", said)
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
 

@@ -16,9 +16,15 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import ke
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import Values, layers
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
+    JobRefused,
+    Refused,
+    kind,
+    nearest,
+    shorten,
+    unfit_kind,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
-
 
 LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
 NEVER = "its tag 'never' keeps it from running"
@@ -90,14 +96,19 @@ class Written(Values):
             )
         unknown = [key for key in candidates if key not in modules]
         known = ", ".join(sorted(self.keys.allowed - {"args"}))
-        return self.refuse(unknown[0], f"neither a key of a {noun} nor a module. Keys are: {known}.")
+        hint = nearest(
+            unknown[0],
+            [*self.keys.allowed, *self.keys.refused],
+            also=self.language.modules_like(unknown[0], self.around.home),
+        )
+        return self.refuse(unknown[0], f"neither a key of a {noun} nor a module.{hint} Keys are: {known}.")
 
     def _variables(self) -> dict[str, object]:
         value = self.source.get("vars") or {}
         merged: dict[str, object] = {}
         for layer in value if isinstance(value, list) else [value]:
             if not isinstance(layer, Mapping):
-                raise self.refuse("vars", f"it must be a dictionary: got {kind(layer)}.")
+                raise self.refuse("vars", unfit_kind("it must be a dictionary", layer))
             merged.update(layer)
         return merged
 
@@ -134,20 +145,21 @@ class Written(Values):
         """Return the rendered keys of loop_control. late: the host goes through the items, and can pause between them."""
         control = self.source.get("loop_control") or {}
         if not isinstance(control, Mapping):
-            raise self.refuse("loop_control", f"it must be a dictionary: got {kind(control)}.")
+            raise self.refuse("loop_control", unfit_kind("it must be a dictionary", control))
         for key in control:
             if key in keywords.LOOP_CONTROL_REFUSED and not (key == "pause" and (late or self.around.flow is not None)):
                 raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
             if key not in keywords.LOOP_CONTROL and key != "pause":
                 known = ", ".join(sorted(keywords.LOOP_CONTROL))
-                raise self.refuse(f"loop_control.{key}", f"unknown. Known are: {known}.")
+                hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
+                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
         scope = self.scope({})
         rendered = {
             key: self.rendered(f"loop_control.{key}", value, scope) for key, value in control.items() if key != "label"
         }
         for key in ("loop_var", "index_var"):
             if rendered.get(key) is not None and not str(rendered[key]).isidentifier():
-                raise self.refuse(f"loop_control.{key}", f"{rendered[key]!r} cannot be the name of a variable.")
+                raise self.refuse(f"loop_control.{key}", _no_variable(rendered[key]))
         return {**rendered, "label": control.get("label"), "loop_var": rendered.get("loop_var") or "item"}
 
     def _items(self) -> list[object] | str:
@@ -164,9 +176,9 @@ class Written(Values):
             false = self._false_without_items(scope)
             if false is not None:
                 return false
-            raise exc if isinstance(exc, JobRefused) else self.refuse(key, str(exc)) from exc
+            raise exc if isinstance(exc, JobRefused) else self.refuse(key, exc) from exc
         if not isinstance(items, (list, tuple)):
-            raise self.refuse(key, f"it must give a list: got {kind(items)}.")
+            raise self.refuse(key, unfit_kind("it must give a list", items))
         return list(items)
 
     def _false_without_items(self, scope: Scope) -> str | None:
@@ -243,6 +255,11 @@ class Written(Values):
         if control["label"] is not None:
             item = self.rendered("loop_control.label", control["label"], scope)
         return names.label(item, control["loop_var"])
+
+
+def _no_variable(name: object) -> Refused:
+    said = "cannot be the name of a variable."
+    return Refused(f"{shorten(name, 80)!r} {said}", f"{kind(name, show=False)} that {said}")
 
 
 def _tags(value: object) -> tuple[str, ...]:

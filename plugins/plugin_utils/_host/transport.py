@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 PATIENCE = 60.0
@@ -33,7 +34,15 @@ _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.
 
 
 class ConnectionLost(Exception):
-    """A call did not get through; another may."""
+    """A call did not get through; another may.
+
+    untold: why is hidden, for the task has `no_log`, and no command of the call was carried out before: as far as can be
+    told without the words, the host was never reached.
+    """
+
+    def __init__(self, text: str, untold: bool = False) -> None:
+        super().__init__(text)
+        self.untold = untold
 
 
 class Unreached(Exception):
@@ -42,6 +51,35 @@ class Unreached(Exception):
 
 class Unanswered(Exception):
     """The connection broke, and did not come back: nobody knows what the host has done."""
+
+
+class Commands:
+    """Notes what becomes of the commands that go through a connection, whatever is said of them."""
+
+    def __init__(self) -> None:
+        self.carried_out = False
+        self.sent_data = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether something may have been done on the host: a command came back, or one was sent what it works on."""
+        return self.carried_out or self.sent_data
+
+    @contextlib.contextmanager
+    def watching(self, connection: t.Any) -> Iterator[None]:
+        really = connection.exec_command
+
+        def exec_command(cmd: str, in_data: bytes | None = None, *rest: t.Any, **more: t.Any) -> t.Any:
+            self.sent_data = self.sent_data or bool(in_data)
+            result = really(cmd, in_data, *rest, **more)
+            self.carried_out = True
+            return result
+
+        connection.exec_command = exec_command
+        try:
+            yield
+        finally:
+            del connection.exec_command
 
 
 @dataclass(slots=True)
@@ -88,8 +126,9 @@ def send(line: Line) -> tuple[Reply, bool]:
         try:
             return line.call(), attempt == 0
         except ConnectionLost as exc:
-            # A retry that the connection made of its own may have had more luck before it had none.
-            was_reached = was_reached or line.retries > 0 or not _NEVER_REACHED.search(str(exc))
+            # A retry that the connection made of its own may have had more luck before it had none; not so where
+            # the first command, which starts nothing, was not carried out.
+            was_reached = was_reached or not (exc.untold or (line.retries == 0 and _NEVER_REACHED.search(str(exc))))
             now = line.clock()
             give_up = give_up or now + line.patience
             pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], give_up - now)

@@ -33,8 +33,8 @@ class _Lexer(Lexer):
     """Takes backslashes in texts of templates for themselves, as ansible-core does; those of conditions escape."""
 
     def tokeniter(self, *args: t.Any, **kwargs: t.Any) -> Iterator[tuple[int, str, str]]:
-        for line, token, value in super().tokeniter(*args, **kwargs):
-            yield line, token, value.replace("\\", "\\\\") if token == "string" else value
+        for line, kind, value in super().tokeniter(*args, **kwargs):
+            yield line, kind, value.replace("\\", "\\\\") if kind == "string" else value
 
 
 class _Environment(Environment):

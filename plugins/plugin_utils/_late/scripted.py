@@ -15,9 +15,9 @@ from dataclasses import replace
 from ansible_collections.background.jobs.plugins.module_utils._late.names import YAML_FILTERS
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import blocks, includes, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import Flow
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import Flow
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Handler, Script
 from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Block, Included, Job, Language, Node, Scope

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import re
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, loops, references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, unfit_kind
 from ansible_collections.background.jobs.plugins.plugin_utils._late import local
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant, is_constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS, View
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node, Scope, Step
@@ -167,7 +167,7 @@ class LateTask(Written):
                     one.false = condition
             except Refused as exc:
                 if not (one.uncertain or self.around.uncertain):
-                    raise self.refuse("when", str(exc)) from exc
+                    raise self.refuse("when", exc) from exc
                 self.when.append([plain(condition), {"$failed": str(exc)}])
 
     # what the host is told
@@ -189,7 +189,7 @@ class LateTask(Written):
 
     def _fqcn(self) -> str:
         action = t.cast("str", self.action)
-        if keywords.is_local(action) or self.keys is not keywords.TASK and keywords.include_in(self.source):
+        if keywords.is_local(action) or (self.keys is not keywords.TASK and keywords.include_in(self.source)):
             return f"ansible.builtin.{action.rpartition('.')[2]}"
         if all(one.false is not None for one in self.rounds) and not self._can_run():
             return action
@@ -221,11 +221,7 @@ class LateTask(Written):
         scope = self.scope({})
         if self.when:
             record["when"] = self.when
-        if self.loop_key is not None:
-            record["looped"] = True
-            record.update(self.late_loop)
-            if "loop_control" not in record and self.rounds and self.rounds[0].turn.control:
-                record["loop_control"] = self._control_record(self.rounds[0].turn.control)
+        self._keep_loop(record)
         self._register(record)
         for key in _CONDITIONS:
             if key in self.source:
@@ -248,13 +244,21 @@ class LateTask(Written):
         if late_layers:
             record["environment"] = late_layers
 
+    def _keep_loop(self, record: Node) -> None:
+        if self.loop_key is None:
+            return
+        record["looped"] = True
+        record.update(self.late_loop)
+        if "loop_control" not in record and self.rounds and self.rounds[0].turn.control:
+            record["loop_control"] = self._control_record(self.rounds[0].turn.control)
+
     def _register(self, record: Node) -> None:
         """Have what the task sets known as late from here on, for its own conditions too."""
         if "register" not in self.source:
             return
         registered = self.source["register"]
         if not isinstance(registered, str) or not registered.isidentifier():
-            raise self.refuse("register", f"it must be the name of a variable: got {kind(registered)}.")
+            raise self.refuse("register", unfit_kind("it must be the name of a variable", registered))
         record["register"] = str(registered)
         self.around.flow.set([registered], self.at)
         self.general.forget()
@@ -402,7 +406,7 @@ class LateTask(Written):
                 f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
             )
         if key == "_raw_params" and actions.is_script(call.fqcn):
-            return self._words(one, str(value))
+            return self._words(one, t.cast("str", value))
         if key in actions.WHOLE:
             return self.script.stand_in(one.late, one.view.value(value, lenient=True))
         return self._stood_in(one, value)
@@ -418,7 +422,7 @@ class LateTask(Written):
 
     def _words(self, one: Round, text: str) -> str:
         """Return a command line with tokens for those of its words that are late; the first one names a file here."""
-        words = _WORDS.findall(text)
+        words = _WORDS.findall(str.__str__(text))
         if one.view.trail(self.language.trusted(words[0])) is not None:
             raise Refused(
                 f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each."

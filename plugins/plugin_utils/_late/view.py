@@ -18,9 +18,9 @@ from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
 from ansible_collections.background.jobs.plugins.module_utils._late.names import KNOWN_FILTERS, KNOWN_TESTS
 from ansible_collections.background.jobs.plugins.module_utils._late.names import plain as short_name
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import references
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import ALL_FACTS, Flow, Late
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
-from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import ALL_FACTS, Flow, Late
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
 
@@ -113,7 +113,7 @@ class View:
     def _mapping(self, value: Mapping[t.Any, object], lenient: bool) -> Value:
         pairs = [(self.value(key, lenient=lenient), self.value(one, lenient=lenient)) for key, one in value.items()]
         if all(isinstance(key, str) for key, dummy in pairs):
-            return {key: one for key, one in pairs}
+            return dict(pairs)
         return {"$items": [[key, one] for key, one in pairs]}
 
     def expression(self, text: str) -> Value:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 
 # Words of playbooks that are no plugins at all.
 NOT_PLUGINS = frozenset(
@@ -57,9 +57,9 @@ def refuse(name: str) -> None:
     """Raise Refused where `name` is a part of ansible-core that cannot be a job."""
     collection, dummy, leaf = name.rpartition(".")
     if collection in ("", "ansible.builtin", "ansible.legacy") and leaf in REFUSED:
-        raise Refused(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
+        raise plainly(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
     if collection == "background.jobs":
-        raise Refused("jobs cannot launch or wait for jobs. Put it in a task of its own.")
+        raise plainly("jobs cannot launch or wait for jobs. Put it in a task of its own.")
 
 
 # What action plugins decide by, so that it has to be known where they are asked.
@@ -114,10 +114,14 @@ def only_looks(module: str) -> bool:
     return leaf in _LOOKS or leaf.endswith(("_facts", "_info"))
 
 
-def explain(fqcn: str, text: str) -> str:
+def unable(fqcn: str, text: str) -> Refused:
     """Return why an action plugin that made no module call can't be a job; `text` is what it said, if anything."""
     if not text:
-        return f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."
+        return plainly(
+            f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."
+        )
     if "does not support async" in text:
-        return f"{fqcn} cannot run in the background: its action plugin does not support async. Use a plain task."
-    return text if text.endswith(".") else f"{text}."
+        return plainly(
+            f"{fqcn} cannot run in the background: its action plugin does not support async. Use a plain task."
+        )
+    return Refused(text if text.endswith(".") else f"{text}.")

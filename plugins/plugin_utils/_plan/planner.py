@@ -23,6 +23,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     Block,
     Job,
     Step,
+    refusal_of,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
 
@@ -134,7 +135,7 @@ class Planner:
             except JobRefused as exc:
                 job.refused.append(exc)
             except Refused as exc:
-                job.refused.append(JobRefused(node.where, node.name, None, str(exc), node.source))
+                job.refused.append(refusal_of(node, None, exc))
             return {}
         sections = {"block": node.block, "rescue": node.rescue, "always": node.always}
         return {
@@ -173,7 +174,7 @@ class Planner:
         except JobRefused as exc:
             job.refused.append(exc)
         except Refused as exc:
-            job.refused.append(JobRefused(step.where, step.name, None, str(exc), step.source))
+            job.refused.append(refusal_of(step, None, exc))
         return record
 
     def _step(self, step: Step) -> Record:

@@ -22,7 +22,7 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.contents import Contents
 
 Record = dict[str, t.Any]
@@ -170,12 +170,12 @@ class _Reader:
 
     def take(self, kind: type[t.Any]) -> t.Any:
         if not self._events or not isinstance(self._events[0], kind):
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
         return self._events.pop(0)
 
     def end(self) -> None:
         if self._events:
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -190,7 +190,7 @@ class Work:
     def add(self, call: Call | Command | None) -> int:
         """Return the index of a call, which calls that are the same share."""
         if call is None:
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
         key = repr(call)
         if key not in self._known:
             self._known[key] = len(self.calls)
@@ -224,10 +224,10 @@ def sent(tape: Tape) -> Work:
     *transfers, call = tape.events
     for transfer in transfers:
         if not isinstance(transfer, Transfer):
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
         work.stage(transfer)
     if not isinstance(call, Call):
-        raise Refused(_UNKNOWN)
+        raise plainly(_UNKNOWN)
     work.calls.append(call)
     return work
 
@@ -251,7 +251,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
         way, transfer = _written(work, reader, stat, settings)
         way["sha1"] = transfer.sha1
         if kept.stat(way["path"]) is None:
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
         kept.stat(way["path"])  # with follow: where a link leads to, which the file module finds out for itself
         found = kept.file("file")
         if found is not None:
@@ -332,7 +332,7 @@ def assemble(absent: Tape, same: Tape, settings: Settings) -> Work:
     reader, kept = _Reader(absent), _Reader(same)
     stat = reader.call("stat")
     if stat is None or kept.call("stat") is None:
-        raise Refused(_UNKNOWN)
+        raise plainly(_UNKNOWN)
     # The copy module itself knows about check mode here.
     way, transfer = _written(work, reader, stat, Settings())
     reader.end()
@@ -354,7 +354,7 @@ def unarchive(unpacked: Tape, missing: Tape, created: Tape | None, settings: Set
     unless = [] if created is None else [_test(work, reader, True, created)]
     stat = reader.call("stat")
     if stat is None:
-        raise Refused(_UNKNOWN)
+        raise plainly(_UNKNOWN)
     made: Record = {"unless": unless, "path": stat.arguments["path"], "stat": work.add(stat)}
     module = reader.call("unarchive")
     if module is None:
@@ -444,7 +444,7 @@ class Store:
         """Take in a file that is to be at `remote`, a path below the token."""
         folder, dummy, name = remote.partition(f"{self.token}/")
         if folder or not name:
-            raise Refused(_UNKNOWN)
+            raise plainly(_UNKNOWN)
         start, sha256, sha1 = self._append(local)
         if self.contents is not None and self.contents.take(local, name):
             self._cut(start)

@@ -24,7 +24,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._core.core import 
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._late import archive, scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
@@ -146,7 +146,7 @@ def launch(
     plan.update(_send_files(core, remote))
     reply, was_asked_once = _send(remote, plan, singleton=name, request=request)
     if "attached" in reply:
-        return _attached(reply["attached"], warnings)
+        return _attached({**reply["attached"], "name": jobs[0].name}, warnings)
     states = reply.get("states") or [_states.SKIPPED if job.skip else _states.QUEUED for job in jobs]
     started = Launch(
         batch_id=batch_id,
@@ -154,13 +154,23 @@ def launch(
         targets=[_target(job, jid, reply["async_dir"]) for job, jid in zip(jobs, jids, strict=True)],
         changed=any(job.skip is None for job in jobs),
         warnings=warnings + list(reply.get("warnings") or ()),
-        begun=Begun(packing.unpack(reply["reply"]), reply["waited"]) if "reply" in reply else None,
+        begun=_begun(reply, request),
     )
     # Where the host had to be asked again, it is this task that launched what is there.
     if "states" in reply and was_asked_once:
         started.changed = False
         started.attached = f"Batch {batch_id} is there already: nothing was started."
     return started
+
+
+def _begun(reply: Result, request: Result | None) -> Begun | None:
+    """Return what the launch has brought of the wait; what cannot be right is asked for again."""
+    if request is None or "reply" not in reply or not isinstance(reply.get("waited"), (int, float)):
+        return None
+    try:
+        return Begun(replies.unpacked(reply["reply"], request), reply["waited"])
+    except replies.Malformed:
+        return None
 
 
 def _evaluator(jobs: list[Job]) -> Result:
@@ -208,15 +218,18 @@ def _send(
         raise AnsibleConnectionFailure(str(exc)) from exc
     except transport.Unanswered as exc:
         count, batch_id = len(plan["jobs"]), plan["batch_id"]
-        what = "1 job" if count == 1 else f"{count} jobs"
+        what, they, them = ("1 job was", "It", "it") if count == 1 else (f"{count} jobs were", "They", "them")
         raise AnsibleConnectionFailure(
-            f"The connection broke while {what} were being launched, and did not come back: {exc} "
-            f"They may be running. Launch again with 'batch_id: {batch_id}', which starts them where they were not "
-            f"started, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
+            f"The connection broke while {what} being launched, and did not come back: {exc} "
+            f"{they} may be running. Launch again with 'batch_id: {batch_id}', which starts {them} where that was not "
+            f"done, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
         ) from exc
     if reply.get("failed") or "async_dir" not in reply:
         raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))
-    return reply, was_asked_once
+    try:
+        return replies.launched(reply, len(plan["jobs"])), was_asked_once
+    except replies.Malformed as exc:
+        raise LaunchFailed(_remote.failure({}, _remote.malformed(exc))) from exc
 
 
 def _listed(job: Job, jid: str, state: str, async_dir: str) -> Result:
@@ -237,7 +250,10 @@ def _target(job: Job, jid: str, async_dir: str) -> Target:
 
 def single_entry(core: Core, task: object, name: object) -> list[object]:
     """Return the entry of async_run, with the name that stands beside it, as a list of one."""
-    task = core.resolve(task)
+    try:
+        task = core.resolve(task)
+    except Refused as exc:
+        raise Refused(f"'task': {exc}") from exc
     if isinstance(task, list):
         raise Refused("'task' must be one task (a dictionary): got a list. Use async_batch for many.")
     if not isinstance(task, dict):

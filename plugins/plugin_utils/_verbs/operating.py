@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
@@ -103,7 +103,10 @@ def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
     states = options.get("state")
     for state in states or ():
         if state not in _states.ALL:
-            raise Refused(f"Option 'state': {shorten(state, 40)!r} is none. States are: {', '.join(_states.ALL)}.")
+            raise Refused(
+                f"Option 'state': {shorten(state, 40)!r} is none.{nearest(state, _states.ALL)} "
+                f"States are: {', '.join(_states.ALL)}."
+            )
     return {
         "names": options.get("name"),
         "batch_ids": options.get("batch_id"),
@@ -218,8 +221,13 @@ def signal_number(value: object) -> int:
         return int(signal.Signals[text if text.startswith("SIG") else f"SIG{text}"])
     except (KeyError, ValueError):
         raise Refused(
-            f"Option 'signal': {shorten(value, 40)!r} is no signal. Use a name such as TERM, INT or HUP."
+            f"Option 'signal': {shorten(value, 40)!r} is no signal.{_signals_like(text)} "
+            "Use a name such as TERM, INT or HUP."
         ) from None
+
+
+def _signals_like(text: str) -> str:
+    return nearest(text.removeprefix("SIG"), (known.name.removeprefix("SIG") for known in signal.Signals))
 
 
 def cancel(world: World, selection: Selection, options: Options, host: str, check_mode: bool) -> Result:

@@ -17,7 +17,8 @@ from ansible.utils.display import Display
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core import core, late
-from ansible_collections.background.jobs.plugins.plugin_utils._host import transport
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
+from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
 from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
@@ -78,13 +79,17 @@ class Remote:
         self._task_vars = task_vars
         self._async_dir = _options.async_dir(action)
         self._cut_off_since: float | None = None
+        self._commands = transport.Commands()
         self._events = core.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         result = self.execute(_request=packing.pack(request))
         if result.get("failed") or "reply" not in result:
             raise WaitFailed(failure(result, "the host gave no answer"))
-        return t.cast("dict[str, t.Any]", packing.unpack(str(result["reply"])))
+        try:
+            return replies.unpacked(result["reply"], request)
+        except replies.Malformed as exc:
+            raise WaitFailed(failure({}, malformed(exc))) from exc
 
     def call_until_answered(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         """`call`, again for a while where the connection breaks: for what may be asked twice."""
@@ -111,11 +116,12 @@ class Remote:
     def attempt(self, work: t.Callable[[], Result]) -> Result:
         """Return what `work` returns; raise ConnectionLost where the connection broke meanwhile."""
         try:
-            return work()
+            with self._commands.watching(self._action._connection):
+                return work()
         except AnsibleAuthenticationFailure:
             raise  # trying again does not help
         except AnsibleConnectionFailure as exc:
-            raise ConnectionLost(str(exc)) from exc
+            raise self._lost(str(exc)) from exc
         except AnsibleError as exc:
             self._take_for_lost(exc)
             raise
@@ -129,11 +135,14 @@ class Remote:
             )
         )
         if result.get("unreachable"):
-            raise ConnectionLost(str(result.get("msg") or "the host is unreachable"))
+            raise self._lost(str(result.get("msg") or "the host is unreachable"))
         if why := transport.stopped(result):
             raise ConnectionLost(why)
         self._take_for_lost(result)
         return result
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(why, untold=bool(self._action._task.no_log) and not self._commands.reached)
 
     def _take_for_lost(self, reply: Result | Exception) -> None:
         """Raise ConnectionLost where a call seems to have been cut off, unless that has been so for too long."""
@@ -163,12 +172,18 @@ class Remote:
             display.vvv(f"the connection could not be reset: {exc}")
 
     def say(self, line: str, views: list[View]) -> None:
-        display.display(line)
+        display.display(printable(line))
         if self._events:
             core.send_poll_event(self._action, self._task_vars, views)
+
+
+def malformed(exc: replies.Malformed) -> str:
+    return f"What the host answered cannot be right, and nothing of it is used: {exc}."
 
 
 def failure(reply: Result, otherwise: str) -> Result:
     """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
     result = {**reply, "failed": True, "changed": False}
+    if isinstance(result.get("msg"), str):
+        result["msg"] = printable(result["msg"])
     return result if "exception" in reply else {"msg": otherwise, **result}

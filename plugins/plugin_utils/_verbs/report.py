@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
 
 if t.TYPE_CHECKING:
@@ -72,7 +72,7 @@ def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: 
         "failed_jobs": [job["name"] for job in bad],
         "changed": any(job["changed"] for job in jobs),
         "failed": bool(bad or outcome.errors or (outcome.timed_out and on_timeout != "return")),
-        "msg": _message(outcome, jobs, bad, counts, timeout),
+        "msg": printable(_message(outcome, jobs, bad, counts, timeout)),
         "elapsed": round(outcome.elapsed, 3),
     }
     if outcome.unreachable is not None:
@@ -99,7 +99,7 @@ def job_of(view: Result, decode: Decoder) -> Result:
         culprit = _add_tasks(job, view["tasks"], decode)
     job.setdefault("changed", False)
     if job["state"] in states.UNSUCCESSFUL and not job.get("msg"):
-        job["msg"] = why or reason(job)
+        job["msg"] = printable(why) if why else reason(job)
         if culprit:
             job["msg"] = f"{culprit}: {job['msg']}"
     return job
@@ -122,7 +122,7 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
         _sync(entry)
         entry["changed"] = results.has_changed(entry["result"])
         if entry["state"] in states.UNSUCCESSFUL:
-            entry["msg"] = why or reason(entry)
+            entry["msg"] = printable(why) if why else reason(entry)
     if job["results"] and job["results"][-1].get("ignored"):
         job["result"] = job["results"][-1]["result"]  # its results file says that the job succeeded
     job["changed"] = any(entry.get("changed") for entry in job["results"])

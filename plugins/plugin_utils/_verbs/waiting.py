@@ -108,8 +108,9 @@ class Waiter:
 
     def take(self, begun: Begun) -> None:
         """Go on where the call that launched the jobs stopped."""
-        self.start -= begun.waited
-        self.deadline -= begun.waited
+        waited = min(max(begun.waited, 0.0), MAX_BLOCK)  # as the host says
+        self.start -= waited
+        self.deadline -= waited
         self.contact = True
         for index, job in enumerate(begun.reply["jobs"]):
             self._update(index, job, begun.reply)
@@ -131,10 +132,21 @@ class Waiter:
                 return True
             before = self._states()
             self._ask("wait", pending, 0.0 if deferred else self._block(now))
+            if deferred and len(self._pending()) >= len(pending):
+                self._give_up_on_deferred()
+                return False
             changed = self._states() != before
             self._tell(changed)
             if not changed and not deferred and self.world.clock() - now < _BREATH < self.deadline - now:
                 self.world.sleep(_BREATH)
+
+    def _give_up_on_deferred(self) -> None:
+        """Each answer brings a result at least, and a host that sends none would be asked for ever."""
+        for target, view in zip(self.targets, self.views, strict=True):
+            if view.get("deferred"):
+                self.errors.append(
+                    f"{target.where}: the host says that {target.jid} has a result, and does not send it"
+                )
 
     def _satisfied(self) -> bool:
         if self.options.mode != "any":
@@ -197,7 +209,7 @@ class Waiter:
         target = self.targets[index]
         view = {key: value for key, value in job.items() if key not in ("jid", "dir")}
         view["ansible_job_id"] = target.jid
-        view["name"] = job.get("name") or target.name or target.jid
+        view["name"] = target.name or job.get("name") or target.jid
         if "item" not in job and target.item is not ABSENT and not job.get("no_log"):
             view["item"] = target.item
         if job.get("started_at") is not None and not job.get("finished"):

@@ -77,3 +77,10 @@ def test_what_is_not_jobs_is_refused(jobs: object) -> None:
 def test_unknown_formats_are_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="text or svg"):
         draw(JOBS, format="png")
+
+
+def test_what_would_act_on_a_terminal_is_not_drawn() -> None:
+    jobs = [{**JOBS[0], "name": "a\x1b[2J\u202eb\x07"}]
+    for drawn in (draw(jobs), draw(jobs, format="svg")):
+        assert not {"\x1b", "\u202e", "\x07"} & set(drawn)
+    ElementTree.fromstring(draw(jobs, format="svg"))

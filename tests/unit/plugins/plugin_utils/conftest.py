@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Collection, Mapping
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, closest, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._late import scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
@@ -141,15 +141,18 @@ class FakeLanguage:
     def is_module(self, name: str, home: Home) -> bool:
         return name in MODULES or name in REFUSED_MODULES or name in LOCAL or name.rpartition(".")[2] in INCLUDES
 
+    def modules_like(self, name: str, home: Home) -> list[str]:
+        return closest(name, MODULES)
+
     def arguments(self, action: str, value: t.Any, args: t.Any) -> Tree:
         given = dict(value) if isinstance(value, dict) else {} if value is None else {"_raw_params": value}
         return {**given, **({} if args is ABSENT else args)}
 
     def call(self, module: str, value: object, args: object, home: Home) -> FakeCall:
         if module in REFUSED_MODULES:
-            raise Refused(f"{module} cannot run in the background: it does its work on the controller.")
+            raise plainly(f"{module} cannot run in the background: it does its work on the controller.")
         if module not in MODULES:
-            raise Refused(f"there is no module {module!r}.")
+            raise plainly(f"there is no module {module!r}.")
         return FakeCall(module, value, args)
 
     def is_left_out(self, tags: Collection[str]) -> bool:

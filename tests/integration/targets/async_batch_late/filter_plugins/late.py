@@ -47,7 +47,7 @@ def _differences(path, one, other):
         for key in sorted({*one, *other}, key=str):
             yield from _differences(f"{path}.{key}", one.get(key, "(none)"), other.get(key, "(none)"))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, (left, right) in enumerate(zip(one, other)):
+        for index, (left, right) in enumerate(zip(one, other)):  # noqa: B905  # of the same length
             yield from _differences(f"{path}[{index}]", left, right)
     elif (
         one != other

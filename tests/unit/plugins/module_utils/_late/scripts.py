@@ -85,7 +85,7 @@ class Run:
         answers = {name: list(given) for name, given in (answers or {}).items()}
         core = script["core"]
         self.executor = executor.Executor(
-            dict({"no_log": False}, **(job or {})), script, templating.Engine(core), self.wall, self._stage
+            dict({"no_log": False}, **(job or {})), script, templating.Engine(core), self.wall, stage=self._stage
         )
         action = self.executor.begin(self.now)
         while action is not END:

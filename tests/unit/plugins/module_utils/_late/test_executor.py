@@ -10,6 +10,10 @@ import json
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._late.executor import Executor
+from ansible_collections.background.jobs.plugins.module_utils._late.templating import Engine
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results
+
 from .scripts import EPOCH, Run, Script, condition, token
 
 GOOD = {"changed": False}
@@ -608,3 +612,28 @@ def test_actions_see_that_their_arguments_are_wrong():
     run = Run(s.of(wrong))
     assert run.entries() == [(node["name"], "failed") for node in wrong]
     assert all("msg" in json.loads(entry["result"]) for entry in run.report["results"])
+
+
+def test_modules_that_read_other_arguments_than_json_get_values_as_text():
+    s = Script()
+    node = s.call("old", late=[{"$expr": "1 + 1"}, {"$template": "{{ omit }}"}])
+    node["turns"][0]["calls"][0]["params"] = "a=%s b='%s'" % (token(0), token(1))
+    run_of = Executor({"no_log": False}, s.of([node]), Engine("2.21"), lambda now: now)
+    assert run_of.begin(0.0).call["params"] == "a=2 b=''"
+
+
+def test_results_wait_outside_of_memory_unless_they_are_variables():
+    s, kept = Script(), []
+
+    def put(text):
+        kept.append(text)
+        return lambda: text
+
+    body = [s.call("a"), s.call("b", register="out"), s.call("c", no_log=True)]
+    run_of = Executor({"no_log": False}, s.of(body), Engine("2.21"), lambda now: now, put=put)
+    run_of.begin(0.0)
+    for n in range(3):
+        run_of.took(results.of({"n": n}), 1.0)
+    assert [json.loads(text).get("n") for text in kept] == [0, None]
+    report = json.loads("".join(run_of.report()))
+    assert [json.loads(entry["result"]).get("n") for entry in report["results"]] == [0, 1, None]

@@ -199,9 +199,24 @@ def test_a_job_whose_process_is_killed_is_lost_and_the_next_gets_a_new_evaluator
     assert first["msg"] == "lost: the process that works out its tasks ended before the job had ended"
 
 
-def test_nothing_is_left_when_the_supervisor_is_killed(launch):
+def test_a_job_goes_on_where_only_the_evaluator_is_killed(launch, tmp_path):
     s = Script()
-    done = launch(s, [s.local("pause", {"minutes": 9})])
+    program = "import time\nwhile not os.path.exists(%r): time.sleep(0.02)" % str(tmp_path / "go")
+    done = launch(s, [run(s, program, register="out"), s.local("debug", {"msg": {"$template": "{{ out.changed }}"}})])
+    evaluator = evaluator_of(done)
+    until(lambda: forks(evaluator))
+    until(lambda: done.serve("list")[0]["state"] == "running")
+    os.kill(evaluator, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    (answer,) = done.wait()
+    assert (answer["state"], json.loads(answer["result"])["msg"]) == ("succeeded", False)
+
+
+@pytest.mark.parametrize("busy", ["pause", "template"])
+def test_nothing_is_left_when_the_supervisor_is_killed(launch, busy):
+    s = Script()
+    node = s.local("pause", {"minutes": 9}) if busy == "pause" else s.local("debug", {"msg": ENDLESS})
+    done = launch(s, [node])
     evaluator = evaluator_of(done)
     children = until(lambda: forks(evaluator))
     os.kill(done.reply["pid"], signal.SIGKILL)

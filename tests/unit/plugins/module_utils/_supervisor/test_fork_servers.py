@@ -103,3 +103,49 @@ def test_a_template_that_was_let_go_is_forgotten_as_soon_as_it_has_ended(place):
     here.pool.release(here.jobs[1])
     here.pool.close()  # waits for the second one only
     assert second.closed
+
+
+def scripted(*payloads, **environment):
+    """Return a job with a script; the last of its tasks has an environment that only the host knows."""
+    calls = [{"module": "module of " + payload, "payload": payload, "params": "{}"} for payload in payloads]
+    body = [{"kind": "task", "turns": [{"environment": {}, "calls": [call]}]} for call in calls]
+    body[-1].update(environment)
+    return {
+        "body": [],
+        "script": {"token": "t", "values": [], "body": [{"kind": "block", "block": body}]},
+        "calls": calls,
+    }
+
+
+def test_templates_are_known_from_scripts_and_go_with_the_last_job(place):
+    one, two = scripted("a"), job("a")
+    here = place(one, two)
+    here.pool.get({}, one["calls"][0])
+    one["script"] = None  # it has begun
+    here.pool.took({}, one["calls"][0], one)
+    here.pool.release(one)
+    assert here.labels() == ["b1 module of a"]
+    here.pool.release(two)
+    assert here.labels() == []
+
+
+def test_the_module_after_those_in_use_is_read_in_for_scripts_too(place):
+    one = scripted("a", "b")
+    here = place(one)
+    here.pool.get({}, one["calls"][0])
+    here.pool.took({}, one["calls"][0], one)
+    here.pool.prepare()
+    assert here.labels() == ["b1 module of a", "b1 module of b"]
+
+
+def test_templates_for_environments_that_only_the_host_knows_go_with_their_jobs(place):
+    one, two = scripted("a", environment=[{"PATH": {"$template": "{{ x }}"}}]), scripted("b")
+    here = place(one, two)
+    for number in range(2):
+        here.pool.get({"PATH": "/x"}, one["calls"][0])
+        here.pool.took({"PATH": "/x"}, one["calls"][0], (one, two)[number])
+    assert here.labels() == ["b1 module of a"]
+    here.pool.release(one)
+    assert here.labels() == ["b1 module of a"]
+    here.pool.release(two)
+    assert here.labels() == []

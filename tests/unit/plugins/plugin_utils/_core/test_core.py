@@ -8,6 +8,7 @@ import types
 import typing as t
 
 import pytest
+from ansible.template import is_trusted_as_template, trust_as_template
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import core as _core
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
@@ -78,11 +79,12 @@ def test_what_would_be_done_before_the_job_is_refused(use: t.Callable[[t.Any], o
     assert handler.executed == [] and handler.commands == []
 
 
-def action(module: str = "somewhere", windows: bool = False) -> t.Any:
+def action(module: str = "somewhere", windows: bool = False, verb: str = "async_run", seconds: int = 0) -> t.Any:
     shell = types.SimpleNamespace(_IS_WINDOWS=windows)
     kind = type("Action", (), {"__module__": module})
     made: t.Any = kind()
     made._connection = types.SimpleNamespace(_shell=shell)
+    made._task = types.SimpleNamespace(action=f"background.jobs.{verb}", async_val=seconds)
     return made
 
 
@@ -92,6 +94,23 @@ def test_windows_and_mitogen_are_refused() -> None:
         _core.refuse_unsupported_controller(action(windows=True))
     with pytest.raises(Refused, match="Mitogen"):
         _core.refuse_unsupported_controller(action("ansible_mitogen.mixins"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "instead"),
+    [
+        ("async_run", "launches in the background already.*'wait: true'"),
+        ("async_batch", "launches in the background already.*'timeout' limits the jobs"),
+        ("async_wait", "is what waits.*'timeout' limits the wait"),
+        ("async_cancel", "Leave out 'async'"),
+        ("async_info", "Leave out 'async'"),
+        ("async_prune", "Leave out 'async'"),
+    ],
+)
+def test_async_on_our_own_tasks_is_refused_and_told_what_to_do(verb: str, instead: str) -> None:
+    with pytest.raises(Refused, match=f"'async' on a task of {verb}.*{instead}"):
+        _core.refuse_unsupported_controller(action(verb=verb, seconds=60))
+    _core.refuse_unsupported_controller(action(verb=verb))
 
 
 def test_templates_are_compiled_once_and_never_confused() -> None:
@@ -129,3 +148,31 @@ def test_what_the_play_has_found_out_is_known_by_name() -> None:
     )
     task: t.Any = types.SimpleNamespace(_variable_manager=manager, _role=None, get_include_params=lambda: {"handed": 1})
     assert sorted(_core._found_out(task, {"inventory_hostname": "h"})) == ["handed", "read", "set"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tasks"),
+    [
+        ("command: uptime", {"command": "uptime"}),
+        ('{"command": "uptime"}', {"command": "uptime"}),
+        ("[{command: uptime}, {command: echo}]", [{"command": "uptime"}, {"command": "echo"}]),
+        ("command: echo {{ x }}", {"command": "echo {{ x }}"}),
+        ("echo", "echo"),
+        ("{{ tasks }}", "{{ tasks }}"),
+        ("{{ one + two }}", "{{ one + two }}"),
+    ],
+)
+def test_tasks_may_be_a_text_as_on_a_command_line(text: str, tasks: object) -> None:
+    found = _core._from_text(trust_as_template(text))
+    assert found == tasks
+    if isinstance(found, dict):
+        assert is_trusted_as_template(found["command"])
+
+
+def test_what_nobody_has_typed_is_no_task() -> None:
+    assert _core._from_text("command: uptime") == "command: uptime"
+
+
+def test_what_is_nearly_yaml_is_told() -> None:
+    with pytest.raises(Refused, match=r"not the YAML or JSON of tasks.*flow sequence"):
+        _core._from_text(trust_as_template("command: [x"))

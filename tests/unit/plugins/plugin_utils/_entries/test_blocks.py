@@ -287,16 +287,16 @@ def test_bad_inner_tasks(task: object, words: list[str]) -> None:
     assert all(word in found[0] for word in ["tasks[0].block[0]", *words]), found[0]
 
 
-@pytest.mark.parametrize(
-    "key", sorted(set(keywords.REFUSED) - {"register", "block"} | {"depends_on", "run_when"})
-)
+@pytest.mark.parametrize("key", sorted(set(keywords.REFUSED) - {"register", "block"} | {"depends_on", "run_when"}))
 def test_every_refused_key_of_an_inner_task_is_named_with_a_way_out(key: str) -> None:
     (found,) = refusals({"name": "n", "command": 1, key: 1})
     assert found.startswith(f"tasks[0].block[0] ('n'), key {key!r}: ") and len(found) > 90
 
 
 def test_all_that_is_wrong_inside_of_a_job_is_told() -> None:
-    found = refusals({"command": 1, "throttle": 1}, {"block": [{"frob": 1}], "rescue": [{"command": 1, "delegate_to": "x"}]})
+    found = refusals(
+        {"command": 1, "throttle": 1}, {"block": [{"frob": 1}], "rescue": [{"command": 1, "delegate_to": "x"}]}
+    )
     assert [re.match(r"\S+", text)[0] for text in found] == [  # type: ignore[index]
         "tasks[0].block[0]",
         "tasks[0].block[1].block[0]",

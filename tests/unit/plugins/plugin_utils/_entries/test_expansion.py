@@ -9,11 +9,11 @@ import typing as t
 import pytest
 
 from ansible_collections.background.jobs.plugins.plugin_utils import _model
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults
 
-from ..conftest import FakeLanguage, expand, only
+from ..conftest import expand, only
 
 
 def names(entries: object, **variables: t.Any) -> list[str]:

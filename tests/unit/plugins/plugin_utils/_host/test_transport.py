@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 import pytest
@@ -14,6 +15,8 @@ from ansible_collections.background.jobs.plugins.plugin_utils._host.transport im
 
 BROKEN = "Failed to connect to the host via ssh: Shared connection to 127.0.0.1 closed."
 REFUSED = "Failed to connect to the host via ssh: ssh: connect to host web1 port 22: Connection refused"
+
+CENSORED = "Failed to connect to the host via ssh: <error censored due to no log>"
 
 
 class FakeHost:
@@ -26,6 +29,7 @@ class FakeHost:
         self.pauses: list[float] = []
         self.calls = 0
         self.resets = 0
+        self.reached = False
         self.said: list[str] = []
         self.line = transport.Line(
             self._call, self._reset, lambda: self.now, self._sleep, lambda why, pause: self.said.append(why), retries
@@ -36,7 +40,7 @@ class FakeHost:
         self.now += self.takes
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, str):
-            raise ConnectionLost(answer)
+            raise ConnectionLost(answer, untold=answer == CENSORED and not self.reached)
         return t.cast("dict[str, t.Any]", answer)
 
     def _reset(self) -> None:
@@ -148,3 +152,41 @@ def test_a_call_that_was_cut_off_is_told_from_one_that_failed(reply: t.Any, why:
 def test_a_container_that_is_not_there_is_a_host_that_cannot_be_reached(printed: str, said: str, why: str) -> None:
     assert transport.stopped({**UNPARSED, "module_stdout": printed, "module_stderr": said, "rc": 1}) == why
     assert transport.stopped({"reply": "..."}) == ""
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_host_that_no_command_reached_is_unreachable_though_nobody_says_why(retries: int) -> None:
+    host = FakeHost(CENSORED, retries=retries)
+    with pytest.raises(transport.Unreached):
+        transport.send(host.line)
+    assert host.calls == 2
+
+
+def test_a_host_that_was_reached_before_is_lost_though_nobody_says_why() -> None:
+    host = FakeHost(CENSORED)
+    host.reached = True
+    with pytest.raises(transport.Unanswered):
+        transport.send(host.line)
+
+
+class Connection:
+    """A connection whose commands come back, or not."""
+
+    def __init__(self, breaks: bool) -> None:
+        self.breaks = breaks
+
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        if self.breaks:
+            raise AnsibleError("broken")
+        return 0, b"", b""
+
+
+@pytest.mark.parametrize(
+    ("breaks", "data", "reached"), [(True, None, False), (True, b"module", True), (False, None, True)]
+)
+def test_commands_tell_whether_a_host_was_reached(breaks: bool, data: bytes | None, reached: bool) -> None:
+    commands, connection = transport.Commands(), Connection(breaks)
+    with contextlib.suppress(AnsibleError), commands.watching(connection):
+        connection.exec_command("true", data, sudoable=False)
+    assert commands.reached is reached
+    assert "exec_command" not in vars(connection)

@@ -9,11 +9,21 @@ from jinja2 import Environment
 
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
 
-VARIABLES = {"x": {"y": [1, 2, 3], "b": "B"}, "a": 2, "b": "text", "c": ["p", "q"], "f": lambda *args, **kwargs: (args, kwargs)}
+VARIABLES = {
+    "x": {"y": [1, 2, 3], "b": "B"},
+    "a": 2,
+    "b": "text",
+    "c": ["p", "q"],
+    "f": lambda *args, **kwargs: (args, kwargs),
+}
 
 
 def rendered(text: str) -> str:
-    return Environment(trim_blocks=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]).from_string(text).render(VARIABLES)
+    return (
+        Environment(trim_blocks=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
+        .from_string(text)
+        .render(VARIABLES)
+    )
 
 
 @pytest.mark.parametrize(

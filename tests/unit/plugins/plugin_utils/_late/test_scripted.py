@@ -280,7 +280,9 @@ def test_what_a_role_needs_is_looked_at_as_far_as_it_is_known() -> None:
     role = {"tasks": [{"command": 1}], "spec": {"argument_spec": {"size": {}, "colour": {}}}}
     task = {"include_role": {"name": "r"}, "vars": {"size": "{{ out }}"}}
     assert script_of(OUT, task, roles={"r": role}, colour="red")
-    assert "missing required arguments: colour" in refusal_of({"debug": None}, {**task, "vars": {"size": 1}}, roles={"r": role})
+    assert "missing required arguments: colour" in refusal_of(
+        {"debug": None}, {**task, "vars": {"size": 1}}, roles={"r": role}
+    )
 
 
 @pytest.mark.parametrize(

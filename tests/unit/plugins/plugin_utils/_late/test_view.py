@@ -42,7 +42,9 @@ def test_values(value: object, expected: object) -> None:
 
 
 def test_what_a_late_expression_uses_travels_rendered_as_far_as_it_can_be() -> None:
-    view = view_of("out", pinned=("item",), known="{{ deeper }}", deeper=1, by_way=["{{ out }}", "{{ deeper }}"], item="i")
+    view = view_of(
+        "out", pinned=("item",), known="{{ deeper }}", deeper=1, by_way=["{{ out }}", "{{ deeper }}"], item="i"
+    )
     view.value("{{ out }} {{ known }} {{ by_way }} {{ item }} {{ nowhere }} {{ ansible_x }}")
     assert view.tables == {
         "vars": {"known": 1, "by_way": [{"$template": "{{ out }}"}, 1]},
@@ -98,11 +100,16 @@ def test_of_the_facts_that_are_known_those_travel_that_are_used() -> None:
     ("text", "expression", "rewritten", "ahead"),
     [
         ("{{ out ~ lookup('env', 'X') }}", False, "{{ (out ~ %s) }}", ['{{ lookup("env", "X") }}']),
-        ("out.rc == 0 and groups['web'] | length > 1", True, "((out.rc == 0) and %s)", ['{{ ((groups["web"] | length) > 1) }}']),
+        (
+            "out.rc == 0 and groups['web'] | length > 1",
+            True,
+            "((out.rc == 0) and %s)",
+            ['{{ ((groups["web"] | length) > 1) }}'],
+        ),
         ("{{ known | x.y.z | default(out) }}", False, "{{ (%s | default(out)) }}", ["{{ (known | x.y.z) }}"]),
         ("{{ out }}{{ ansible_facts.os }}", False, "{{ out }}{{ %s }}", ["an os"]),
         ("x is file and out", True, "(%s and out)", ["{{ (x is file) }}"]),
-        ("{{ c | map('x.y.z') | list + out }}", False, "{{ (%s + out) }}", ["{{ ((c | map(\"x.y.z\")) | list) }}"]),
+        ("{{ c | map('x.y.z') | list + out }}", False, "{{ (%s + out) }}", ['{{ ((c | map("x.y.z")) | list) }}']),
         ("{% for h in groups.all %}{{ hostvars[h].ip }}{% endfor %}{{ out }}", False, "{{ %s }}{{ out }}", None),
     ],
 )

@@ -305,3 +305,41 @@ def test_ids() -> None:
     batch_id = planner.new_batch_id()
     assert len(batch_id) == 16 and batch_id[0] == "b" and batch_id[1:].isdigit()
     assert planner.jid("b000000000000042", 7) == "j000000000000042.7"
+
+
+def scripted(one: Step, **turn: t.Any) -> Job:
+    made = job("j", body=[])
+    node = {"kind": "task", "turns": [{"step": one, **turn}]}
+    made.script = {
+        "token": "T",
+        "values": [],
+        "body": [{"kind": "block", "block": [node]}],
+        "handlers": [{"task": node}],
+    }
+    return made
+
+
+def test_the_calls_of_a_script_stand_in_its_turns() -> None:
+    record = plan([scripted(step())])["jobs"][0]
+    assert record["body"] == []
+    (turn,) = record["script"]["body"][0]["block"][0]["turns"]
+    assert turn["calls"][0]["module"] == "command" and turn["environment"] == {"A": "b"} and "step" not in turn
+    assert record["script"]["handlers"][0]["task"]["turns"] == [turn]
+
+
+def test_a_late_value_that_an_action_plugin_uses_up_is_refused() -> None:
+    late = [{"$template": "{{ out }}"}]
+    assert plan([scripted(step(scope={"x": "T_0_"}), late=late)])
+    with pytest.raises(Refused, match=r"decides on the controller.*async_wait"):
+        plan([scripted(step(), late=late)])
+
+
+def test_all_calls_of_a_script_that_cannot_be_made_are_told() -> None:
+    with pytest.raises(Refused, match=r"2 tasks cannot run[^$]*it is bad"):
+        plan([scripted(step("bad"))])
+
+
+def test_a_job_that_is_skipped_has_no_script() -> None:
+    skipped = scripted(step())
+    skipped.skip = "no"
+    assert "script" not in plan([skipped])["jobs"][0]

@@ -195,3 +195,50 @@ def test_the_host_knows_best_why_there_is_no_result() -> None:
     result = report.build(outcome, lambda *dummy: Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed"))
     assert result["jobs"][0]["msg"] == "was killed"
     assert result["jobs"][0]["result"]["msg"] == "no json"
+
+
+def final(**more: t.Any) -> str:
+    """Return what a host tells of a job with a script."""
+    entries = [
+        {"name": "a", "state": "succeeded", "changed": True, "result": json.dumps({"changed": True, "n": 1})},
+        {"name": "b", "state": "succeeded", "changed": False, "result": json.dumps({"changed": False, "n": 2})},
+        {"name": "c", "state": "failed", "changed": False, "result": json.dumps({"failed": True, "msg": "why"})},
+    ]
+    told = {
+        "final": True,
+        "rescued": False,
+        "results": entries,
+        "registered": {"one": {"entry": 0}, "all": {"entries": [0, 1], "more": {"changed": True}}},
+        "facts": {"x": 1, "y": 2},
+        "cacheable": ["y"],
+        "notified": ["h"],
+    }
+    return json.dumps({**told, **more})
+
+
+def test_what_a_job_with_a_script_hands_back() -> None:
+    job = report.job_of(view("j", "failed", {"failed": True, "msg": "why"}, tasks=final(culprit=2)), decode)
+    assert job["registered"] == {
+        "one": {"changed": True, "n": 1},
+        "all": {"changed": True, "results": [{"changed": True, "n": 1}, {"changed": False, "n": 2}]},
+    }
+    assert (job["facts"], job["cacheable"], job["notified"]) == ({"x": 1, "y": 2}, ["y"], ["h"])
+    assert (job["changed"], job["msg"]) == (True, "c: why")
+    assert [entry["result"].get("n") for entry in job["results"]] == [1, 2, None]
+
+
+def test_a_job_of_one_task_is_told_as_that() -> None:
+    entry = [{"name": "a", "state": "succeeded", "changed": True, "result": json.dumps({"changed": True, "n": 1})}]
+    told = final(results=entry, registered={}, alone=True, facts={}, cacheable=[], notified=[])
+    job = report.job_of(view("j", result={"changed": False}, tasks=told), decode)
+    assert job["result"] == {"changed": True, "n": 1} and job["changed"]
+    assert "results" not in job and "cacheable" not in job
+
+
+def test_what_jobs_hand_on_to_the_play() -> None:
+    jobs = [
+        {"facts": {"a": 1, "b": 1}, "notified": ["x", "y"]},
+        {},
+        {"facts": {"b": 2, "c": 3}, "cacheable": ["c"], "notified": ["y", "z"]},
+    ]
+    assert report.to_hand_on(jobs) == ({"a": 1, "b": 2, "c": 3}, {"c": 3}, ["x", "y", "z"])

@@ -278,3 +278,45 @@ def test_a_host_that_answers_at_once_is_not_asked_without_a_pause() -> None:
     world.call = hasty
     Waiter([Target(where="jobs", jid="j1.1")], WaitOptions(), world, "web1").run()
     assert len(host.requests) <= 8
+
+
+@pytest.mark.parametrize("timeout", [0.0, 30.0])
+def test_a_host_that_holds_results_back_for_ever_is_given_up(timeout: float) -> None:
+    host = FakeHost({"j1.1": 1.0, "j1.2": 2.0}, page=0)
+    outcome = wait(host, timeout=timeout)
+    assert outcome.errors == [
+        f"jobs[{index}]: the host says that j1.{index + 1} has a result, and does not send it" for index in range(2)
+    ]
+    assert len(host.requests) < 5
+
+
+def test_results_that_come_one_at_a_time_are_all_fetched_whatever_the_time() -> None:
+    host = FakeHost({f"j1.{number}": 1.0 for number in range(9)}, page=1)
+    outcome = wait(host, timeout=1.0)
+    assert outcome.errors == []
+    assert [view.get("deferred") for view in outcome.views] == [None] * 9
+
+
+def test_a_job_is_called_what_the_controller_calls_it() -> None:
+    host = FakeHost({"j1.1": 1.0, "j1.2": 1.0})
+    answer = host.call
+
+    def call(request: dict[str, t.Any]) -> dict[str, t.Any]:
+        reply = answer(request)
+        for job in reply["jobs"]:
+            job["name"] = "what the host says"
+        return reply
+
+    host.call = call  # type: ignore[method-assign]
+    outcome = wait(host, [Target(where="jobs[0]", jid="j1.1", name="mine"), Target(where="jobs[1]", jid="j1.2")])
+    assert [view["name"] for view in outcome.views] == ["mine", "what the host says"]
+
+
+@pytest.mark.parametrize("waited", [-1e9, 1e9])
+def test_what_a_launch_says_it_has_waited_does_not_move_the_deadline_far(waited: float) -> None:
+    host = FakeHost({"j1.1": 1e6})
+    targets = [Target(where="jobs[0]", jid="j1.1")]
+    waiter = Waiter(targets, WaitOptions(timeout=60.0), host.world(), "web1")
+    waiter.take(Begun(host.call(first_request(["j1.1"], WaitOptions())), waited))
+    assert waiter.run().timed_out
+    assert 30.0 <= host.now <= 70.0

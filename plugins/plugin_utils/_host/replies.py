@@ -1,0 +1,119 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a host answers, checked on arrival: it may be broken, or in the hands of somebody else.
+
+What is checked here need not be doubted later: the answer is about the jobs that were asked for, in their order, states
+are states, times are numbers, and texts that are shown to people do nothing to their terminals.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, records, states
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import kind, printable, shorten
+
+Reply = dict[str, t.Any]
+
+# A result, what the tasks of a block returned, and what other jobs have brought: no honest host sends more at once.
+MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
+
+_TEXTS = ("name", "msg", "batch_id", "module", "source", "result", "tasks", "stdout", "stderr")
+_SHOWN = ("name", "msg", "batch_id", "module", "source")
+_FLAGS = ("finished", "deferred", "ignore_errors", "no_log", "asked", "forgotten")
+_NUMBERS = (
+    "attempts",
+    "cpu_seconds",
+    "duration",
+    "ended_at",
+    "ended_processes",
+    "memory",
+    "output_size",
+    "pid",
+    "processes",
+    "queued_at",
+    "started_at",
+)
+
+
+class Malformed(Exception):
+    """An answer that no host gives of which both halves of this collection are as they should be."""
+
+
+def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
+    """Return the answer to a request; raise Malformed where it is none."""
+    try:
+        reply = packing.unpack(str(text), MOST_UNPACKED)
+    except ValueError as exc:
+        raise Malformed(str(exc)) from exc
+    _expect(isinstance(reply, dict) and isinstance(reply.get("jobs"), list), "it has no list of jobs")
+    _expect(_is_number(reply.get("now")), "it does not say what time it is")
+    for key in ("user", "async_dir"):
+        _expect(isinstance(reply.get(key), str), f"it does not say {key!r}")
+        reply[key] = printable(reply[key])
+    for key in ("troubles", "leftovers"):
+        reply[key] = _texts(reply.get(key, []), key)
+    for job in reply["jobs"]:
+        _check_job(job)
+    if "jobs" in request:
+        asked = [job["jid"] for job in request["jobs"]]
+        _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about other jobs than were asked for")
+    return t.cast("Reply", reply)
+
+
+def launched(reply: Reply, count: int) -> Reply:
+    """Return the answer to a launch of `count` jobs; raise Malformed where it is none."""
+    _expect(isinstance(reply.get("async_dir"), str), "it does not say where the jobs are recorded")
+    reply = {**reply, "async_dir": printable(reply["async_dir"])}
+    found = reply.get("states")
+    if found is not None:
+        _expect(isinstance(found, list) and len(found) == count, "it is about other jobs than were launched")
+        for state in found:
+            _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
+    if "attached" in reply:
+        _check_job(reply["attached"])
+        _expect("state" in reply["attached"], "it does not say how far the job is")
+    if "warnings" in reply:
+        reply["warnings"] = _texts(reply["warnings"], "warnings")
+    return reply
+
+
+def _check_job(job: object) -> None:
+    _expect(isinstance(job, dict), f"a job is {kind(job)}")
+    told = t.cast("Reply", job)
+    for key in ("jid", "dir"):
+        _expect(isinstance(told.get(key), str), f"a job has no {key!r}")
+        told[key] = printable(told[key])
+    for key in _TEXTS:
+        _expect(told.get(key) is None or isinstance(told[key], str), f"{key!r} of a job is {kind(told.get(key))}")
+    for key in _SHOWN:
+        if told.get(key) is not None:
+            told[key] = printable(told[key])
+    for key in _FLAGS:
+        _expect(isinstance(told.get(key, False), bool), f"{key!r} of a job is {kind(told.get(key))}")
+    for key in _NUMBERS:
+        _expect(told.get(key) is None or _is_number(told[key]), f"{key!r} of a job is {kind(told.get(key))}")
+    if "error" not in told:
+        state = told.get("state")
+        _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
+        _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
+
+
+def _texts(value: object, key: str) -> list[str]:
+    _expect(isinstance(value, list) and all(isinstance(text, str) for text in value), f"{key!r} is no list of texts")
+    return [printable(text) for text in t.cast("list[str]", value)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Malformed(otherwise)

@@ -1,0 +1,99 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.plugin_utils._host import replies
+
+JOB = {"jid": "j1.1", "dir": "/d", "state": "running", "finished": False, "started_at": 1.0, "msg": None}
+ENDED = {**JOB, "state": "succeeded", "finished": True, "result": "{}"}
+ASKED = {"jobs": [{"jid": "j1.1", "dir": None}]}
+
+
+def reply(*jobs: object, **more: object) -> dict[str, t.Any]:
+    return {"now": 2.0, "user": "me", "async_dir": "/d", "jobs": list(jobs), **more}
+
+
+def arrive(value: object, request: t.Any = ASKED) -> dict[str, t.Any]:
+    return replies.unpacked(packing.pack(value), request)
+
+
+def test_an_honest_answer_arrives_as_it_is() -> None:
+    for told in (reply(JOB, troubles=["x"], leftovers=[]), reply(ENDED, troubles=[], leftovers=["/d/x"])):
+        assert arrive(told) == told
+    mistaken = {"jid": "j1.1", "dir": "/d", "error": "not_found", "msg": "nowhere"}
+    assert arrive(reply(mistaken))["jobs"] == [mistaken]
+    assert len(arrive(reply(JOB, ENDED), {"select": {}})["jobs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ([], "no list of jobs"),
+        ({"now": 1.0}, "no list of jobs"),
+        (reply(JOB, now="soon"), "what time it is"),
+        (reply(JOB, now=float("inf")), "what time it is"),
+        (reply(JOB, user=None), "'user'"),
+        (reply(JOB, troubles="x"), "'troubles' is no list of texts"),
+        (reply(JOB, troubles=[1]), "'troubles' is no list of texts"),
+        (reply(), "other jobs"),
+        (reply(JOB, JOB), "other jobs"),
+        (reply({**JOB, "jid": "j1.2"}), "other jobs"),
+        (reply("j1.1"), "a job is a string"),
+        (reply({**JOB, "jid": 1}), "no 'jid'"),
+        (reply({**JOB, "dir": None}), "no 'dir'"),
+        (reply({**JOB, "state": "asleep"}), "'asleep' is no state"),
+        (reply({**JOB, "state": ["running"]}), "is no state"),
+        (reply({"jid": "j1.1", "dir": "/d"}), "is no state"),
+        (reply({**JOB, "finished": True}), "'finished' says otherwise"),
+        (reply({**ENDED, "finished": False}), "'finished' says otherwise"),
+        (reply({**ENDED, "deferred": "for ever"}), "'deferred' of a job"),
+        (reply({**JOB, "started_at": "1"}), "'started_at' of a job"),
+        (reply({**JOB, "started_at": float("nan")}), "'started_at' of a job"),
+        (reply({**JOB, "pid": True}), "'pid' of a job"),
+        (reply({**JOB, "name": ["x"]}), "'name' of a job"),
+        (reply({**ENDED, "result": {}}), "'result' of a job"),
+    ],
+)
+def test_what_no_host_says_is_not_used(told: object, why: str) -> None:
+    with pytest.raises(replies.Malformed, match=why):
+        arrive(told)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", None, 7, packing.pack({})[:-8]])
+def test_what_is_not_packed_is_no_answer(text: object) -> None:
+    with pytest.raises(replies.Malformed):
+        replies.unpacked(text, ASKED)
+
+
+def test_what_is_shown_is_made_printable() -> None:
+    evil = "a\x1b[2Jb\u202ec"
+    told = arrive(reply({**ENDED, "name": evil, "msg": evil, "result": evil}, troubles=[evil], async_dir=evil))
+    job = told["jobs"][0]
+    for text in (job["name"], job["msg"], told["troubles"][0], told["async_dir"]):
+        assert text == "a\ufffd[2Jb\ufffdc"
+    assert job["result"] == evil  # data, which is decoded later
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({}, "where the jobs are recorded"),
+        ({"async_dir": "/d", "states": ["queued"]}, "other jobs"),
+        ({"async_dir": "/d", "states": ["queued", "x"]}, "'x' is no state"),
+        ({"async_dir": "/d", "states": 2}, "other jobs"),
+        ({"async_dir": "/d", "attached": "j1.1"}, "a job is a string"),
+        ({"async_dir": "/d", "attached": {"jid": "j1.1", "dir": "/d", "error": "x"}}, "how far the job is"),
+        ({"async_dir": "/d", "warnings": "x"}, "'warnings' is no list"),
+    ],
+)
+def test_what_no_host_says_to_a_launch_is_not_used(told: t.Any, why: str) -> None:
+    with pytest.raises(replies.Malformed, match=why):
+        replies.launched(told, 2)
+    assert replies.launched({"async_dir": "/d", "pid": 7}, 2) == {"async_dir": "/d", "pid": 7}

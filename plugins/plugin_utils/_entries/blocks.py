@@ -81,7 +81,6 @@ class Inside:
         task = _Task(where, source, around)
         task.ask_for_script()
         if task.keys is keywords.BLOCK:
-            task.check_become(task.scope({}))
             return [self.block(task, task.inside())]
         body: Body = []
         turn = None
@@ -121,7 +120,6 @@ class _Task(Written):
         """Return what runs for one item."""
         if self._call is None:
             self._call = self.call()
-        self.check_become(scope)
         hidden = self.is_hidden(scope)
         name, dummy = self.name(scope, turn, self._call.fqcn, hidden, lenient=False)
         step = self.step(self._call, scope, ABSENT if hidden else turn.item, name, hidden)

@@ -91,7 +91,9 @@ class Users:
         """Return the become plugin with its options; see TaskExecutor._set_plugin_options."""
         plugin: BecomeBase | None = plugin_loader.become_loader.get(method)
         if plugin is None:
-            raise Refused(f"there is no become plugin {method!r}: a typing error, or a collection that is not installed.")
+            raise Refused(
+                f"there is no become plugin {method!r}: a typing error, or a collection that is not installed."
+            )
         if plugin.name in _REFUSED:
             raise Refused(f"become_method {method!r} does not work for jobs. Use sudo or su.")
         if plugin.require_tty:

@@ -63,7 +63,9 @@ def own_folders():
 
 @BOTH_PATHS
 def test_a_job_runs_as_the_other_user_in_a_session_of_its_own_and_leaves_nothing(other, fork):
-    program = "result.update(uid=os.getuid(), input=sys.stdin.read(), leader=os.getsid(0) == os.getpid(), v=os.environ['V'])"
+    program = (
+        "result.update(uid=os.getuid(), input=sys.stdin.read(), leader=os.getsid(0) == os.getpid(), v=os.environ['V'])"
+    )
     done = other([program, program], fork=fork, environment={"V": "a b'c"})
     expected = {"changed": False, "uid": pwd.getpwnam(USER).pw_uid, "input": "", "leader": True, "v": "a b'c"}
     assert done.results() == [expected] * 2
@@ -120,13 +122,13 @@ def test_a_program_that_does_not_make_it_that_user_is_quoted_and_others_go_on(ba
     first = step("pass")
     first["calls"][0]["become"] = 0
     how = become()
-    how["command"][2] = "%s; exit 1; %s" % (command, how["command"][2]) if ";" in command else how["command"][2].replace(
-        "runuser -u nobody --", command
+    how["command"][2] = (
+        "%s; exit 1; %s" % (command, how["command"][2])
+        if ";" in command
+        else how["command"][2].replace("runuser -u nobody --", command)
     )
     started = time.monotonic()
-    done = batch(
-        [[first], "pass"], payloads={"p": payload(interpreter=[PYTHON])}, plan={"become": [how]}
-    )
+    done = batch([[first], "pass"], payloads={"p": payload(interpreter=[PYTHON])}, plan={"become": [how]})
     answers = done.wait()
     assert time.monotonic() - started < 10
     assert [answer["state"] for answer in answers] == ["failed", "succeeded"]

@@ -18,8 +18,9 @@ The template never runs a module itself, so nothing of one job is seen by the ne
 Frames on the socket: four bytes of length, then JSON.
   in:  the payload, once, with "capture", the text of _fork_server/capture.py, where output is kept; then a job at a time
        {"job", "call", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"},
-       where what it prints into stdout and stderr has a bound "most", the bytes of either, and where it is limited "nice" and "groups", the files by which its process enters control groups; {"revoke": call}: that
-       one is not to be started any more, if it was not
+       where what it prints into stdout and stderr has a bound "most", the bytes of either, and where it is limited "nice" and
+       "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
+       more, if it was not
        Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
        batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints
        and {"token", "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which
@@ -960,9 +961,13 @@ def _sweep(parent):
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         pid = name[len(_OWN_FOLDER) :].partition(".")[0]
-        if name.startswith(_OWN_FOLDER) and pid.isdigit() and os.lstat(path).st_uid == os.geteuid():
-            if _start_of(int(pid)) is None:
-                shutil.rmtree(path, ignore_errors=True)
+        if (
+            name.startswith(_OWN_FOLDER)
+            and pid.isdigit()
+            and os.lstat(path).st_uid == os.geteuid()
+            and _start_of(int(pid)) is None
+        ):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _serve(channel, payload):

@@ -64,7 +64,7 @@ class Template:
     What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
     """
 
-    def __init__(self, payload, environment, directory, label, source, becoming=None):
+    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
         """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
         source: the text of _fork_server/server.py; becoming: how another user is become, see other_user.py."""
         own, at_start = environment

@@ -159,6 +159,7 @@ class _Task(Written):
         """Raise NeedsScript where the host has to work out something of it; take note of the facts that it gathers."""
         if any(key in self.source for key in keywords.SCRIPTED) or keywords.is_local(self.action or ""):
             raise flows.NeedsScript
-        if "pause" in (self.source.get("loop_control") or {}):
+        control = self.source.get("loop_control")
+        if isinstance(control, Mapping) and "pause" in control:
             raise flows.NeedsScript
         self.around.flow.gather(self.action or "", self.where)

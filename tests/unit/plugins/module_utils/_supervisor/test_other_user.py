@@ -80,7 +80,7 @@ def test_what_an_interpreter_reads_at_its_start_is_there_in_time(other):
 
 
 def test_its_process_has_nothing_open_that_is_not_its_own(other):
-    program = "result['open'] = sorted(os.readlink('/proc/self/fd/' + fd) for fd in ('1', '2')); result['n'] = sum(os.path.exists('/proc/self/fd/%d' % fd) for fd in range(3, 200))"
+    program = "result['open'] = sorted(os.readlink('/proc/self/fd/' + fd) for fd in ('1', '2')); result['n'] = sum(os.path.exists('/proc/self/fd/%d' % fd) for fd in range(3, 200))"  # noqa: E501
     alone = other([program]).results()[0]
     assert [path.rpartition("/")[2] for path in alone["open"]] == ["0.hidden.stderr", "0.hidden.stdout"]
     assert {result["n"] for result in other([program] * 20).results()} == {alone["n"]}
@@ -144,7 +144,7 @@ def test_nothing_of_it_stays_where_the_supervisor_is_killed(other, tmp_path):
         if str(folder).startswith("/tmp/"):
             os.chmod(str(folder), 0o711)
     told = str(where / "pid")
-    program = "import subprocess; p = subprocess.Popen(['sleep', '600'], start_new_session=True); open(%r + '.new', 'w').write('%%d %%d' %% (os.getpid(), p.pid)); os.rename(%r + '.new', %r); p.wait()"
+    program = "import subprocess; p = subprocess.Popen(['sleep', '600'], start_new_session=True); open(%r + '.new', 'w').write('%%d %%d' %% (os.getpid(), p.pid)); os.rename(%r + '.new', %r); p.wait()"  # noqa: E501
     done = other([program % (told, told, told)])
     deadline = time.monotonic() + 20
     while not os.path.exists(told):

@@ -686,7 +686,7 @@ class _Forking:
         self._printed = _Printed()
         before = sys.__stdout__
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]
+        sys.__stdout__ = sys.stdout
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])

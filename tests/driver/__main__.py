@@ -91,7 +91,7 @@ def soak() -> int:
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():
         # the last section of what pytest prints, but for its verdict
-        dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
+        _, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
         print(f"{rule}{figures}".strip())
     return status.returncode
 

@@ -297,18 +297,21 @@ def uv() -> Path:
 
 def download(spec: str, folder: Path) -> Path:
     """The wheel of `spec` from the package index, for any Python, kept in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     name, version = spec.split("==")
-    pip: list[str | Path] = [
-        bootstrap() / "bin" / "python",
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-    ]
-    if not list(folder.glob(f"{name}-{version}-*.whl")):
-        run_quietly([*pip, "--python-version", "3.13", "--dest", folder, spec])
-    return next(folder.glob(f"{name}-{version}-*.whl"))
+    options = ("--only-binary", ":all:", "--python-version", "3.13")
+    return _download(spec, folder, f"{name}-{version}-*.whl", *options)
+
+
+def download_source(spec: str, folder: Path) -> Path:
+    """The source distribution of `spec` from the package index, kept in `folder`."""
+    name, version = spec.split("==")
+    options = ("--no-binary", name, "--ignore-requires-python")
+    return _download(spec, folder, f"{name.replace('-', '_')}-{version}.tar.gz", *options)
+
+
+def _download(spec: str, folder: Path, pattern: str, *options: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    pip = (bootstrap() / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps")
+    if not list(folder.glob(pattern)):
+        run_quietly([*pip, *options, "--dest", folder, spec])
+    return next(folder.glob(pattern))

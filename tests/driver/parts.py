@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from functools import partial
@@ -317,7 +319,25 @@ def faults_command(core: str, *arguments: str) -> Command:
         ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
         BGJ_CONTAINER_PREFIX=f"bgj-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}-faults-",
     )
+    if SOAK:
+        env["BGJ_CORE_TARGETS"] = str(_core_targets())
     return [environment.bin / "pytest", *arguments], env, ROOT
+
+
+def _core_targets() -> Path:
+    """The integration targets of the newest ansible-core, which only its source distribution has."""
+    version = CORES[machine.newest_core()][0]
+    target = CACHE / "core-targets" / version
+    if not target.exists():
+        archive = machine.download_source(f"ansible-core=={version}", CACHE / "sources")
+        unpacked = target.with_suffix(".part")
+        shutil.rmtree(unpacked, ignore_errors=True)
+        prefix = f"ansible_core-{version}/test/integration/targets/"
+        with tarfile.open(archive) as source:
+            source.extractall(unpacked, [one for one in source if one.name.startswith(prefix)], filter="data")
+        (unpacked / prefix).rename(target)
+        shutil.rmtree(unpacked)
+    return target
 
 
 def scenarios() -> list[str]:

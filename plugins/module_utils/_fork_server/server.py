@@ -17,9 +17,10 @@ The template never runs a module itself, so nothing of one job is seen by the ne
 
 Frames on the socket: four bytes of length, then JSON.
   in:  the payload, once, with "capture", the text of _fork_server/capture.py, where output is kept; then a job at a time
-       {"job", "call", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"}, and
-       where it is limited "nice" and "groups", the files by which its process enters control groups; {"revoke": call}: that
-       one is not to be started any more, if it was not
+       {"job", "call", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"},
+       where what it prints into stdout and stderr has a bound "most", the bytes of either, and where it is limited "nice" and
+       "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
+       more, if it was not
        Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
        batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints
        and {"token", "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which
@@ -60,6 +61,9 @@ import zipfile
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _MOST_NOTED = 4 * 1024 * 1024  # bytes of the pids that are noted
 _CANNOT_EXECUTE = 127  # as a shell says it
+_MOST_LEFT = 16  # blocks: as much as a pipe can hold
+# What must not come between a fork and what the process is to do about it.
+_HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
 _PIECE = 65536
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_FDS = 253  # that come with one message
@@ -174,6 +178,9 @@ class _Server:
         self._pids = os.path.join(directory, "pids.%d" % os.getpid())
         self._pids_fd = payload["fds"][0] if payload["fds"] else None
         self._jobs = {}  # pid: {"job", "call"}
+        self._keepers = {}  # pid of what keeps the output of a call: call
+        self._kept = {}  # call: the pid of that
+        self._ended = {}  # call: the frame that tells of its end, once all of its output is kept
         self._briefs = {}  # call: what is known of its result where the disk did not take it
         self._wake_out, self._wake_in = os.pipe()
         self._told_out, self._told_in = os.pipe()  # for what a job has to tell when the disk is full
@@ -218,8 +225,11 @@ class _Server:
 
     def _hear(self):
         for line in self._drain(self._told_out).splitlines():
-            brief = json.loads(line)
-            self._briefs[brief.pop("call")] = brief
+            try:
+                brief = json.loads(line)
+                self._briefs[brief.pop("call")] = brief
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # of thousands at once; or whoever had it open
 
     def tell(self, call, result):
         """In the process of a job: say what matters of its result, which found no room on the disk."""
@@ -235,9 +245,11 @@ class _Server:
         known = {key: frame[key] for key in ("job", "call")}
         outputs = frame["fds"][:2]
         try:
-            for key in () if outputs else ("stdout", "stderr"):
-                outputs.append(os.open(frame[key], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            pid = self._fork_out() if self._is_foreign else os.fork()
+            if not outputs:
+                _open_outputs(frame, outputs)
+            if "most" in frame:
+                outputs[:] = self._begin_to_keep(frame, list(outputs))
+            pid = self._fork_out() if self._is_foreign else self._fork()
         except OSError as exc:
             self._close(outputs, frame)
             self._channel.send(dict(known, error="cannot start it: %s" % exc))
@@ -260,12 +272,11 @@ class _Server:
             for fd in outputs:
                 os.close(fd)
 
-    @staticmethod
-    def _fork_out():
+    def _fork_out(self):
         """Fork, and return when the child is in a session of its own: who looks at it must not take all of ours for its own."""
         left, entered = os.pipe()
         try:
-            pid = os.fork()
+            pid = self._fork()
             if pid == 0:
                 os.setsid()
         finally:
@@ -295,6 +306,43 @@ class _Server:
             elif start is not None and _start_of(pid) == start:
                 _signal(pid, frame["signal"])
 
+    @staticmethod
+    def _fork():
+        """Fork. The child gets no signal before it is ready for it: see `_HELD_BACK`."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+    def _begin_to_keep(self, frame, files):
+        """Fork what keeps in `files` a bounded part of all that the job will print; return the pipes for that, to be written to."""
+        pipes = []
+        try:
+            for dummy in files:
+                pipes.append(os.pipe())
+            pid = self._fork()
+        except OSError:
+            for fd in (fd for pipe in pipes for fd in pipe):
+                os.close(fd)
+            raise
+        if pid == 0:
+            try:
+                self._leave_the_template()
+                for dummy, fd in pipes:
+                    os.close(fd)
+                _keep([_Kept(pipe[0], fd, frame["most"]) for pipe, fd in zip(pipes, files)])
+            finally:
+                os._exit(0)
+        for fd in [*files, *(fd for fd, dummy in pipes)]:
+            os.close(fd)
+        self._keepers[pid] = frame["call"]
+        self._kept[frame["call"]] = pid
+        return [fd for dummy, fd in pipes]
+
     def _note(self, job, pid):
         """Write down a pid for those who look for what is left where the supervisor is killed before it has done so."""
         try:
@@ -316,14 +364,19 @@ class _Server:
         except OSError:
             pass  # a full disk is no reason not to run a job
 
-    def _become_job(self, outputs, frame):
-        if not self._is_foreign:
+    def _leave_the_template(self):
+        if not self._is_foreign:  # else it has left on its way
             os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._channel.close()
         for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
             os.close(fd)
+
+    def _become_job(self, outputs, frame):
+        self._leave_the_template()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         os.dup2(outputs[0], 1)
         os.dup2(outputs[1], 2)
         if not frame["fds"]:
@@ -361,15 +414,30 @@ class _Server:
                 return
             if pid == 0:
                 return
+            if pid in self._keepers:
+                self._all_is_kept(self._keepers.pop(pid))
             known = self._jobs.pop(pid, None)
             if known is not None:
-                if self._is_foreign:
-                    shutil.rmtree(self._own_files(known["call"]), ignore_errors=True)
-                self._hear()
-                frame = dict(known, status=_return_code(status))
-                if known["call"] in self._briefs:
-                    frame["brief"] = self._briefs.pop(known["call"])
-                self._channel.send(frame)
+                self._job_ended(known, _return_code(status))
+
+    def _job_ended(self, known, status):
+        self._hear()
+        call = known["call"]
+        if self._is_foreign:
+            shutil.rmtree(self._own_files(call), ignore_errors=True)
+        frame = dict(known, status=status)
+        if call in self._briefs:
+            frame["brief"] = self._briefs.pop(call)
+        if call not in self._kept:
+            self._channel.send(frame)
+            return
+        self._ended[call] = frame
+        _signal(self._kept[call], signal.SIGUSR1)  # what it has left running may hold its output open for ever
+
+    def _all_is_kept(self, call):
+        del self._kept[call]
+        if call in self._ended:
+            self._channel.send(self._ended.pop(call))
 
     def _end_all(self):
         """End the jobs and all that they have started, in sessions of its own too."""
@@ -385,6 +453,92 @@ class _Server:
         for pid in self._jobs:
             _signal(-pid, signal.SIGKILL)  # its group: all that is known of what it has started where there is no /proc
             _signal(pid, signal.SIGKILL)
+
+
+def _open_outputs(frame, opened):
+    """Make the files for what a job prints, and put their descriptors into the list `opened`."""
+    access = os.O_RDWR if "most" in frame else os.O_WRONLY
+    for key in ("stdout", "stderr"):
+        opened.append(os.open(frame[key], access | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+class _Kept:
+    """A pipe that a job prints into, and the file that gets what comes: of much the first half, and the last part."""
+
+    def __init__(self, pipe, file, most):
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self._file = file
+        self._most = most
+        self._size = 0  # of the file
+        self._begin = most // 2  # where in the file what comes last begins
+        self._left_out = 0
+        self._is_full = False  # the disk: what comes is read, and lost
+
+    def fileno(self):
+        return self._pipe
+
+    def take(self):
+        """Keep some of what is there. Return how many bytes that were, None where there is nothing yet."""
+        try:
+            data = os.read(self._pipe, _PIECE)
+        except BlockingIOError:
+            return None
+        try:
+            if not self._is_full:
+                self._write(data)
+        except OSError:
+            self._is_full = True
+        return len(data)
+
+    def _write(self, data):
+        self._put(data, self._size)
+        self._size += len(data)
+        if self._size > self._most:
+            self._shorten()
+
+    def _put(self, data, at):
+        while data:
+            written = os.pwrite(self._file, data, at)
+            data, at = data[written:], at + written
+
+    def _shorten(self):
+        """Leave out what lies between the first half and the last quarter of what may be kept."""
+        source = self._size - self._most // 4
+        self._left_out += source - self._begin
+        mark = b"\n... %d bytes left out ...\n" % self._left_out
+        target = self._most // 2
+        self._put(mark, target)
+        target = self._begin = target + len(mark)
+        while source < self._size:
+            piece = os.pread(self._file, min(_PIECE, self._size - source), source)
+            self._put(piece, target)
+            source, target = source + len(piece), target + len(piece)
+        os.ftruncate(self._file, target)
+        self._size = target
+
+
+def _keep(pipes):
+    """Keep what comes out of `pipes` until nobody can write to them any more, or this process is told that the job has ended."""
+    told_out, told_in = os.pipe()
+    for fd in (told_out, told_in):
+        os.set_blocking(fd, False)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job may print while it ends
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    signal.set_wakeup_fd(told_in)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+    opened = list(pipes)
+    while opened:
+        ready = select.select([told_out, *opened], [], [])[0]
+        for pipe in ready:
+            if pipe != told_out and pipe.take() == 0:
+                opened.remove(pipe)
+        if told_out in ready:
+            break
+    for pipe in opened:
+        for dummy in range(_MOST_LEFT):  # what goes on may print without end
+            if not pipe.take():
+                break
 
 
 def _signal(pid, number):
@@ -767,6 +921,8 @@ def _write(path, data, mode):
 
 def main():
     global _PRCTL
+    # who tells all of a service to end tells its jobs, and their supervisor, which has the say
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     _PRCTL = _load_prctl()
     sock = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -805,9 +961,13 @@ def _sweep(parent):
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         pid = name[len(_OWN_FOLDER) :].partition(".")[0]
-        if name.startswith(_OWN_FOLDER) and pid.isdigit() and os.lstat(path).st_uid == os.geteuid():
-            if _start_of(int(pid)) is None:
-                shutil.rmtree(path, ignore_errors=True)
+        if (
+            name.startswith(_OWN_FOLDER)
+            and pid.isdigit()
+            and os.lstat(path).st_uid == os.geteuid()
+            and _start_of(int(pid)) is None
+        ):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _serve(channel, payload):

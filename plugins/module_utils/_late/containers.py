@@ -19,7 +19,7 @@ _ABSENT = object()
 
 
 # The runs that are going on, the innermost last: see evaluation.py.
-_runs = []
+_runs: list = []
 
 
 class LazyDict(dict):

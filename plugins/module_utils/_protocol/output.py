@@ -13,12 +13,14 @@ Below the batch's folder:
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import stat
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 FOLDER = "output"
@@ -28,6 +30,11 @@ LEAST = 4096  # bytes of a stream that can be kept, but for none at all
 _MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
 _MOST_OF_TAIL = 1024 * 1024
 _OWN = re.compile(r"[0-9]+\.(stdout|stderr)\Z")
+_MARK = re.compile(rb"\n\.\.\. ([0-9]+) bytes left out \.\.\.\n")
+_PIECE = 65536
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # of str.splitlines()
+# Bytes that what is shown of a stream may take in a result, in which it stands twice, as a text and as lines.
+_ROOM = results.LIMIT // 2
 _PART = re.compile(r"([0-9]+)\.(stdout|stderr)\.([0-9]+)\Z")
 
 
@@ -170,6 +177,17 @@ def add(batch, index, printed, keep):
             capture.Stream("%d.%s" % (index, stream), keep, folder.fd).write(data)
 
 
+def add_printed(batch, index, paths, keep, run):
+    """Keep what the process of a job has printed itself, into files of these paths in the Folder `run`, (stdout, stderr)."""
+    for stream, path in enumerate(paths):
+        try:
+            with open(os.path.basename(path), "rb", opener=run.opener) as file:
+                for data in iter(lambda: file.read(_PIECE), b""):
+                    add(batch, index, [data if other == stream else b"" for other in range(len(paths))], keep)
+        except FileNotFoundError:
+            continue
+
+
 def is_kept_in_run(name):
     """Say whether a file in run/ is one that a lost job has printed into, and that is told of it, or tells its pids."""
     return bool(_OWN.match(name)) or name.startswith(PIDS)
@@ -223,6 +241,55 @@ def _without_result(printed):
     except (ValueError, RecursionError):
         return printed
     return before + b"\n" if before else b""
+
+
+def of_command(name, most, run):
+    """Return of what is kept in a file of `most` bytes at most, which a command has printed, as much as results take.
+
+    run: the Folder that the file of this name is in.
+    """
+    half = results.PRINTED_LIMIT // 2
+    try:
+        with open(name, "rb", opener=run.opener) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size <= 2 * half:
+                return stream.read(2 * half)
+            first = stream.read(half)
+            stream.seek(most // 2)
+            left_out = size - 2 * half + _told_by_marks(stream.read(_PIECE))
+            stream.seek(size - half)
+            return first + _mark(left_out) + stream.read(half)
+    except FileNotFoundError:
+        return b""
+
+
+def _told_by_marks(data):
+    """Return how many bytes more were left out than these are, where some were before."""
+    return sum(int(found.group(1)) - len(found.group()) for found in _MARK.finditer(data))
+
+
+def shown(data):
+    """Return output as a text that finds room in a result, of a long one its first and its last part."""
+    if 20 * len(data) <= _ROOM:
+        return text_of(data)
+    pieces = [data[begin : begin + _PIECE] for begin in range(0, len(data), _PIECE)]
+    rooms = [_room(text_of(piece)) for piece in pieces]
+    if sum(rooms) <= _ROOM:
+        return text_of(data)
+    first, last = _that_fit(rooms), len(rooms) - _that_fit(rooms[::-1])
+    middle = b"".join(pieces[first:last])
+    left_out = len(middle) + _told_by_marks(middle)
+    return text_of(b"".join(pieces[:first]) + _mark(left_out) + b"".join(pieces[last:]))
+
+
+def _that_fit(rooms):
+    """Return how many of the first of these find room, where others take the other half of it."""
+    return sum(total <= _ROOM // 2 for total in itertools.accumulate(rooms))
+
+
+def _room(text):
+    """Return how many bytes text may take in a result; a line counts for more, as it takes more time to be read."""
+    return 2 * len(json.dumps(text)) + 16 * sum(map(text.count, _LINE_ENDS))
 
 
 def text_of(data):

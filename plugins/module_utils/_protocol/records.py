@@ -47,7 +47,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import o
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 PROTOCOL = 1
-RESULT_LIMIT = 2 * results.LIMIT  # a result takes more room where it is written again
+RESULT_LIMIT = results.READ_LIMIT
 _RECORD_LIMIT = 256 * 1024 * 1024
 _JOURNAL_LIMIT = 256 * 1024 * 1024
 _LOST_LOCK_TRIES, _LOST_LOCK_PAUSE = 50, 0.02
@@ -205,7 +205,7 @@ class BatchReader:
                 continue
             result = self._final_result(index)
             if result is None:
-                job.update(state=states.LOST, ended_at=now, msg="lost: %s before the job returned a result" % why)
+                job.update(state=states.LOST, ended_at=now, msg=self._lost(why, folder))
                 self._write_lost(index, job["msg"], output, folder)
             else:
                 job.update(state=results.state_of(result), ended_at=now)
@@ -224,6 +224,11 @@ class BatchReader:
                 files.write_all(journal, b"\n" + b"".join(lines))
             except OSError:
                 pass  # a disk that is full: whoever reads next finds the same
+
+    def _lost(self, why, folder):
+        log = folder.look("supervisor.log")
+        said = "; what it said last stands in %s/supervisor.log" % self.path if log is not None and log.st_size else ""
+        return "lost: %s before the job returned a result%s" % (why, said)
 
     def _tidy_run(self, folder):
         """Remove what running jobs had there, arguments among it, but for what they have printed, which goes with their record."""
@@ -245,7 +250,7 @@ class BatchReader:
             return
         printed = {}
         if output.size(index) is not None:
-            printed = _output.told(*(_output.text_of(output.read(index, stream)) for stream in _output.STREAMS))
+            printed = _output.told(*(_output.shown(output.read(index, stream)) for stream in _output.STREAMS))
         for more in (printed, {}):  # what it printed is the first to go where there is no room
             text = _lost(message, more)
             try:
@@ -374,7 +379,7 @@ class BatchReader:
 
 def _lost(message, printed):
     result = results.of(dict({"failed": True, "changed": False, "msg": message}, **printed))
-    return results.with_state(result, states.LOST).encode("ascii")
+    return results.with_state(result, states.LOST).encode("utf-8")
 
 
 def _is_folder(found):

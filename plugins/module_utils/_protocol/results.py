@@ -22,6 +22,8 @@ _STATE = "background_jobs_state"  # a key of results that are ours: how the job 
 _STATED = re.compile(r', "%s": "([a-z_]+)"\}\Z' % _STATE)
 
 LIMIT = 128 * 1024 * 1024  # bytes of a result
+READ_LIMIT = 2 * LIMIT  # a result takes more room where it is written again
+PRINTED_LIMIT = 16 * 1024 * 1024  # bytes of a stream of what a command prints that find room in its result
 _SHOWN = 1024 * 1024  # bytes of an output that is no result
 _BRIEF = 200  # characters
 _LIKELY = "likely because memory ran out"
@@ -137,7 +139,39 @@ def _with_warning(result, message):
     warnings = result.get("warnings")
     if not warnings or isinstance(warnings, list):
         result["warnings"] = [message] + (warnings or [])
-    return json.dumps(result)
+    return text_of(result)
+
+
+def text_of(result):
+    """Return the JSON text of a result, which takes no more room than where a module has printed it, but for spaces."""
+    text = json.dumps(result, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # halves of characters, or what is none
+        return json.dumps(result)
+    return text
+
+
+def fitting(outcome):
+    """Return an Outcome that can be read again: it says the same of how it ended, if there is no room for more."""
+    return outcome if _size(outcome.text, READ_LIMIT) <= READ_LIMIT else left_out(outcome)
+
+
+def _size(text, limit):
+    return len(text) if 4 * len(text) <= limit else len(text.encode("utf-8", "surrogateescape"))
+
+
+def size_in_text(outcome):
+    """Return how many bytes the text of an Outcome takes as a string of JSON."""
+    text = outcome.text
+    return len(text.encode("utf-8", "surrogateescape")) + text.count('"') + text.count("\\")
+
+
+def left_out(outcome):
+    """Return an Outcome that says how it ended, and that there is no room for the rest."""
+    kept = {key: outcome.result[key] for key in ("rc", "skipped") if isinstance(outcome.result.get(key), int)}
+    message = "The result was left out: there is no room for its %d characters." % len(outcome.text)
+    return of(dict(kept, failed=outcome.failed, changed=outcome.changed, msg=message))
 
 
 def _why_no_result(status, why):
@@ -195,7 +229,7 @@ def _shown(output):
 
 def of(result):
     """Return the Outcome of a result that we made ourselves."""
-    return Outcome(json.dumps(result), result, has_failed(result), has_changed(result))
+    return Outcome(text_of(result), result, has_failed(result), has_changed(result))
 
 
 def brief(result):

@@ -20,6 +20,7 @@ Call = namedtuple("Call", "step call")
 Wait = namedtuple("Wait", "until")
 # Nothing: the attempt has ended.
 END = None
+_ROOM = results.READ_LIMIT // 4 * 3  # bytes for what is told of the tasks of a job
 
 
 class Attempt:
@@ -39,6 +40,7 @@ class Attempt:
         self._last = None  # the Outcome of the last step that ran, or of the one that was stopped
         self._failures = {}  # id of a step that failed: (its Outcome, its index in entries)
         self.entries = []  # what is reported of each step
+        self._room = _ROOM
         self.fate = None  # the state that it ends in, decided from outside
         self._why = None
 
@@ -175,6 +177,11 @@ class Attempt:
 
     def _report(self, state, outcome, now, ignored):
         step = self.step
+        room = self._room - results.size_in_text(outcome)
+        if room < 0:
+            outcome = results.left_out(outcome)
+        else:
+            self._room = room
         entry = {
             "name": step["name"],
             "module": step["module"],
@@ -234,7 +241,7 @@ class Attempt:
             entry["result"] = result() if callable(result) else json.dumps(result)
             parts.append(entry)
         told["results"] = parts
-        return json.dumps(told)
+        return results.text_of(told)
 
 
 def _skipped(reason):

@@ -39,6 +39,7 @@ _BOOT = (
 # What an interpreter or the C library reads when it starts: set later, in the process of a job, it would come too late.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|LC_|MALLOC_|GLIBC_)|(LANG|LANGUAGE|VIRTUAL_ENV|PATH)\Z")
 _RECEIVE = 65536
+_MOST_OF_A_FRAME = 1024 * 1024  # bytes: one that comes takes some hundred
 _SPARE = 16  # file descriptors
 _STUCK = 1.0  # seconds that a killed process may take to go
 
@@ -63,7 +64,7 @@ class Template:
     What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
     """
 
-    def __init__(self, payload, environment, directory, label, source, becoming=None):
+    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
         """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
         source: the text of _fork_server/server.py; becoming: how another user is become, see other_user.py."""
         own, at_start = environment
@@ -186,10 +187,12 @@ class Template:
         frames = []
         while len(self._received) >= 4:
             size = struct.unpack_from("!I", self._received)[0]
+            if size > _MOST_OF_A_FRAME:
+                raise TemplateGone("its template process said what it can't have meant")
             if len(self._received) < 4 + size:
                 break
             end = 4 + size
-            frames.append(json.loads(bytes(self._received[4:end])))
+            frames.append(_decoded(bytes(self._received[4:end])))
             del self._received[:end]
         return frames
 
@@ -231,6 +234,14 @@ def _sized(data):
 def _packed(frame):
     body = json.dumps(frame).encode("ascii")
     return struct.pack("!I", len(body)) + body
+
+
+def _decoded(body):
+    """Return what a frame holds, None where that can't be read."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _this_python():

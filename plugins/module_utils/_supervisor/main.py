@@ -13,8 +13,8 @@ import os
 import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call
-from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import Supervisor
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call, signals
+from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import SIGNALS, Supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 
@@ -26,6 +26,7 @@ def main():
     is recorded. The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
     batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
     """
+    arrived = signals.Signals(SIGNALS)  # it ends with its jobs, and not before
     settings = json.loads(sys.stdin.buffer.readline())
     plan = packing.unpack(sys.stdin.buffer.read())
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
@@ -48,7 +49,7 @@ def main():
         return
     os.close(settings["lock"])
     _detach(writer, warnings)
-    supervisor.run()
+    supervisor.run(arrived)
 
 
 def _detach(writer, warnings):

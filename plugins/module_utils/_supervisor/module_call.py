@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import results
+from ansible_collections.background.jobs.plugins.module_utils._protocol import output, results
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
 _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started until SIGTERM to the module
@@ -53,7 +53,7 @@ class Run:
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
-        self.style = None  # of its payload
+        self.most = None  # bytes of a stream that are kept while it prints; None: all, for that is its result
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
         self.brief = None  # what is known of its result where the disk did not take it
@@ -145,19 +145,23 @@ class Run:
 
     def read(self):
         """Return what it printed, as (stdout, stderr), and remove it."""
-        found = []
-        for path in (self.stdout, self.stderr):
+        printed = []
+        for name in map(os.path.basename, (self.stdout, self.stderr)):
             try:
-                name = os.path.basename(path)
-                with open(name, "rb", opener=self._folder.opener) as stream:
-                    found.append(stream.read(results.LIMIT + 1))
+                printed.append(self._read(name))
                 os.unlink(name, dir_fd=self._folder.fd)
             except FileNotFoundError:
-                found.append(b"")
+                printed.append(b"")
             except OSError as exc:
-                found.append(b"")
+                printed.append(b"")
                 self.error = self.error or "cannot read what it printed: %s" % exc
-        return found
+        return printed
+
+    def _read(self, name):
+        if self.most is not None:
+            return output.of_command(name, self.most, self._folder)
+        with open(name, "rb", opener=self._folder.opener) as stream:
+            return stream.read(results.LIMIT + 1)
 
 
 def _name_of(number):

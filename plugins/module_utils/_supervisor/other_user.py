@@ -41,7 +41,7 @@ class Becoming:
         self.user = become["user"]
         self.is_done = False
         self._words = become["command"]
-        self.said = tempfile.TemporaryFile(dir=directory)  # by the program that makes it that user
+        self.said = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # by the program that makes it that user
 
     def command(self, interpreter):
         """Return the words of the command line; ValueError where a shell would make something else of them."""

@@ -48,6 +48,7 @@ class Endings:
         message = end.why if end.state in (states.SUCCEEDED, states.FAILED) else outcome.result["msg"]
         if self._jobs[index]["no_log"]:
             outcome = results.censor(outcome)
+        outcome = results.fitting(outcome)
         durable = end.state != states.SKIPPED  # nothing ran: nothing to lose
         try:
             if end.tasks is not None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import base64
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import results
+from ansible_collections.background.jobs.plugins.module_utils._protocol import output
 
 
 class _Failed(Exception):
@@ -42,13 +42,7 @@ def begin(spec):
 
 def command_result(stdout, stderr, status):
     """Return the result of a call of the style "command", which printed `stdout` and `stderr` (bytes)."""
-    return {"rc": status, "stdout": _text(_cut(stdout)), "stderr": _text(_cut(stderr))}
-
-
-def _cut(data):
-    if len(data) <= results.LIMIT:
-        return data
-    return data[: results.LIMIT] + b"\n... what comes after %d bytes is left out ...\n" % results.LIMIT
+    return {"rc": status, "stdout": output.shown(stdout), "stderr": output.shown(stderr)}
 
 
 def _text(data):

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import selectors
 import signal
+import traceback
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     ids,
@@ -45,6 +47,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
 
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _KILL_AGAIN_AFTER = 1.0
 _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
@@ -52,8 +55,10 @@ _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
 _RETRY_DISK = 1.0
+_LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 # Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
 _STARTS_AT_ONCE = 16
+_MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
@@ -108,6 +113,9 @@ class Supervisor:
             {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
             for job in self._jobs
         ]
+        for about, job in zip(described, self._jobs):
+            if _has_always(job.get("script", job)["body"]):
+                about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
         header = {
             "protocol": records.PROTOCOL,
             "batch_id": self._writer.batch_id,
@@ -123,30 +131,39 @@ class Supervisor:
         self._endings.write()
         self._writer.flush()
 
-    def run(self):
-        """Return when every job is in a terminal state, and that is written."""
+    def run(self, arrived=None):
+        """Return when every job is in a terminal state, and that is written. arrived: Signals of SIGNALS, where there are any."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
-        self._selector.register(signals.Signals([signal.SIGCHLD]), selectors.EVENT_READ, self._read_signals)
+        arrived = arrived or signals.Signals(SIGNALS)
+        self._selector.register(arrived, selectors.EVENT_READ, self._read_signals)
         if self._evaluator is not None:
             self._evaluator.start()
         try:
-            while True:
-                self._watch_times()
-                # a free slot is refilled before the end that freed it is written
-                self._start_jobs()
-                self._endings.write()
-                flushed = self._writer.flush()
-                if self._scheduler.done and (flushed or self._writer.is_hopeless):
-                    break
-                for key, dummy in self._selector.select(self._patience(flushed)):
-                    key.data(key.fileobj)
+            self._see_to_the_jobs()
+        except BaseException:  # whatever it is: it is said before anything else can go wrong
+            traceback.print_exc()
+            raise SystemExit(1) from None
         finally:
             self._pool.close()
             if self._evaluator is not None:
                 self._evaluator.close()
             if self._groups is not None:
                 self._groups.close()
-            self._writer.close()
+        self._writer.close()
+
+    def _see_to_the_jobs(self):
+        while True:
+            self._watch_times()
+            # a free slot is refilled before the end that freed it is written
+            self._start_jobs()
+            self._endings.write()
+            flushed = self._writer.flush()
+            if self._scheduler.done and (flushed or self._writer.is_hopeless):
+                return
+            # what it is told comes before what has happened to a job, perhaps by the same signal
+            events = [key for key, dummy in self._selector.select(self._patience(flushed))]
+            for key in sorted(events, key=lambda key: key.data != self._read_signals):
+                key.data(key.fileobj)
 
     def _patience(self, flushed):
         """Return how many seconds events may be waited for, None for ever."""
@@ -160,7 +177,7 @@ class Supervisor:
         if self._stopping:
             times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
-        return min(times) if times else None
+        return min([*times, _LONGEST_WAIT]) if times else None
 
     # starting
 
@@ -220,7 +237,10 @@ class Supervisor:
         run = self._new_run(index, step, now)
         frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
-        if run.output_begins is not None and "become" not in call:
+        is_foreign = "become" in call
+        if self._payloads[call["payload"]]["style"] == "command" and not is_foreign:
+            run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
+        if run.output_begins is not None and not is_foreign:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
             if attempt.is_first_call:
@@ -238,7 +258,6 @@ class Supervisor:
             call["params"] = None  # secrets stay in memory no longer than they are needed
         self._pool.took(step["environment"], call, self._jobs[index])
         run.template = template
-        run.style = self._payloads[call["payload"]]["style"]
         template.jobs.add(index)
         self._runs[index] = run
         self._starting.add(index)
@@ -383,27 +402,30 @@ class Supervisor:
 
     def _read_control(self, control):
         try:
-            data = os.read(control, 65536)
+            data = os.read(control, _MOST_AT_ONCE)
         except BlockingIOError:
             return
         for line in data.splitlines():
-            try:
-                request = json.loads(line)
-            except ValueError:
-                continue  # whoever wrote it waits for an effect, not for an answer
-            for index in request["cancel"]:
-                self._cancel(index, request["grace"], request.get("signal", signal.SIGTERM))
+            # whoever wrote it waits for an effect, not for an answer
+            indexes, grace, number = _request_in(line, len(self._jobs)) or ((), None, None)
+            for index in indexes:
+                self._cancel(index, grace, number)
 
-    def _cancel(self, index, grace, number):
+    def _cancel_all(self):
+        """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""
+        for index in range(len(self._jobs)):
+            self._cancel(index, _GRACE, signal.SIGTERM, ": its supervisor was told to end")
+
+    def _cancel(self, index, grace, number, why=""):
         before = self._scheduler.states[index]
         if self._scheduler.cancel(index):
-            self._abort(index, states.CANCELLED, "cancelled while it ran", grace, number)
+            self._abort(index, states.CANCELLED, "cancelled while it ran" + why, grace, number)
         elif before == states.QUEUED:
             again = self._scheduler.attempts[index]
             self._end(
                 index,
                 states.CANCELLED,
-                _failure("cancelled before it %s" % ("was tried again" if again else "started")),
+                _failure("cancelled before it %s%s" % ("was tried again" if again else "started", why)),
             )
 
     # scripts
@@ -439,8 +461,11 @@ class Supervisor:
     # ending
 
     def _read_signals(self, arrived):
-        if signal.SIGCHLD in arrived.take():
+        numbers = arrived.take()
+        if signal.SIGCHLD in numbers:
             self._pool.reap()
+        if signal.SIGTERM in numbers:
+            self._cancel_all()
 
     def _watch(self, template):
         """Hear from a template, and send it the rest of what it has not taken yet."""
@@ -470,10 +495,10 @@ class Supervisor:
         if template.unsent:
             self._watch(template)  # it has become another user just now, and takes what was kept back for it
         snapshot = None
-        for frame in frames:
+        for frame in filter(_is_frame, frames):
             index = frame["job"]
             run = self._runs.get(index)
-            if run is None or run.call != frame["call"]:
+            if run is None or run.call != frame["call"] or run.template is not template:
                 self._end_stray(frame)
                 continue
             self._starting.discard(index)
@@ -589,6 +614,8 @@ class Supervisor:
             pass  # which is told in a moment
 
     def _understand(self, index, run):
+        if run.most is not None and run.output_begins is not None and self._attempts[index].is_block:
+            output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
         stdout, stderr = run.read()
         if run.error:
             return _failure(run.error)
@@ -598,9 +625,7 @@ class Supervisor:
         if run.kills is not None and self._groups.kills(index) > run.kills:
             limit = results.shown_size(self._jobs[index]["memory_max"])
             why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
-        if run.style == "command":
-            if run.output_begins is not None and self._attempts[index].is_block:
-                output.add(self._writer.folder, index, (stdout, stderr), self._keep)
+        if run.most is not None:
             if run.was_ended:
                 self._killed.add(index)
             return results.of(recipes.command_result(stdout, stderr, run.status))
@@ -624,7 +649,7 @@ class Supervisor:
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
         if not any(printed):
             return outcome
-        return results.of(dict(outcome.result, **output.told(*map(output.text_of, printed))))
+        return results.of(dict(outcome.result, **output.told(*map(output.shown, printed))))
 
     def _attempt_ended(self, index):
         attempt, now = self._attempts.pop(index), self._clock.now()
@@ -695,6 +720,55 @@ def _scheduled(job):
         job.get("delay", scheduler.DELAY),
         job.get("backoff", 1.0),
         job["ignore_errors"],
+    )
+
+
+def _is_count(value, least=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _request_in(line, size):
+    """Return (indexes, grace, signal) of a line that asks a batch of `size` jobs for something, None where it is none."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("cancel"), list):
+        return None
+    indexes, grace, number = request["cancel"], request.get("grace"), request.get("signal", int(signal.SIGTERM))
+    if not all(_is_count(index) and index < size for index in indexes):
+        return None
+    if not _is_seconds(grace) or not _is_count(number) or number not in signal.valid_signals():
+        return None
+    return indexes, grace, number
+
+
+def _is_seconds(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return value >= 0 and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_frame(frame):
+    """Say whether this can be what a template tells of a call."""
+    if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
+        return False
+    if "pid" in frame:
+        return _is_count(frame["pid"], 2)
+    if "error" in frame:
+        return isinstance(frame["error"], str)
+    status, brief = frame.get("status"), frame.get("brief", {})
+    return _is_count(status, -signal.NSIG) and isinstance(brief, dict) and set(brief) <= {"failed", "changed", "rc"}
+
+
+def _has_always(nodes):
+    """Say whether tasks of a job run always."""
+    blocks = [node for node in nodes if "block" in node]
+    return any(
+        node.get("always") or _has_always(node["block"]) or _has_always(node.get("rescue") or ()) for node in blocks
     )
 
 

@@ -18,7 +18,7 @@ import time
 from collections import namedtuple
 
 _LOOK_AGAIN = 0.05  # seconds
-_KILLS = 5  # a process that outlives so many is stuck in the kernel
+_KILL_AGAIN = 1.0
 _REMOVED = " (deleted)"  # what /proc says behind the path of such a file
 
 Process = namedtuple("Process", "pid ppid session start state")
@@ -267,38 +267,63 @@ def _lives(pid):
 def holders(paths):
     """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
 
+    Where somebody has it open, but not to print into it, he keeps there what others print into a pipe: these count too.
     paths: without symbolic links, as /proc has them.
     """
-    wanted, found = set(paths), {}
+    wanted, found, keepers, pipes = set(paths), {}, {}, {}
     for pid in _pids() if wanted else ():
-        folder = "/proc/%d/fd" % pid
-        try:
-            targets = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
-        except OSError:  # it went away, or is not ours
-            continue
-        for target in targets:
-            path = target[: -len(_REMOVED)] if target.endswith(_REMOVED) else target
-            process = look(pid) if path in wanted else None
-            if process:
-                found.setdefault(path, {})[process.pid] = process.start
-    return found
+        targets = _open_files(pid)
+        for path in wanted.intersection(targets.values()):
+            found.setdefault(path, set()).add(pid)
+            if path not in (targets.get("1"), targets.get("2")):
+                keepers.setdefault(path, set()).update(filter(_is_pipe, targets.values()))
+        for pipe in filter(_is_pipe, (targets.get("1"), targets.get("2"))):
+            pipes.setdefault(pipe, set()).add(pid)
+    for path, kept in keepers.items():
+        found[path].update(*(pipes.get(pipe, ()) for pipe in kept))
+    return {path: _starts(pids) for path, pids in found.items()}
 
 
-def end(families, grace, number):
-    """End the trees of processes that `families` ({pid: start} each) belong to; return when they are gone, or stuck.
+def _open_files(name):
+    """Return {file descriptor: path} of a process, both as texts; nothing where it went away, or is not ours."""
+    folder = "/proc/%s/fd" % name
+    try:
+        targets = {fd: os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+    except OSError:
+        return {}
+    return {fd: path[: -len(_REMOVED)] if path.endswith(_REMOVED) else path for fd, path in targets.items()}
 
-    They get the signal `number`, and after `grace` seconds SIGKILL.
-    """
-    left = list(families)
-    deadline, kills = time.monotonic() + grace, 0
-    while left and kills <= _KILLS:
+
+def _is_pipe(path):
+    return path is not None and path.startswith("pipe:")
+
+
+def _starts(pids):
+    found = filter(None, map(look, pids))
+    return {process.pid: process.start for process in found}
+
+
+class Ending:
+    """Trees of processes on their way to their end. It never waits: whoever has it looks again and again."""
+
+    def __init__(self, families, grace, now):
+        """families: {key: {pid: start}}; grace: seconds until those that are left are killed."""
+        self.left = dict(families)
+        self.look_at = now  # when the next look is worth while
+        self._kill_at = now + grace
+
+    def look(self, now, number=None):
+        """See who is left, with a signal for all of them or without; SIGKILL when their time is over. Return whose are gone."""
+        if now >= self._kill_at:
+            number, self._kill_at = signal.SIGKILL, now + _KILL_AGAIN
+        begun = time.monotonic()
         snapshot = Snapshot()
-        left = [family for family in left if _signal(family, number, snapshot)]
-        number = None
-        if time.monotonic() >= deadline:
-            number, deadline, kills = signal.SIGKILL, time.monotonic() + 1.0, kills + 1
-        if left:
-            time.sleep(_LOOK_AGAIN)  # processes of others: their end is no event for us
+        gone = [key for key, family in self.left.items() if not _signal(family, number, snapshot)]
+        for key in gone:
+            del self.left[key]
+        # processes of others: their end is no event for us
+        self.look_at = now + max(_LOOK_AGAIN, 10 * (time.monotonic() - begun))
+        return gone
 
 
 def _signal(family, number, snapshot):

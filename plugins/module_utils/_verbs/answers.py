@@ -100,6 +100,7 @@ class _Question:
         for asked in request["jobs"] if "select" not in request else self._selected(request["select"], async_dir):
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
             entry = {"jid": asked["jid"], "dir": directory, "batch": None, "error": None}
+            entry["family"] = dict(asked.get("ending") or ())
             self._entries.append(entry)
             entry["error"] = self._find(entry)
             if not entry["error"] and not entry["batch"]:
@@ -107,6 +108,7 @@ class _Question:
         if request.get("leftovers"):
             self._open_all(async_dir)
         self._pending = list(self._entries)
+        self._ending = None  # a processes.Ending of what nobody else looks after, by the position of the entry
         self._members = None
         self._core = core_async.CoreJobs(core)
         if self.watcher:
@@ -210,26 +212,62 @@ class _Question:
         state = self._state(entry)["state"]
         return state is None or state in states.TERMINAL
 
-    def cancel(self, grace, number):
-        """End the jobs that have not ended, with the signal `number` and after `grace` seconds SIGKILL."""
-        by_batch, by_directory = {}, {}
+    def cancel(self, grace, number, told, now):
+        """Have the jobs end that have not ended: with the signal `number`, and after `grace` seconds SIGKILL.
+
+        told: they have had the signal. A supervisor looks after its jobs; core's jobs, and what lost ones have left, are
+        `look_after`ed here.
+        """
         self._refuse_elsewhere()
-        self._end_leftovers(grace, number)
+        if not told:
+            self._ask_supervisors(grace, number)
+        families = {position: entry["family"] for position, entry in enumerate(self._entries) if entry["family"]}
+        if not told:
+            families.update(self._find_families())
+        self._ending = processes.Ending(families, grace, now)
+        self.look_after(now, None if told else number)
+
+    def _ask_supervisors(self, grace, number):
+        by_batch = {}
         for entry in self._entries:
             if self._is_final(entry):
                 continue
             entry["asked"] = True
             if entry["batch"]:
                 by_batch.setdefault(entry["batch"], []).append(entry["index"])
-            else:
-                by_directory.setdefault(entry["dir"], []).append(entry["jid"])
         for reader, indexes in by_batch.items():
             for first in range(0, len(indexes), _CANCELS_A_LINE):
                 last = first + _CANCELS_A_LINE
                 if not reader.ask({"cancel": indexes[first:last], "grace": grace, "signal": number}):
                     break  # nobody is there to be asked: the jobs will be seen to be lost
-        for directory, jids in by_directory.items():
-            core_async.cancel(directory, jids, grace, number)
+
+    def _find_families(self):
+        """Return {position of the entry: {pid: start}} of what core's jobs run, and of what lost jobs have left."""
+        families = {}
+        for position, tree in self._leftovers().items():
+            families[position] = {pid: process.start for pid, process in tree.items()}
+            self._entries[position]["ended"] = len(tree)
+        members = core_async.Members() if self._core.found else None
+        for position, entry in enumerate(self._entries):
+            if entry.get("asked") and not entry["batch"]:
+                # only where the command line of its wrapper names it
+                family = members.of(entry["jid"])
+                if family:
+                    families[position] = dict(family)
+        return families
+
+    def look_after(self, now, number=None):
+        """See what is left of what was told to end, and have it killed when its time is over."""
+        for position in self._ending.look(now, number) if self._ending else ():
+            entry = self._entries[position]
+            entry["family"] = {}
+            if not entry["batch"] and not entry["error"]:
+                core_async.note_cancelled(entry["dir"], entry["jid"])
+
+    @property
+    def look_at(self):
+        """When `look_after` is due, None where nothing is left."""
+        return self._ending.look_at if self._ending and self._ending.left else None
 
     def _refuse_elsewhere(self):
         """Leave alone what runs on other machines, and say so: nobody there would hear of it."""
@@ -256,13 +294,6 @@ class _Question:
             if entry["batch"] and not entry["error"] and self._state(entry)["state"] == states.LOST
         }
         return orphans.find(lost, snapshot or processes.Snapshot()) if lost else {}
-
-    def _end_leftovers(self, grace, number):
-        """End what is left of lost jobs; no supervisor does that any more."""
-        left = self._leftovers()
-        processes.end([{pid: process.start for pid, process in tree.items()} for tree in left.values()], grace, number)
-        for position, tree in left.items():
-            self._entries[position]["ended"] = len(tree)
 
     def forget(self):
         """Remove the records of what is finished and has left no process; return for each job whether that was done."""
@@ -326,9 +357,11 @@ class _Question:
     def report(self, max_bytes):
         """Return the answer for each job; results until `max_bytes` of them are together, at least one."""
         answers, total = [], 0
-        for entry in self._entries:
+        for position, entry in enumerate(self._entries):
             answer, state = self._answer(entry)
             answers.append(answer)
+            if self._ending and position in self._ending.left:
+                answer["ending"] = sorted(self._ending.left[position].items())
             if not answer.get("finished"):
                 continue
             if total >= max_bytes:
@@ -387,6 +420,9 @@ class _Question:
             described["elsewhere"] = batch.elsewhere
         if "item" in about:
             described["item"] = about["item"]
+        if batch and not described["finished"]:
+            described["supervisor"] = batch.header["supervisor"]["pid"]
+            described["always_timeout"] = about.get("always_timeout", 0)
         if state.get("failed_attempts"):
             described["failed_attempts"] = state["failed_attempts"]
         return described
@@ -514,7 +550,8 @@ def serve(request, async_dir):
         if selection:
             question.keep(selection, time.time())
         if op == "cancel":
-            question.cancel(request["grace"], request.get("signal", signal.SIGTERM))
+            number, told = request.get("signal", signal.SIGTERM), request.get("told", False)
+            question.cancel(request["grace"], number, told, time.monotonic())
         if op in ("wait", "cancel"):
             _wait(question, request["mode"], request["block"])
     finally:
@@ -572,9 +609,12 @@ def _wait(question, mode, block):
     """Return when the jobs are finished, after `block` seconds at the latest."""
     now = time.monotonic()
     deadline, check_at = now + block, now + _CHECK_LIFE
-    while not question.answered(mode) and now < deadline:
-        question.watcher.wait(max(0.0, min(deadline, check_at) - now))
+    while now < deadline and (question.look_at or not question.answered(mode)):
+        due = min(deadline, check_at, question.look_at or deadline)
+        question.watcher.wait(max(0.0, due - now))
         now = time.monotonic()
+        if question.look_at and now >= question.look_at:
+            question.look_after(now)
         check = now >= check_at
         if check:
             check_at = now + _CHECK_LIFE

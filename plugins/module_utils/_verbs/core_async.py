@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import records, results, states
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
@@ -158,31 +157,21 @@ class Members:
         return self._by_stem.get(_stem(jid), {})
 
 
-def cancel(directory, jids, grace, number=signal.SIGTERM):
-    """End the processes of core jobs, with a signal and after `grace` seconds SIGKILL, and write that they were cancelled.
-
-    Returns the jids that were ended. A job is only signalled where the command line of its wrapper names it.
-    """
-    families = {}
-    for stem, process in _wrappers():
-        for jid in jids:
-            if stem == _stem(jid):
-                families.setdefault(jid, {})[process.pid] = process.start
-    processes.end(families.values(), grace, number)
-    for jid in families:
-        if not _read(directory, jid).get("finished"):
-            result = {
-                "failed": True,
-                "changed": False,
-                "msg": "cancelled while it ran",
-                "background_jobs_cancelled": True,
-            }
-            path, text = os.path.join(directory, jid), json.dumps(result).encode("ascii")
-            try:
-                try:
-                    files.write_atomically(path, text)
-                except OSError:  # others may have made something of the name that it is written to first
-                    files.write_in_place(path, text)
-            except (files.UnsafePath, OSError):
-                pass  # it will be seen to be lost
-    return sorted(families)
+def note_cancelled(directory, jid):
+    """Write that a core job was cancelled, where its processes, which were told to end, are gone and wrote no result."""
+    if _read(directory, jid).get("finished"):
+        return
+    result = {
+        "failed": True,
+        "changed": False,
+        "msg": "cancelled while it ran",
+        "background_jobs_cancelled": True,
+    }
+    path, text = os.path.join(directory, jid), json.dumps(result).encode("ascii")
+    try:
+        try:
+            files.write_atomically(path, text)
+        except OSError:  # others may have made something of the name that it is written to first
+            files.write_in_place(path, text)
+    except (files.UnsafePath, OSError):
+        pass  # it will be seen to be lost

@@ -14,11 +14,12 @@ import glob
 import json
 import os
 import pwd
+import selectors
 import subprocess
 import sys
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
@@ -27,7 +28,8 @@ _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 _BOOT = (
     "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor.main import main; del sys.path[0]; main()"
 )
-
+_PATIENCE = 1.0  # seconds until an interpreter has ended that has closed all that it can say something by
+_MOST_SAID = 65536  # bytes of what it prints that are kept until then
 
 # The options that all modules have which launch.
 COMMON = dict(
@@ -204,18 +206,68 @@ def _start(packed_plan, directory, lock):
     settings = {"async_dir": directory, "lock": lock}
     settings.update(template=_text_of("server"), capture=_text_of("capture"))
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
-    process = _boot(lock)
+    return _converse(_boot(lock), order)
+
+
+def _converse(process, order):
+    """Hand over an order; return the answer, and nothing that anybody else says where the process starts."""
+    said = {process.stdout: bytearray(), process.stderr: bytearray()}
+    unsent = memoryview(order)
+    with selectors.DefaultSelector() as selector, process.stdin, process.stdout, process.stderr:
+        for stream in said:
+            selector.register(stream, selectors.EVENT_READ)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        os.set_blocking(process.stdin.fileno(), False)
+        while any(stream in selector.get_map() for stream in said):
+            for stream in [key.fileobj for key, dummy in selector.select()]:
+                if stream is process.stdin:
+                    unsent = _hand_over(stream, unsent)
+                    if not unsent:
+                        selector.unregister(stream)
+                        stream.close()
+                    continue
+                data = os.read(stream.fileno(), 65536)
+                if not data:
+                    selector.unregister(stream)
+                said[stream] += data
+                del said[stream][:-_MOST_SAID]
+                answer = _answer_in(said[process.stdout]) if stream is process.stdout else None
+                if answer:
+                    return answer
+        return {"error": "the supervisor did not come up: %s" % _told(said.values(), process)}
+
+
+def _hand_over(stream, data):
+    """Write what the pipe takes of `data`, and return the rest; none where nobody reads it: what was said tells why."""
     try:
-        process.stdin.write(order)
-        process.stdin.close()
+        return data[os.write(stream.fileno(), data) :]
+    except BlockingIOError:
+        return data
     except BrokenPipeError:
-        pass  # its answer says why
-    output = process.stdout.readline()
+        return data[:0]
+
+
+def _answer_in(output):
+    """Return the answer out of what a supervisor's interpreter has printed so far, None where it has not come yet."""
+    for line in output.split(b"\n")[:-1]:
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(answer, dict) and ("pid" in answer or "error" in answer):
+            return answer
+    return None
+
+
+def _told(said, process):
+    """Say what was said by a process that has ended in place of an answer."""
+    texts = [text.decode("utf-8", "replace").strip() for text in said]
+    if any(texts):
+        return "; ".join(filter(None, texts))
     try:
-        return json.loads(output)
-    except ValueError:
-        said = (output + process.stdout.read()).decode("utf-8", "replace").strip()
-        return {"error": "the supervisor did not come up: %s" % (said or "it said nothing")}
+        return "it said nothing, and %s" % results.describe_status(process.wait(_PATIENCE))
+    except subprocess.TimeoutExpired:
+        return "it said nothing"
 
 
 def _boot(lock):
@@ -226,7 +278,7 @@ def _boot(lock):
         [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         env=_environment(),
         start_new_session=True,
         pass_fds=[lock],

@@ -13,7 +13,7 @@ import shlex
 import typing as t
 from collections.abc import Mapping
 
-from ansible import constants as C
+from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins import loader as plugin_loader
 
@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
 _OPTIONS = ("become_user", "become_flags", "become_exe")
 # Those of ansible-core that make no process of another user on a host with a POSIX shell, and of network devices.
 _REFUSED = frozenset(("enable", "runas"))
-_PASSWORD = (
+_ASKS = (
     "a password is set for it, and passwords are not sent to hosts for jobs. Let sudo ask for none there, "
     "launch as root, or launch the jobs of that user with a task of their own that becomes it."
 )
@@ -91,13 +91,15 @@ class Users:
         """Return the become plugin with its options; see TaskExecutor._set_plugin_options."""
         plugin: BecomeBase | None = plugin_loader.become_loader.get(method)
         if plugin is None:
-            raise Refused(f"there is no become plugin {method!r}: a typing error, or a collection that is not installed.")
+            raise Refused(
+                f"there is no become plugin {method!r}: a typing error, or a collection that is not installed."
+            )
         if plugin.name in _REFUSED:
             raise Refused(f"become_method {method!r} does not work for jobs. Use sudo or su.")
         if plugin.require_tty:
             raise Refused(f"become_method {method!r} needs a terminal, and jobs have none. Use sudo or su.")
         variables = templar.available_variables
-        names = C.config.get_plugin_vars("become", plugin._load_name)  # type: ignore[attr-defined]
+        names = constants.config.get_plugin_vars("become", plugin._load_name)
         own = {name: refusing(templar.template, variables[name]) for name in names if name in variables}
         password = self._action._play_context.become_pass
         given = {**keys, **({"become_pass": password} if password else {})}
@@ -107,7 +109,7 @@ class Users:
     def _is_that_of_the_launch(self, plugin: BecomeBase) -> bool:
         launching = self._launching
         if launching is None:
-            same_user_too = C.BECOME_ALLOW_SAME_USER  # type: ignore[attr-defined]
+            same_user_too = constants.BECOME_ALLOW_SAME_USER  # type: ignore[attr-defined]
             return not same_user_too and _option(plugin, "become_user") == self._user
         return launching._load_name == plugin._load_name and all(
             _option(plugin, name) == _option(launching, name) for name in _OPTIONS
@@ -116,7 +118,7 @@ class Users:
     def _command(self, plugin: BecomeBase) -> Become:
         if _option(plugin, "become_pass"):
             if self._user != "root":
-                raise Refused(_PASSWORD)
+                raise Refused(_ASKS)
             plugin._options["become_pass"] = None  # nobody asks root for one
         user = str(_option(plugin, "become_user") or "root")
         key = json.dumps([plugin._load_name, plugin._options], sort_keys=True, default=str)

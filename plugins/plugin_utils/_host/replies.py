@@ -28,6 +28,7 @@ _TEXTS = ("name", "msg", "batch_id", "module", "source", "result", "tasks", "std
 _SHOWN = ("name", "msg", "batch_id", "module", "source")
 _FLAGS = ("finished", "deferred", "ignore_errors", "no_log", "asked", "forgotten")
 _NUMBERS = (
+    "always_timeout",
     "attempts",
     "cpu_seconds",
     "duration",
@@ -39,6 +40,7 @@ _NUMBERS = (
     "processes",
     "queued_at",
     "started_at",
+    "supervisor",
 )
 
 
@@ -99,10 +101,16 @@ def _check_job(job: object) -> None:
         _expect(isinstance(told.get(key, False), bool), f"{key!r} of a job is {kind(told.get(key))}")
     for key in _NUMBERS:
         _expect(told.get(key) is None or _is_number(told[key]), f"{key!r} of a job is {kind(told.get(key))}")
+    ending = told.get("ending", [])
+    _expect(isinstance(ending, list) and all(map(_is_process, ending)), "'ending' of a job names no processes")
     if "error" not in told:
         state = told.get("state")
         _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
+
+
+def _is_process(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int)
 
 
 def _texts(value: object, key: str) -> list[str]:

@@ -24,6 +24,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     MAX_BLOCK,
     MAX_BYTES,
     PROTOCOL,
+    Begun,
     Waiter,
     World,
 )
@@ -32,6 +33,10 @@ Options = dict[str, t.Any]
 Result = dict[str, t.Any]
 Call = Callable[[dict[str, t.Any]], Result]
 
+_PATIENCE = 30.0  # seconds that the end of a job may take when its time is over
+_LONGEST_ALWAYS = 86400.0  # seconds; a host may say what it likes
+_NAMED = 5  # processes
+_NAME_WIDTH = 60
 _SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
 # What is told of a job that is listed, in this order; the rest is for the collection itself.
 _LISTED = (
@@ -239,15 +244,21 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
         return _finish(result, reply)
     number = signal_number(options["signal"])
+    begun = world.clock()
     reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
     far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
+    near = [job for job in reply["jobs"] if job.get("error") != "elsewhere"]
     targets = [
         Target(where=job.get("name") or job["jid"], jid=job["jid"], directory=job["dir"], name=job.get("name"))
-        for job in reply["jobs"]
-        if job.get("error") != "elsewhere"
+        for job in near
     ]
-    waited = Waiter(targets, WaitOptions(poll=options["poll"], on_timeout="return"), world, host).run()
+    always = max([job.get("always_timeout") or 0 for job in near], default=0)
+    patience = options["grace"] + _PATIENCE + min(always, _LONGEST_ALWAYS)
+    waiter = Waiter(targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), world, host)
+    waiter.kill_at = begun + options["grace"]
+    waiter.take(Begun({**reply, "jobs": near}, world.clock() - begun))
+    waited = waiter.run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
     result = {"changed": bool(ended), "jobs": jobs, "msg": f"{_jobs(ended)} cancelled."}
@@ -262,7 +273,21 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         far = []
     if waited.errors or far or waited.unreachable is not None:
         result.update(failed=True, msg="; ".join([*far, *waited.errors]) or str(waited.unreachable))
+    elif waited.timed_out:
+        held = [_not_ended(view) for view in waited.views if not view["finished"] or view.get("ending")]
+        result.update(failed=True, msg=f"After {patience:g} s there are jobs that have not ended: {'; '.join(held)}.")
     return _finish(result, reply)
+
+
+def _not_ended(view: Result) -> str:
+    """Say of a job what holds it up, as far as that can be seen."""
+    name = shorten(view["name"], _NAME_WIDTH)
+    if view.get("ending"):
+        pids = ", ".join(str(pid) for pid, dummy in view["ending"][:_NAMED])
+        return f"{name} (what it has started does not go at SIGKILL: process {pids})"
+    if pid := view.get("supervisor"):
+        return f"{name} (its supervisor, process {pid}, may be stopped: 'kill -CONT {pid}' lets it go on)"
+    return name
 
 
 def _jobs(jobs: list[Result]) -> str:

@@ -37,6 +37,9 @@ _INTERNAL = (
     "ignore_errors",
     "forgotten",
     "tasks",
+    "ending",
+    "supervisor",
+    "always_timeout",
 )
 _MISSING = (
     "Check that this task has the host, user (remote_user, become) and ansible_async_dir of the one that launched, "

@@ -89,6 +89,7 @@ class Waiter:
         self.warnings: list[str] = []
         self.start = world.clock()
         self.deadline = self.start + options.timeout if options.timeout else math.inf
+        self.kill_at = self.start  # when what was told to end is killed
         self.contact = False
         self.missing = False
 
@@ -116,6 +117,11 @@ class Waiter:
             self._update(index, job, begun.reply)
 
     def _pending(self) -> list[int]:
+        """Return the indexes of the jobs whose end, or result, or the end of what they have left is still to come."""
+        ending = [index for index, view in enumerate(self.views) if view.get("ending")]
+        return sorted({*self._unanswered(), *ending})
+
+    def _unanswered(self) -> list[int]:
         """Return the indexes of the jobs whose end, or result, is still to come."""
         return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
 
@@ -130,9 +136,11 @@ class Waiter:
             deferred = any(self.views[index].get("deferred") for index in pending)
             if now >= self.deadline and not deferred and self.contact:
                 return True
-            before = self._states()
-            self._ask("wait", pending, 0.0 if deferred else self._block(now))
-            if deferred and len(self._pending()) >= len(pending):
+            before, unanswered = self._states(), len(self._unanswered())
+            # what has no supervisor has to be looked after
+            op = "cancel" if any(self.views[index].get("ending") for index in pending) else "wait"
+            self._ask(op, pending, 0.0 if deferred else self._block(now), told=True)
+            if deferred and len(self._unanswered()) >= unanswered:
                 self._give_up_on_deferred()
                 return False
             changed = self._states() != before
@@ -167,12 +175,15 @@ class Waiter:
             if line is not None:
                 self.world.say(line, self.views)
 
-    def _ask(
-        self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, grace: float = GRACE
-    ) -> Reply:
+    def _ask(self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, told: bool = False) -> Reply:
         jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
         mode = self.options.mode if op == "wait" else "all"
-        reply = self._call(_request(op, jobs, mode, block, max_bytes=max_bytes, grace=grace))
+        request = _request(op, jobs, mode, block, max_bytes=max_bytes)
+        if op == "cancel":
+            request.update(grace=max(0.0, self.kill_at - self.world.clock()), told=told)
+            for job, index in zip(request["jobs"], indexes, strict=True):
+                job["ending"] = self.views[index].get("ending")
+        reply = self._call(request)
         for index, job in zip(indexes, reply["jobs"], strict=True):
             if op != "forget":
                 self._update(index, job, reply)
@@ -229,9 +240,12 @@ class Waiter:
 
     def _cancel(self) -> None:
         until = self.world.clock() + 3 * GRACE
+        self.kill_at = until - 2 * GRACE
         self.deadline = max(self.deadline, until)
+        told = False
         while (pending := self._pending()) and self.world.clock() < until:
-            self._ask("cancel", pending, MAX_BLOCK)
+            self._ask("cancel", pending, MAX_BLOCK, told=told)
+            told = True
 
     def _clean_up(self) -> None:
         wanted = {"none": (), "succeeded": (states.SUCCEEDED,), "ended": tuple(states.TERMINAL)}[self.options.cleanup]
@@ -264,7 +278,6 @@ def _request(
     block: float,
     *,
     max_bytes: int = MAX_BYTES,
-    grace: float = GRACE,
 ) -> dict[str, t.Any]:
     return {
         "protocol": PROTOCOL,
@@ -273,7 +286,7 @@ def _request(
         "mode": mode,
         "block": block,
         "max_bytes": max_bytes,
-        "grace": grace,
+        "grace": GRACE,
     }
 
 

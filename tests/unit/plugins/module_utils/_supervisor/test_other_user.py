@@ -63,7 +63,9 @@ def own_folders():
 
 @BOTH_PATHS
 def test_a_job_runs_as_the_other_user_in_a_session_of_its_own_and_leaves_nothing(other, fork):
-    program = "result.update(uid=os.getuid(), input=sys.stdin.read(), leader=os.getsid(0) == os.getpid(), v=os.environ['V'])"
+    program = (
+        "result.update(uid=os.getuid(), input=sys.stdin.read(), leader=os.getsid(0) == os.getpid(), v=os.environ['V'])"
+    )
     done = other([program, program], fork=fork, environment={"V": "a b'c"})
     expected = {"changed": False, "uid": pwd.getpwnam(USER).pw_uid, "input": "", "leader": True, "v": "a b'c"}
     assert done.results() == [expected] * 2
@@ -78,7 +80,7 @@ def test_what_an_interpreter_reads_at_its_start_is_there_in_time(other):
 
 
 def test_its_process_has_nothing_open_that_is_not_its_own(other):
-    program = "result['open'] = sorted(os.readlink('/proc/self/fd/' + fd) for fd in ('1', '2')); result['n'] = sum(os.path.exists('/proc/self/fd/%d' % fd) for fd in range(3, 200))"
+    program = "result['open'] = sorted(os.readlink('/proc/self/fd/' + fd) for fd in ('1', '2')); result['n'] = sum(os.path.exists('/proc/self/fd/%d' % fd) for fd in range(3, 200))"  # noqa: E501
     alone = other([program]).results()[0]
     assert [path.rpartition("/")[2] for path in alone["open"]] == ["0.hidden.stderr", "0.hidden.stdout"]
     assert {result["n"] for result in other([program] * 20).results()} == {alone["n"]}
@@ -120,13 +122,13 @@ def test_a_program_that_does_not_make_it_that_user_is_quoted_and_others_go_on(ba
     first = step("pass")
     first["calls"][0]["become"] = 0
     how = become()
-    how["command"][2] = "%s; exit 1; %s" % (command, how["command"][2]) if ";" in command else how["command"][2].replace(
-        "runuser -u nobody --", command
+    how["command"][2] = (
+        "%s; exit 1; %s" % (command, how["command"][2])
+        if ";" in command
+        else how["command"][2].replace("runuser -u nobody --", command)
     )
     started = time.monotonic()
-    done = batch(
-        [[first], "pass"], payloads={"p": payload(interpreter=[PYTHON])}, plan={"become": [how]}
-    )
+    done = batch([[first], "pass"], payloads={"p": payload(interpreter=[PYTHON])}, plan={"become": [how]})
     answers = done.wait()
     assert time.monotonic() - started < 10
     assert [answer["state"] for answer in answers] == ["failed", "succeeded"]
@@ -142,7 +144,7 @@ def test_nothing_of_it_stays_where_the_supervisor_is_killed(other, tmp_path):
         if str(folder).startswith("/tmp/"):
             os.chmod(str(folder), 0o711)
     told = str(where / "pid")
-    program = "import subprocess; p = subprocess.Popen(['sleep', '600'], start_new_session=True); open(%r + '.new', 'w').write('%%d %%d' %% (os.getpid(), p.pid)); os.rename(%r + '.new', %r); p.wait()"
+    program = "import subprocess; p = subprocess.Popen(['sleep', '600'], start_new_session=True); open(%r + '.new', 'w').write('%%d %%d' %% (os.getpid(), p.pid)); os.rename(%r + '.new', %r); p.wait()"  # noqa: E501
     done = other([program % (told, told, told)])
     deadline = time.monotonic() + 20
     while not os.path.exists(told):

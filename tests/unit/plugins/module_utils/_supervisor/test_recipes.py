@@ -278,12 +278,6 @@ def test_what_a_command_line_printed():
     assert recipes.command_result(b'{"a": 1}\xff', b"e", 2) == {"rc": 2, "stdout": '{"a": 1}\ufffd', "stderr": "e"}
 
 
-def test_what_a_command_prints_beyond_the_limit_is_cut_and_that_is_said(monkeypatch):
-    monkeypatch.setattr(recipes.results, "LIMIT", 4)
-    told = recipes.command_result(b"12345", b"1234", 0)
-    assert told == {"rc": 0, "stdout": "1234\n... what comes after 4 bytes is left out ...\n", "stderr": "1234"}
-
-
 def test_a_recipe_can_be_ended():
     recipe = recipes.begin(dict(COMMON, **copy(PLACE)))
     next(recipe)

@@ -13,13 +13,13 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, records
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, records, results
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, module_call
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import supervisor as _supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, gone, payload, wait_for_supervisor
+from ..conftest import Batch, gone, payload, step, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -28,6 +28,14 @@ BOTH_PATHS = pytest.mark.parametrize("payloads", [{"p": payload()}, {"p": payloa
 
 def states(answers):
     return [answer["state"] for answer in answers]
+
+
+def until(condition):
+    """Return whether `condition` became true, after at most 10 s."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
 
 
 def wait_until_running(batch, path=None):
@@ -353,3 +361,216 @@ def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
     reader = records.BatchReader(planned.async_dir, planned.batch_id)
     assert reader.ask({"cancel": [0], "grace": 1.0}) is True
     os.close(writer.control)
+
+
+SCRIPT = {"style": "command", "interpreter": [sys.executable]}
+
+
+def script(text, **settings):
+    """Return the step of a task `script` of this shell text."""
+    call = {"module": "script", "payload": "s", "params": json.dumps({"command": ["/bin/sh", "-c", text]})}
+    recipe = {"kind": "script", "unless": [], "run": 0, "check_mode": False, "no_log": False, "most_shown": 0}
+    step = {"name": "script", "module": "script", "calls": [call], "environment": {}, "recipe": recipe}
+    return [dict(step, **settings)]
+
+
+def scripts(batch, texts, **settings):
+    return batch([script(text) for text in texts], payloads={"s": SCRIPT}, **settings)
+
+
+def repeat(text, size):
+    """Return a shell command that prints `text`, as printf has it, again and again, so many bytes in all."""
+    return (
+        "%s -c \"import os; data = b'%s' * 100000; [os.write(1, data[:min(len(data), %d - n)]) for n in range(0, %d, len(data))]\""
+        % (
+            sys.executable,
+            text,
+            size,
+            size,
+        )
+    )
+
+
+@pytest.mark.parametrize("byte", ["\\x01", "\\xff", "\\n", "x"], ids=["control", "no text", "lines", "plain"])
+def test_a_script_that_prints_without_end_succeeds_with_a_bounded_result_and_other_jobs_have_their_time(batch, byte):
+    done = scripts(
+        batch,
+        ["printf first; %s; printf last" % repeat(byte, 100_000_000), "exec sleep 60"],
+        timeout=[0, 3],
+        plan={"keep_output": 65536},
+    )
+    answers = done.wait(max_bytes=1 << 40)
+    assert states(answers) == ["succeeded", "timed_out"]
+    assert answers[1]["duration"] < 6
+    result = json.loads(answers[0]["result"])
+    assert (result["rc"], result["changed"]) == (0, True)
+    assert result["stdout"].startswith("first") and result["stdout"].endswith("last")
+    first, dummy, last = result["stdout"].partition(" bytes left out ...\n")
+    size = sum(len(part.replace("\ufffd", "?").encode()) for part in (first.rpartition("\n...")[0], last))
+    assert size + int(first.rpartition(" ")[2]) == 100_000_000 + len("firstlast")
+    assert len(answers[0]["result"]) <= results.LIMIT
+
+
+def test_what_a_script_prints_is_bounded_on_the_disk_while_it_runs(batch):
+    done = scripts(batch, ["%s; exec sleep 60" % repeat("x", 200_000_000)], plan={"keep_output": 8192})
+    path = done.path("run", "0.stdout")
+    most, deadline = 0, time.monotonic() + 30
+    while time.monotonic() < deadline and not (
+        most and done.serve("list", tail=1)[0]["stdout"].endswith("x") and quiet(path)
+    ):
+        most = max(most, os.stat(path).st_blocks * 512 if os.path.exists(path) else 0)
+    assert 0 < most <= results.PRINTED_LIMIT + 2 * 65536
+
+
+def quiet(path):
+    """Say whether nothing has been printed for a moment."""
+    before = os.stat(path).st_mtime_ns
+    time.sleep(0.3)
+    return os.stat(path).st_mtime_ns == before
+
+
+def test_what_a_script_leaves_running_does_not_hold_its_job_up(batch, tmp_path):
+    done = scripts(batch, ["(sleep 30; echo late) & echo $!; yes & echo done"])
+    (answer,) = done.wait()
+    assert answer["state"] == "succeeded"
+    assert json.loads(answer["result"])["stdout"].split()[0].isdigit()
+    os.kill(int(json.loads(answer["result"])["stdout"].split()[0]), signal.SIGKILL)
+    wait_for_supervisor(done)
+
+
+def test_what_a_script_prints_when_it_is_told_to_end_is_kept(batch, tmp_path):
+    ready = tmp_path / "ready"
+    done = scripts(
+        batch,
+        ["trap 'echo bye; exit 7' TERM; echo hello; touch %s; while :; do sleep 0.1; done" % ready],
+        plan={"keep_output": 4096},
+    )
+    assert until(ready.exists)
+    assert until(lambda: done.serve("list", tail=5)[0]["stdout"] == "hello")
+    (answer,) = done.serve("cancel")
+    assert answer["state"] == "cancelled"
+    assert json.loads(answer["result"])["stdout"].split() == ["hello", "bye"]
+
+
+def test_the_processes_of_a_script_are_found_whoever_was_killed(batch, tmp_path):
+    done = scripts(batch, ["echo up > %s; exec sleep 300" % (tmp_path / "up")], plan={"keep_output": 4096})
+    assert until((tmp_path / "up").exists)
+    (answer,) = done.serve("list")
+    run = done.path("run", "0.stdout")
+    assert answer["pid"] in processes.holders([run])[run]
+    for pid in (done.reply["pid"], processes.look(answer["pid"]).ppid):
+        os.kill(pid, signal.SIGKILL)
+    assert gone(done.reply["pid"])
+    assert [one["state"] for one in done.serve("list")] == ["lost"]
+    (answer,) = done.serve("cancel")
+    assert answer["ended_processes"] >= 1 and gone(answer.get("pid", 1 << 22))
+    assert "processes" not in done.serve("list")[0]
+
+
+NO_REQUESTS = [
+    '{"cancel": [9], "grace": 1}',
+    '{"cancel": [-1], "grace": 1}',
+    '{"cancel": [true], "grace": 1}',
+    '{"cancel": ["0"], "grace": 1}',
+    '{"cancel": 0, "grace": 1}',
+    '{"cancel": [0]}',
+    '{"cancel": [0], "grace": null}',
+    '{"cancel": [0], "grace": -1}',
+    '{"cancel": [0], "grace": NaN}',
+    '{"cancel": [0], "grace": 1e999}',
+    '{"cancel": [0], "grace": 1%s}' % ("0" * 400),
+    '{"cancel": [0], "grace": 1, "signal": 999}',
+    '{"cancel": [0], "grace": 1, "signal": 0}',
+    '{"cancel": [0], "grace": 1, "signal": "TERM"}',
+    '{"cancel": [0], "grace": 1, "signal": true}',
+    "[]",
+    "null",
+    "{}",
+    "7",
+    "[" * 3000,
+    "\xff",
+    "",
+]
+
+
+def test_what_is_no_request_is_ignored(batch):
+    running = batch(["import time; time.sleep(300)"])
+    assert until(lambda: states(running.serve("wait", block=0.1)) == ["running"])
+    with open(running.path("control"), "wb", buffering=0) as control:
+        for line in NO_REQUESTS:
+            control.write(line.encode("latin-1") + b"\n")
+    assert states(running.serve("wait", block=0.3)) == ["running"]
+    assert states(running.serve("cancel", grace=1e300)) == ["cancelled"]
+    assert gone(running.reply["pid"])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"[]",
+        b"nonsense",
+        b'{"job": 9, "status": 0}',
+        b'{"job": 0, "status": "x"}',
+        b'{"job": 0, "pid": -1}',
+        b'{"job": 0, "error": 7}',
+        b'{"job": 0, "status": 0, "brief": {"msg": 1}}',
+        b"[" * 3000,
+    ],
+)
+def test_what_no_template_says_is_ignored(tmp_path, frame):
+    launched = Batch(tmp_path / "async", ["pass", "pass"], concurrency=1)
+    program = (
+        "import glob, socket, struct\nparent = os.getppid()\n"
+        "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        "pidfd = libc.syscall(434, parent, 0)\n"
+        "for link in glob.glob('/proc/%%d/fd/*' %% parent):\n"
+        "    if os.path.exists(link) or os.readlink(link).startswith('socket'):\n"
+        "        if os.readlink(link).startswith('socket'):\n"
+        "            fd = libc.syscall(438, pidfd, int(link.rpartition('/')[2]), 0)\n"
+        "            data = %r\n"
+        "            if fd >= 0: os.write(fd, struct.pack('!I', len(data)) + data); result['told'] = True\n"
+    ) % frame
+    launched.plan["jobs"][0]["body"][0]["calls"][0]["params"] = json.dumps({"run": program})
+    answers = launched.launch().wait()
+    if "told" not in json.loads(answers[0]["result"]):
+        pytest.skip("this host lets nobody take over a descriptor")
+    assert states(answers) == ["succeeded", "succeeded"]
+
+
+def test_where_a_supervisor_breaks_what_it_said_is_kept_and_told_of(tmp_path):
+    end = "import time\nwhile not os.path.exists(%r): time.sleep(0.02)" % str(tmp_path / "end")
+    bodies = ["print('here', flush=True); import time; time.sleep(300)", end, [step("pass", timeout="no number")]]
+    launched = Batch(tmp_path / "async", bodies, concurrency=2, plan={"keep_output": 4096}).launch()
+    assert until(lambda: launched.serve("list", tail=1)[0]["stdout"] == "here")
+    (tmp_path / "end").touch()
+    assert gone(launched.reply["pid"])
+    answer = launched.wait()[0]
+    assert answer["state"] == "lost"
+    log = launched.path("supervisor.log")
+    assert log in answer["msg"]
+    with open(log, encoding="utf-8") as stream:
+        assert stream.read().startswith("Traceback")
+    assert json.loads(answer["result"])["stdout"] == "here"
+
+
+def test_a_supervisor_that_is_told_to_end_cancels_its_jobs_and_does_what_they_do_always(batch, tmp_path):
+    marks = [str(tmp_path / name) for name in ("trapped", "always", "rescued", "started")]
+    trap = "import signal, time\ndef end(*dummy):\n    open(%r, 'w').close(); sys.exit(9)\n"
+    trap += "signal.signal(signal.SIGTERM, end)\nopen(%r, 'w').close()\ntime.sleep(300)"
+    block = {
+        "block": [step(trap % (marks[0], marks[3]))],
+        "rescue": [step("open(%r, 'w').close()" % marks[2])],
+        "always": [step("open(%r, 'w').close()" % marks[1])],
+    }
+    running = batch([[block], "pass"], concurrency=1)
+    assert until(lambda: os.path.exists(marks[3]))
+    template = processes.look(running.serve("list")[0]["pid"]).ppid
+    for pid in (template, running.reply["pid"]):  # as for all that a service manager ends
+        os.kill(pid, signal.SIGTERM)
+    assert gone(running.reply["pid"])
+    answers = running.wait()
+    assert states(answers) == ["cancelled", "cancelled"]
+    assert answers[0]["msg"] == "cancelled while it ran: its supervisor was told to end"
+    assert answers[1]["msg"] == "cancelled before it started: its supervisor was told to end"
+    assert [os.path.exists(mark) for mark in marks] == [True, True, False, True]
+    assert not os.path.exists(running.path("control"))

@@ -17,7 +17,8 @@ import pytest
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify
 from ansible_collections.background.jobs.plugins.module_utils._system import processes as _processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
-from ansible_collections.background.jobs.plugins.module_utils._verbs import core_async
+
+from ..conftest import gone
 
 
 def ask(async_dir, jids, **settings):
@@ -38,9 +39,10 @@ def core_job(tmp_path):
     """A job as core's async leaves it: a results file, and a process that carries the job id behind async_wrapper."""
     processes = []
 
-    def start(jid="j4242424242.17", wrapper="async_wrapper.py"):
+    def start(jid="j4242424242.17", wrapper="async_wrapper.py", ignoring=False):
         (tmp_path / jid).write_text(json.dumps({"started": True, "finished": False, "ansible_job_id": jid}))
-        program = "import subprocess, time; subprocess.Popen(['sleep', '300'], start_new_session=True); print('up', flush=True); time.sleep(300)"
+        program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if ignoring else ""
+        program += "import subprocess, time; subprocess.Popen(['sleep', '300'], start_new_session=True); print('up', flush=True); time.sleep(300)"
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-c", program, "/tmp/x/" + wrapper, jid.split(".")[0], "600", "module"],
@@ -129,8 +131,45 @@ def test_a_cancelled_core_job_takes_its_descendants_with_it_and_reads_as_cancell
 
 def test_a_process_that_is_not_proven_to_be_the_jobs_is_left_alone(tmp_path, core_job):
     jid, process = core_job(wrapper="something_else.py")
-    core_async.cancel(str(tmp_path), [jid], 0.1)
+    (answer,) = ask(tmp_path, [jid], op="cancel", grace=0.0, block=1.5)
+    assert answer.get("ending") is None
     assert process.poll() is None
+
+
+def test_a_call_that_cancels_comes_back_while_core_jobs_have_their_grace_and_another_kills_them(tmp_path, core_job):
+    jid, process = core_job(ignoring=True)
+    before = time.monotonic()
+    (answer,) = ask(tmp_path, [jid], op="cancel", grace=25.0, block=0.5)
+    assert time.monotonic() - before < 5
+    assert (answer["state"], answer["asked"]) == ("running", True)
+    assert process.pid in dict(answer["ending"])
+    follow_up = {"jobs": [{"jid": jid, "dir": None, "ending": answer["ending"]}], "told": True}
+    (answer,) = ask(tmp_path, [], op="cancel", grace=25.0, block=0.5, **follow_up)
+    assert process.pid in dict(answer["ending"]), "it has some of its time left"
+    (answer,) = ask(tmp_path, [], op="cancel", grace=0.0, **follow_up)
+    assert (answer["state"], "ending" in answer) == ("cancelled", False)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_what_has_outlived_its_wrapper_is_killed_by_the_next_call_too(tmp_path, core_job):
+    jid, process = core_job(ignoring=True)
+    (answer,) = ask(tmp_path, [jid], op="cancel", grace=25.0, block=0.0)
+    (child,) = (pid for pid, dummy in answer["ending"] if pid != process.pid)
+    process.kill()
+    process.wait()
+    follow_up = {"jobs": [{"jid": jid, "dir": None, "ending": answer["ending"]}], "told": True}
+    ask(tmp_path, [], op="cancel", grace=0.0, **follow_up)
+    assert gone(child)
+
+
+def test_live_jobs_are_told_to_end_before_what_lost_ones_have_left_is_looked_for(batch, monkeypatch):
+    running = batch(["import time; time.sleep(300)"])
+    order = []
+    monkeypatch.setattr(_answers.records.BatchReader, "ask", lambda self, request: order.append("told") or True)
+    monkeypatch.setattr(_answers._Question, "_find_families", lambda self: order.append("looked") or {})
+    running.serve("cancel", block=0.0)
+    monkeypatch.undo()
+    assert order == ["told", "looked"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import core_async
+from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, core_async
 
 STEM = "j246813579"
 JID = STEM + ".1"
@@ -70,15 +70,23 @@ def members():
     return set(core_async.Members().of(JID))
 
 
+def cancel(folder):
+    (folder / JID).write_text('{"started": 1, "finished": 0}')
+    folder.chmod(0o700)
+    request = {"op": "cancel", "jobs": [{"jid": JID, "dir": None}], "mode": "all", "block": 5.0, "max_bytes": 1 << 20}
+    return answers.serve(dict(request, grace=0.1), str(folder))["jobs"][0]
+
+
 def test_a_wrapper_that_is_on_its_own_is_known(begin):
     wrapper = begin(DAEMON)
     assert members() == {wrapper}
 
 
 def test_what_is_only_called_so_in_a_session_of_others_is_not(begin, tmp_path):
-    begin(NAMESAKE)
+    pid = begin(NAMESAKE)
     assert members() == set()
-    assert core_async.cancel(str(tmp_path), [JID], 0.1) == []
+    cancel(tmp_path)
+    os.kill(pid, 0)  # it lives
 
 
 def test_the_leader_of_its_own_session_counts(begin):
@@ -90,14 +98,12 @@ def test_the_leader_of_its_own_session_counts(begin):
 def test_a_process_of_another_user_is_not_ours(begin, tmp_path):
     pid = begin(NAMESAKE, start_new_session=True, user=65534)
     assert members() == set()
-    assert core_async.cancel(str(tmp_path), [JID], 0.1) == []
+    cancel(tmp_path)
     os.kill(pid, 0)  # it lives
 
 
 def test_cancelling_ends_the_wrapper_and_nobody_else(begin, tmp_path):
-    (tmp_path / JID).write_text('{"started": 1, "finished": 0}')
     namesake, wrapper = begin(NAMESAKE), begin(DAEMON)
-    tmp_path.chmod(0o700)
-    assert core_async.cancel(str(tmp_path), [JID], 5.0) == [JID]
+    assert cancel(tmp_path)["state"] == "cancelled"
     os.kill(namesake, 0)
     assert wrapper not in members()

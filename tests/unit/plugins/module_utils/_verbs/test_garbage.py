@@ -188,7 +188,9 @@ def test_files_that_core_had_begun_go_when_asked_for_but_not_those_of_a_job_that
     os.symlink("/etc/passwd", tmp_path / "j555.5.tmp")
     program = "import time; print('up', flush=True); time.sleep(300)"
     wrapper = subprocess.Popen(
-        [sys.executable, "-c", program, "/tmp/x/async_wrapper.py", "j222", "60"], stdout=subprocess.PIPE
+        [sys.executable, "-c", program, "/tmp/x/async_wrapper.py", "j222", "60"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         wrapper.stdout.readline()

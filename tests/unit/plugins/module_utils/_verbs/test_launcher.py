@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
+import sys
 import threading
 import time
 
@@ -279,7 +279,9 @@ def test_an_order_that_was_taken_is_carried_out_though_nobody_listens_any_more(c
     def deaf(lock):
         process = boot(lock)
         process.stdout.close()
-        process.stdout = io.BytesIO()
+        nothing, nobody = os.pipe()
+        os.close(nobody)
+        process.stdout = os.fdopen(nothing, "rb")
         return process
 
     monkeypatch.setattr(launcher, "_boot", deaf)
@@ -310,3 +312,33 @@ def test_records_that_are_removed_while_somebody_waits_are_told_to_be_gone(count
     assert [type(why) for why in lost.values()] == [FileNotFoundError]
     assert list(lost) == [reader]
     assert batches.get(counted.batch.async_dir, counted.batch.batch_id) is None
+
+
+@pytest.fixture
+def interpreter(tmp_path, monkeypatch):
+    """Have supervisors run by a shell script of this text, in which $PYTHON is the real interpreter."""
+
+    def use(text):
+        path = tmp_path / "python"
+        path.write_text("#!/bin/sh\nPYTHON=%s\n%s\n" % (sys.executable, text))
+        path.chmod(0o755)
+        monkeypatch.setattr(launcher.sys, "executable", str(path))
+
+    return use
+
+
+@pytest.mark.parametrize("noise", ["echo oops >&2", "echo oops", "yes oops | head -c 3000000 >&2", "echo '{\"a\": 1}'"])
+def test_what_is_said_beside_the_answer_of_a_supervisor_is_not_taken_for_it(counted, interpreter, noise):
+    interpreter('%s\nexec "$PYTHON" "$@"' % noise)
+    assert "pid" in counted.launch()
+    assert counted.runs() == [0, 1, 2]
+
+
+def test_where_a_supervisor_does_not_come_up_what_was_said_is_told_and_nothing_runs(counted, interpreter):
+    interpreter("echo printed; echo complained >&2; exit 3")
+    with pytest.raises(launcher.LaunchError, match=r"Nothing was started: .*did not come up: printed; complained"):
+        counted.launch()
+    interpreter("exit 3")
+    with pytest.raises(launcher.LaunchError, match="it said nothing, and exited with status 3"):
+        counted.launch()
+    assert not os.path.exists(counted.file)

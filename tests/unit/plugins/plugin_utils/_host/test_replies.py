@@ -59,6 +59,11 @@ def test_an_honest_answer_arrives_as_it_is() -> None:
         (reply({**JOB, "pid": True}), "'pid' of a job"),
         (reply({**JOB, "name": ["x"]}), "'name' of a job"),
         (reply({**ENDED, "result": {}}), "'result' of a job"),
+        (reply({**JOB, "ending": 7}), "'ending' of a job"),
+        (reply({**JOB, "ending": [[1]]}), "'ending' of a job"),
+        (reply({**JOB, "ending": [["1", 2]]}), "'ending' of a job"),
+        (reply({**JOB, "supervisor": "1"}), "'supervisor' of a job"),
+        (reply({**JOB, "always_timeout": float("inf")}), "'always_timeout' of a job"),
     ],
 )
 def test_what_no_host_says_is_not_used(told: object, why: str) -> None:

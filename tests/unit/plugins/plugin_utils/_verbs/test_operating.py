@@ -183,7 +183,7 @@ CANCEL = {"signal": "TERM", "grace": 3.0, "poll": 0.0}
 
 def test_jobs_are_cancelled_and_waited_for() -> None:
     first = [job(0, asked=True), job(1, "succeeded", result='{"changed": true}')]
-    host = Host(first, [job(0, "cancelled", msg="cancelled while it ran"), first[1]])
+    host = Host(first, [job(0, "cancelled", msg="cancelled while it ran")])
     result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["msg"]) == (True, "1 job cancelled.")
     assert [one["state"] for one in result["jobs"]] == ["cancelled", "succeeded"]
@@ -196,6 +196,57 @@ def test_what_ended_by_itself_is_no_change() -> None:
     host = Host([job(0, asked=True)], [job(0, "succeeded", result="{}")])
     result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["msg"]) == (False, "0 jobs cancelled.")
+
+
+class Slow(Host):
+    """Says the same for ever; each call takes as long as it may."""
+
+    now = 0.0
+
+    def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        self.requests.append(json.loads(json.dumps(request)))
+        self.now += request["block"]
+        asked = {one["jid"] for one in request.get("jobs", self.replies[0]["jobs"])}
+        return {**self.replies[0], "jobs": [one for one in self.replies[0]["jobs"] if one["jid"] in asked]}
+
+    def world(self) -> World:
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        return World(call=self.call, reset=lambda: None, clock=lambda: self.now, sleep=sleep, say=lambda *dummy: None)
+
+
+@pytest.mark.parametrize(
+    ("state", "limit", "words"),
+    [
+        ({"supervisor": 4711}, 33.0, "its supervisor, process 4711, may be stopped: 'kill -CONT 4711'"),
+        ({"supervisor": 4711, "always_timeout": 100}, 133.0, "process 4711"),
+        ({"ending": [[77, 5], [78, 6]]}, 33.0, "what it has started does not go at SIGKILL: process 77, 78"),
+    ],
+)
+def test_what_does_not_end_is_waited_for_no_longer_than_its_time_and_then_named(
+    state: dict[str, t.Any], limit: float, words: str
+) -> None:
+    host = Slow([job(0, asked=True, **state), job(1, "succeeded")])
+    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    assert limit <= host.now <= limit + 1
+    assert result["failed"] and not result["changed"]
+    assert result["msg"].startswith(f"After {limit:g} s there are jobs that have not ended: job 0 (")
+    assert words in result["msg"] and "job 1" not in result["msg"]
+    assert not {"supervisor", "ending", "always_timeout"}.intersection(*result["jobs"])
+    assert max(request["block"] for request in host.requests) <= 15
+
+
+def test_what_has_no_supervisor_is_looked_after_until_it_is_gone() -> None:
+    left = job(0, "lost", ended_processes=1, ending=[[77, 5]])
+    host = Host([left], [left], [job(0, "lost")])
+    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    assert "failed" not in result
+    told = [
+        (request["op"], request.get("told"), request["grace"], request["jobs"][0]["ending"])
+        for request in host.requests[1:]
+    ]
+    assert told == [("cancel", True, 3.0, [[77, 5]])] * 2
 
 
 def test_what_still_runs_of_a_lost_job_is_ended_and_that_is_told() -> None:

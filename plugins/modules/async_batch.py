@@ -24,6 +24,7 @@ options:
   tasks:
     description:
       - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
+        A text that is the YAML or JSON of such a list is taken too, as on a command line. What comes from a host is not.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
         V(depends_on), V(run_when), V(nice), V(memory_max), V(cpu_quota).

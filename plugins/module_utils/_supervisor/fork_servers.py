@@ -68,7 +68,7 @@ class Pool:
                 self._run_path,
                 "%s %s" % (self._batch_id, call["module"]),
                 self._source,
-                *([self._become[call["become"]]] if "become" in call else ()),
+                becoming=self._become[call["become"]] if "become" in call else None,
             )
             self._templates[key] = template
             self._watch(template)

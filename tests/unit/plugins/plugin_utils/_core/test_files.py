@@ -83,6 +83,7 @@ def record(tmp_path: Path) -> t.Callable[..., Recorded]:
             shared_loader_obj=plugin_loader,
         )
         step: t.Any = Step.__new__(Step)
+        step.become = None
         step.check_mode, step.diff, step.no_log, step.contents = check_mode, diff, no_log, None
         store = _files.store()
         work = _files.work_of(handler, f"ansible.builtin.{name}", step, variables or {}, store)
@@ -344,6 +345,7 @@ def test_home_directories_are_those_of_the_user_of_the_job(record: t.Any) -> Non
 def test_two_steps_never_share_a_folder(record: t.Any, tmp_path: Path) -> None:
     made = record("copy", content="x", dest="/a")
     step: t.Any = Step.__new__(Step)
+    step.become = None
     step.check_mode = step.diff = step.no_log = False
     step.contents = None
     work = _files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
@@ -359,6 +361,7 @@ def test_an_action_plugin_that_uses_the_connection_is_refused(record: t.Any) -> 
 
     made.handler.__class__ = Rogue
     step: t.Any = Step.__new__(Step)
+    step.become = None
     step.check_mode = step.diff = step.no_log = False
     step.contents = None
     with pytest.raises(Refused, match="uses the connection itself"):

@@ -24,10 +24,11 @@ options:
   tasks:
     description:
       - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
+        A text that is the YAML or JSON of such a list is taken too, as on a command line. What comes from a host is not.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
         V(depends_on), V(run_when), V(nice), V(memory_max), V(cpu_quota).
-        V(become) and its companions are accepted where they say what the launching task says. V(tags) is ignored with a warning.
+        V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work where no password is asked for. V(tags) is ignored with a warning.
         Every other key is an error that says what to do instead.
       - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
         the host. V(always) has a time limit of its own, V(always_timeout), 60 seconds by default.

@@ -23,6 +23,7 @@ options:
       - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys;
         V(loop), V(depends_on) and V(run_when) are not among them here.
         It may be a V(block), or an include.
+      - A text that is the YAML or JSON of a task is taken too, as on a command line. What comes from a host is not.
     type: dict
     required: true
   name:

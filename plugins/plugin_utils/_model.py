@@ -177,8 +177,11 @@ class Language(t.Protocol):
 
     def host(self) -> str: ...
 
-    def task_value(self, key: str) -> object:
-        """Return what the keyword `key` is on the task that launches."""
+    def become(self, keys: Mapping[str, t.Any], scope: Scope) -> Become | None:
+        """Return how the user of a task is become whose keywords for that are `keys`; a None is that of the task that launches.
+
+        None where it is the user of the launch.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,14 @@ class Defaults:
     no_log: bool = False
     limits: Mapping[str, t.Any] = field(default_factory=dict)
     """nice, memory_max and cpu_quota, as far as they are given."""
+
+
+class Become(t.NamedTuple):
+    """How the host makes a process that of another user."""
+
+    user: str
+    command: tuple[str, ...]
+    """A command line around `becoming.PROGRAM`."""
 
 
 @dataclass(slots=True)
@@ -217,6 +228,8 @@ class Step:
     """Files whose content is known on the host only, see _plan/contents.py."""
     search: tuple[str, ...] = ()
     """Folders in which its files are looked for, before those of the task that launches."""
+    become: Become | None = None
+    """None: it runs as the user of the launch."""
 
 
 @dataclass(slots=True)

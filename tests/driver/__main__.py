@@ -16,7 +16,7 @@ import lines
 import machine
 import sessions
 import workbench
-from parts import left_out, parts
+from parts import is_for_soak, left_out, parts
 from runner import Part, Runner
 
 
@@ -48,7 +48,8 @@ def choose(words: list[str]) -> list[Part]:
     """The parts that the words name: `test` is all of them; a group, or a part, brings what it needs."""
     everything = parts()
     if words == ["test"]:
-        return everything
+        print(f"left to soak: {' '.join(part.name for part in everything if is_for_soak(part))}", flush=True)
+        return [part for part in everything if not is_for_soak(part)]
     chosen = [part for part in everything if part.group in words or part.name in words]
     needed = {part.needs for part in chosen}
     return [part for part in everything if part in chosen or part.name in needed]
@@ -85,13 +86,13 @@ def benchmark() -> int:
 def soak() -> int:
     """The fault tests and what compares jobs with plain tasks, in full, in a driver of its own that knows so from the start."""
     env = {**os.environ, "FAULTS": "full"}
-    oldest, *dummy, newest = machine.CORES
+    oldest, newest = min(machine.CORES), max(machine.CORES)
     wanted = ("faults", f"molecule-{newest}:differential", *(f"molecule-{core}:blocks" for core in (oldest, newest)))
     status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", *wanted], check=False, env=env)
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():
         # the last section of what pytest prints, but for its verdict
-        dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
+        _, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
         print(f"{rule}{figures}".strip())
     return status.returncode
 

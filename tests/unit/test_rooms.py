@@ -29,7 +29,7 @@ CONTROLLER = {
     "_options": {"_errors", "_model", "module_utils._protocol"},
     "_entries": {"_errors", "_model", "_options"},
     "_plan": {"_errors", "_model"},
-    "_core": {"_errors", "_model", "_plan"},
+    "_core": {"_errors", "_model", "_plan", "module_utils._protocol"},
     "_late": {"_errors", "_model", "_entries", "_plan", "module_utils._late"},
     "_host": {"_core", "_errors", "module_utils._protocol"},
     "_verbs": {

@@ -21,6 +21,11 @@ Frames on the socket: four bytes of length, then JSON.
        where what it prints into stdout and stderr has a bound "most", the bytes of either, and where it is limited "nice" and
        "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
        more, if it was not
+       Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
+       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints
+       and {"token", "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which
+       takes the place of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
+       be sent to these of its processes, for the supervisor must not
   out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
        "rc"} as far as they are known) where the disk was too full for its result; with "error" when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
@@ -28,6 +33,7 @@ End of file on the socket: no more jobs. Those that still run are ended, for nob
 
 from __future__ import annotations
 
+import array
 import ast
 import atexit
 import base64
@@ -60,6 +66,8 @@ _MOST_LEFT = 16  # blocks: as much as a pipe can hold
 _HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
 _PIECE = 65536
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MOST_FDS = 253  # that come with one message
+_OWN_FOLDER = "background-jobs."
 
 # A program that is read from standard input would import what it needs from the working folder, which may be anybody's.
 _RUN_STDIN = (
@@ -76,6 +84,8 @@ class _Channel:
         self._received = bytearray()
         self._ended = False
         self._unsent = bytearray()
+        self._arrived_fds = []
+        self.fds = set()  # that have come, and that nobody has closed
 
     def fileno(self):
         return self._sock.fileno()
@@ -98,11 +108,15 @@ class _Channel:
     def _receive_piece(self, size, flags=0):
         """Take in what has come; false where nothing has, or nothing will any more."""
         try:
-            piece = self._sock.recv(size, flags)
+            piece, ancillary, dummy, dummy = self._sock.recvmsg(size, _ROOM_FOR_FDS, flags | socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError:  # the supervisor was killed, and had not read all that it was sent
-            piece = b""
+            piece, ancillary = b"", []
+        for dummy, dummy, data in ancillary:
+            fds = array.array("i", data)
+            self._arrived_fds += fds
+            self.fds.update(fds)
         self._ended = not piece
         self._received += piece
         return bool(piece)
@@ -118,7 +132,14 @@ class _Channel:
             return None
         frame = json.loads(bytes(self._received[4:end]))
         del self._received[:end]
+        count = frame.pop("fds", 0)
+        frame["fds"], self._arrived_fds = self._arrived_fds[:count], self._arrived_fds[count:]
         return frame
+
+    def close_fds(self, fds):
+        for fd in fds:
+            os.close(fd)
+        self.fds.difference_update(fds)
 
     def send(self, frame):
         """Send without ever waiting, for the supervisor may be busy sending itself: what does not go now stays `unsent`."""
@@ -144,12 +165,18 @@ class _Channel:
         self._sock.close()
 
 
+_ROOM_FOR_FDS = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
+
+
 class _Server:
     """Forks a process for each job and tells how it ended."""
 
-    def __init__(self, channel, directory):
+    def __init__(self, channel, payload):
         self._channel = channel
+        self._directory = directory = payload["directory"]
+        self._is_foreign = payload["is_foreign"]
         self._pids = os.path.join(directory, "pids.%d" % os.getpid())
+        self._pids_fd = payload["fds"][0] if payload["fds"] else None
         self._jobs = {}  # pid: {"job", "call"}
         self._keepers = {}  # pid of what keeps the output of a call: call
         self._kept = {}  # call: the pid of that
@@ -181,8 +208,10 @@ class _Server:
                 if frames is None:
                     self._end_all()
                     return None
-                for frame in _valid(frames):
-                    if self._start(frame):
+                for frame in self._valid(frames):
+                    if "signal" in frame:
+                        self._pass_on(frame)
+                    elif self._start(frame):
                         return frame
 
     @staticmethod
@@ -214,28 +243,68 @@ class _Server:
     def _start(self, frame):
         """Fork; true in the process of the job."""
         known = {key: frame[key] for key in ("job", "call")}
-        outputs = []
+        outputs = frame["fds"][:2]
         try:
-            _open_outputs(frame, outputs)
+            if not outputs:
+                _open_outputs(frame, outputs)
             if "most" in frame:
                 outputs[:] = self._begin_to_keep(frame, list(outputs))
-            pid = self._fork()
+            pid = self._fork_out() if self._is_foreign else self._fork()
         except OSError as exc:
-            for fd in outputs:
-                os.close(fd)
+            self._close(outputs, frame)
             self._channel.send(dict(known, error="cannot start it: %s" % exc))
             return False
         if pid == 0:
-            self._become_job(outputs)
+            self._become_job(outputs, frame)
             if "groups" in frame or "nice" in frame:
                 _limit(frame)
             return True
-        for fd in outputs:
-            os.close(fd)
+        self._close(outputs, frame)
         self._jobs[pid] = known
         self._note(frame["job"], pid)
         self._channel.send(dict(known, pid=pid))
         return False
+
+    def _close(self, outputs, frame):
+        if frame["fds"]:
+            self._channel.close_fds(frame["fds"])
+        else:
+            for fd in outputs:
+                os.close(fd)
+
+    def _fork_out(self):
+        """Fork, and return when the child is in a session of its own: who looks at it must not take all of ours for its own."""
+        left, entered = os.pipe()
+        try:
+            pid = self._fork()
+            if pid == 0:
+                os.setsid()
+        finally:
+            os.close(entered)
+        if pid:
+            os.read(left, 1)
+        os.close(left)
+        return pid
+
+    def _valid(self, frames):
+        """Return the orders that were not revoked."""
+        revoked = {frame["revoke"] for frame in frames if "revoke" in frame}
+        valid = []
+        for frame in frames:
+            if "signal" in frame or ("revoke" not in frame and frame["call"] not in revoked):
+                valid.append(frame)
+            else:
+                self._channel.close_fds(frame["fds"])
+        return valid
+
+    def _pass_on(self, frame):
+        """Send a signal in place of the supervisor."""
+        for pid, start in frame["processes"]:
+            if start is None and pid in self._jobs:
+                for child in _below([pid]):
+                    _signal(child, frame["signal"])
+            elif start is not None and _start_of(pid) == start:
+                _signal(pid, frame["signal"])
 
     @staticmethod
     def _fork():
@@ -277,7 +346,12 @@ class _Server:
     def _note(self, job, pid):
         """Write down a pid for those who look for what is left where the supervisor is killed before it has done so."""
         try:
-            fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if self._pids_fd is not None:
+                fd = os.dup(self._pids_fd)
+            elif self._is_foreign:
+                return
+            else:
+                fd = os.open(self._pids, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 if (
                     os.fstat(fd).st_size > _MOST_NOTED
@@ -291,22 +365,46 @@ class _Server:
             pass  # a full disk is no reason not to run a job
 
     def _leave_the_template(self):
-        os.setsid()
+        if not self._is_foreign:  # else it has left on its way
+            os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._channel.close()
         for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
             os.close(fd)
 
-    def _become_job(self, outputs):
+    def _become_job(self, outputs, frame):
         self._leave_the_template()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         os.dup2(outputs[0], 1)
         os.dup2(outputs[1], 2)
-        for fd in outputs:
-            os.close(fd)
+        if not frame["fds"]:
+            for fd in outputs:
+                os.close(fd)
+        if "files" in frame:
+            self._take_files(frame)
+        self._channel.close_fds(list(self._channel.fds))
         _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def _own_files(self, call):
+        return os.path.join(self._directory, "%d.files" % call)
+
+    def _take_files(self, frame):
+        """Put the files of a call where it can read them, and nobody else; it ends where that can't be done."""
+        folder = self._own_files(frame["call"])
+        try:
+            os.mkdir(folder, 0o700)
+            for (name, mode), fd in zip(frame["files"], frame["fds"][2:]):
+                number, base = name.split("/")
+                os.makedirs(os.path.join(folder, number), 0o700, exist_ok=True)
+                with open(fd, "rb", closefd=False) as source:
+                    _write(os.path.join(folder, number, base), source.read(), mode)
+        except OSError as exc:
+            message = "cannot start it: its files can't be put in place for its user: %s" % exc
+            os.write(1, json.dumps({"failed": True, "changed": False, "msg": message}).encode("ascii"))
+            os._exit(1)
+        frame["params"] = frame["params"].replace(frame["token"], json.dumps(folder)[1:-1])
 
     def _reap(self):
         while True:
@@ -325,6 +423,8 @@ class _Server:
     def _job_ended(self, known, status):
         self._hear()
         call = known["call"]
+        if self._is_foreign:
+            shutil.rmtree(self._own_files(call), ignore_errors=True)
         frame = dict(known, status=status)
         if call in self._briefs:
             frame["brief"] = self._briefs.pop(call)
@@ -353,12 +453,6 @@ class _Server:
         for pid in self._jobs:
             _signal(-pid, signal.SIGKILL)  # its group: all that is known of what it has started where there is no /proc
             _signal(pid, signal.SIGKILL)
-
-
-def _valid(frames):
-    """Return the orders that were not revoked."""
-    revoked = {frame["revoke"] for frame in frames if "revoke" in frame}
-    return [frame for frame in frames if "revoke" not in frame and frame["call"] not in revoked]
 
 
 def _open_outputs(frame, opened):
@@ -454,6 +548,16 @@ def _signal(pid, number):
         pass  # it has gone, or has become somebody else
 
 
+def _start_of(pid):
+    """Return when a process started, None where there is none."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return None
+    return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
 def _below(ancestors):
     """Return the pids of what is, or descends from, one of these processes, or shares a session with one that does."""
     parents, sessions = {}, {}
@@ -513,7 +617,7 @@ class _Forking:
     """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
 
     def __init__(self, channel, payload):
-        self._server = _Server(channel, payload["directory"])
+        self._server = _Server(channel, payload)
         self._payload = payload
         self._capture = _load_capture(payload)
         self._run_module = runpy.run_module
@@ -582,7 +686,7 @@ class _Forking:
         self._printed = _Printed()
         before = sys.__stdout__
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]
+        sys.__stdout__ = sys.stdout
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])
@@ -612,7 +716,7 @@ class _Forking:
                 stream.flush()
             except (OSError, ValueError):
                 code = 120  # as the interpreter does
-        result = self._printed.result(self._frame["stdout"])
+        result = self._printed.result(self._frame.get("stdout", ""))
         if result is not None:
             self._server.tell(self._frame["call"], result)
         os._exit((code or 0) & 0xFF)
@@ -752,7 +856,7 @@ class _Executing:
     """Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
 
     def __init__(self, channel, payload):
-        self._server = _Server(channel, payload["directory"])
+        self._server = _Server(channel, payload)
         self._payload = payload
         self._program = None
         if payload["style"] == "args_file":
@@ -773,7 +877,8 @@ class _Executing:
                 os.unlink(self._program)
 
     def _execute(self, frame):
-        arguments_file = frame["stdout"] + ".args"
+        own = os.path.join(self._payload["directory"], "%d" % frame["call"])
+        arguments_file = frame.get("stdout", own) + ".args"
         try:
             params = frame["params"].encode("utf-8", "surrogateescape")
             command = list(self._payload["interpreter"])
@@ -827,6 +932,45 @@ def main():
     payload = channel.receive()
     if payload is None:
         return
+    payload["is_foreign"] = payload["directory"] is None
+    if not payload["is_foreign"]:
+        _serve(channel, payload)
+        return
+    payload["directory"], own = _own_folder(), os.getpid()
+    try:
+        _serve(channel, payload)
+    finally:
+        if os.getpid() == own:
+            shutil.rmtree(payload["directory"], ignore_errors=True)
+
+
+def _own_folder():
+    """Make a folder for a template of another user than the supervisor, where Ansible has its temporary files or any do."""
+    kept = os.path.expanduser("~/.ansible/tmp")
+    try:
+        os.makedirs(kept, 0o700, exist_ok=True)
+        _sweep(kept)
+        return tempfile.mkdtemp(prefix="%s%d." % (_OWN_FOLDER, os.getpid()), dir=kept)
+    except OSError:
+        _sweep(tempfile.gettempdir())
+        return tempfile.mkdtemp(prefix="%s%d." % (_OWN_FOLDER, os.getpid()))
+
+
+def _sweep(parent):
+    """Remove the folders of templates that were killed."""
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        pid = name[len(_OWN_FOLDER) :].partition(".")[0]
+        if (
+            name.startswith(_OWN_FOLDER)
+            and pid.isdigit()
+            and os.lstat(path).st_uid == os.geteuid()
+            and _start_of(int(pid)) is None
+        ):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _serve(channel, payload):
     if payload["style"] == "ansiballz" and payload.get("fork", True):
         try:
             _Forking(channel, payload).run()

@@ -19,7 +19,7 @@ _ABSENT = object()
 
 
 # The runs that are going on, the innermost last: see evaluation.py.
-_runs = []
+_runs: list = []
 
 
 class LazyDict(dict):
@@ -128,7 +128,7 @@ class LazyList(list):
         return content if content is NotImplemented else LazyList(content, self._run)
 
     def __getitem__(self, key):
-        if type(key) is slice:
+        if isinstance(key, slice):
             return self._of(list.__getitem__(self, key))
         return self._take(key, list.__getitem__(self, key))
 
@@ -218,7 +218,7 @@ class LazyTuple(tuple):
 
     def __getitem__(self, key):
         value = tuple.__getitem__(self, key)
-        return value if type(key) is slice else seen(value)
+        return value if isinstance(key, slice) else seen(value)
 
 
 _LAZY = {dict: LazyDict, list: LazyList, tuple: LazyTuple}

@@ -211,7 +211,7 @@ class CodeGenerator(NativeCodeGenerator):
 
     def visit_Const(self, node, frame):  # noqa: N802 - Jinja2's name
         value = node.as_const(frame.eval_ctx)
-        if type(value) is str and is_template(value):
+        if isinstance(value, str) and is_template(value):
             self.write("environment.embedded(%r)" % value)
         else:
             self.write(repr(value))
@@ -336,8 +336,7 @@ class Environment(SandboxedEnvironment):
         except (TypeError, LookupError):
             return self.undefined(obj=obj, name=attribute) if safe else self.unsafe_undefined(obj, attribute)
 
-    def call(*args, **kwargs):
-        self, context, obj, *args = args
+    def call(self, context, obj, /, *args, **kwargs):
         try:
             if _is_direct(obj):
                 return SandboxedEnvironment.call(self, context, obj, *args, **kwargs)

@@ -27,12 +27,12 @@ try:
 
     PRESENT = True
 except ImportError:  # ansible-test imports every file, where there is no Jinja2
-    FunctionLoader = StrictUndefined = Lexer = NativeCodeGenerator = Context = Macro = SandboxedEnvironment = object
-    TemplateSyntaxError = UndefinedError = Exception
-    defaults = jinja_filters = missing = None
+    FunctionLoader = StrictUndefined = Lexer = NativeCodeGenerator = Context = Macro = SandboxedEnvironment = object  # type: ignore[assignment,misc]
+    TemplateSyntaxError = UndefinedError = Exception  # type: ignore[assignment,misc]
+    defaults = jinja_filters = missing = None  # type: ignore[assignment]
     PRESENT = False
 
-    def pass_context(function):
+    def pass_context(function):  # type: ignore[misc]
         return function
 
     pass_environment = pass_context

@@ -18,6 +18,7 @@ class _Omit:
     """What core calls `omit`: an argument that is this is not given at all."""
 
     __slots__ = ()
+    shown_as = "_OmitType"
 
     def __repr__(self):
         return "<<Omit>>"

@@ -25,7 +25,7 @@ class _Version:
     def __lt__(self, other):
         return self.key < other.key
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Loose(_Version):

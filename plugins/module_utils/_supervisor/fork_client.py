@@ -18,6 +18,9 @@ import resource
 import socket
 import struct
 import subprocess
+from collections import deque
+
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import other_user
 
 # Reads the program from its standard input, so that nothing of it stands on the disk or in the command line. The working
 # folder, which may be anybody's, is no place to import from: first of all it is taken out. `os` is there already.
@@ -61,19 +64,26 @@ class Template:
     What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
     """
 
-    def __init__(self, payload, environment, directory, label, source):
-        """payload: see the plan; environment: what its interpreter starts with; source: the text of _fork_server/server.py."""
+    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
+        """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
+        source: the text of _fork_server/server.py; becoming: how another user is become, see other_user.py."""
+        own, at_start = environment
+        self.becoming = None if becoming is None else other_user.Becoming(becoming, directory)
         ours, theirs = socket.socketpair()
         try:
             _leave_some(ours.fileno())
             # only what is to be forked has to be loaded by the module's own interpreter
             command = interpreter(payload) if payload["style"] == "ansiballz" else [_this_python()]
+            if self.becoming is None:
+                command, own = [*command, "-c", _BOOT, "background.jobs", "template", label], dict(own, **at_start)
+            else:
+                command = self.becoming.command(command)
             self._process = subprocess.Popen(
-                [*command, "-c", _BOOT, "background.jobs", "template", label],
+                command,
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
-                stderr=None,  # the supervisor's log
-                env=environment,
+                stderr=self.becoming and self.becoming.said,  # else the supervisor's log
+                env=own,
             )
         except (OSError, ValueError):
             ours.close()
@@ -84,9 +94,16 @@ class Template:
         self._sock.setblocking(False)
         self._received = bytearray()
         self.jobs = set()
-        program = source.encode("utf-8")
-        self._unsent = bytearray(b"%010d" % len(program) + program)
-        self._unsent += _packed(dict(payload, directory=directory, interpreter=interpreter(payload)))
+        self._unsent = deque()  # (bytes, file descriptors that go with them)
+        if self.becoming is not None:
+            self._queue(self.becoming.order(at_start, _BOOT, label))
+        self._queue(_sized(source.encode("utf-8")))
+        first = dict(payload, directory=directory, interpreter=interpreter(payload))
+        if self.becoming is None:
+            self._queue(_packed(first))
+        else:
+            pids = other_user.pids_file(directory, self._process.pid)
+            self._queue(_packed(dict(first, directory=None, fds=len(pids))), pids)
 
     def fileno(self):
         return self._sock.fileno()
@@ -94,17 +111,36 @@ class Template:
     @property
     def unsent(self):
         """Whether there is something to `flush`."""
-        return bool(self._unsent)
+        return bool(self._unsent) and self._is_ready
 
     @property
     def is_open(self):
         """Whether it was not closed."""
         return self._sock.fileno() >= 0
 
-    def send(self, frame):
-        """Hand over a job, now or by later calls of `flush`. TemplateGone where it takes no more."""
-        self._unsent += _packed(frame)
+    @property
+    def _is_ready(self):
+        """Whether what reads from the socket is the template, and not yet what is to make it another user."""
+        return self.becoming is None or self.becoming.is_done
+
+    def _queue(self, data, fds=()):
+        self._unsent.append((memoryview(data), fds))
+
+    def send(self, frame, fds=()):
+        """Hand over a job, now or by later calls of `flush`. TemplateGone where it takes no more.
+
+        fds: file descriptors that go with it, and are closed here.
+        """
+        self._queue(_packed(dict(frame, fds=len(fds)) if fds else frame), fds)
         self._send_some()
+
+    def signal(self, call, process, number):
+        """Have a process of a call be sent a signal by the template, which is of its user; say whether it was told to."""
+        try:
+            self.send({"signal": number, "call": call, "processes": [[process.pid, process.start]]})
+        except TemplateGone:
+            return False
+        return True
 
     def flush(self):
         """Send as much as it takes at the moment."""
@@ -115,13 +151,23 @@ class Template:
 
     def _send_some(self):
         try:
-            while self._unsent:
-                del self._unsent[: self._sock.send(self._unsent)]
+            while self.unsent:
+                data, fds = self._unsent[0]
+                sent = other_user.send(self._sock, data, fds) if fds else self._sock.send(data)
+                other_user.close(fds)
+                self._unsent[0] = data[sent:], ()
+                if sent == len(data):
+                    self._unsent.popleft()
         except BlockingIOError:
             pass
         except OSError as exc:
-            self._unsent.clear()
+            self._forget()
             raise TemplateGone(str(exc)) from exc
+
+    def _forget(self):
+        for dummy, fds in self._unsent:
+            other_user.close(fds)
+        self._unsent.clear()
 
     def receive(self):
         """Return the frames that have come. TemplateGone where it has ended."""
@@ -132,8 +178,12 @@ class Template:
         except OSError as exc:
             raise TemplateGone(str(exc)) from exc
         if not data:
-            raise TemplateGone("its template process ended")
+            raise TemplateGone("its template process ended" if self._is_ready else self.becoming.why_not())
         self._received += data
+        if not self._is_ready:
+            if not self.becoming.heard(self._received):
+                return []
+            self.flush()
         frames = []
         while len(self._received) >= 4:
             size = struct.unpack_from("!I", self._received)[0]
@@ -148,6 +198,7 @@ class Template:
 
     def close(self):
         """Let the process end; it is to be asked whether it `has_ended`, or to be reaped."""
+        self._forget()
         self._sock.close()
 
     def has_ended(self):
@@ -162,11 +213,11 @@ class Template:
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self._process.kill()
             try:
+                self._process.kill()
                 self._process.wait(_STUCK)
-            except subprocess.TimeoutExpired:
-                pass
+            except (PermissionError, subprocess.TimeoutExpired):
+                pass  # that of another user ends by itself when its socket is closed
 
 
 def _leave_some(fd):
@@ -174,6 +225,10 @@ def _leave_some(fd):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit != resource.RLIM_INFINITY and fd > limit - _SPARE:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _sized(data):
+    return b"%010d" % len(data) + data
 
 
 def _packed(frame):

@@ -18,7 +18,7 @@ _PATIENCE = 5.0  # seconds that the last of them may take to end
 
 
 class Pool:
-    """Templates by what they run: a payload, and what its interpreter starts with."""
+    """Templates by what they run: a payload, what its interpreter starts with, and as which user."""
 
     def __init__(self, plan, run_path, sources, environment, *, watch, unwatch, now=time.monotonic):
         """run_path: the folder for what jobs print; sources: see Supervisor; environment: the supervisor's own.
@@ -27,6 +27,7 @@ class Pool:
         """
         self._batch_id = plan["batch_id"]
         self._payloads = plan["payloads"]
+        self._become = plan.get("become", ())
         self._run_path = run_path
         self._source = sources["template"]
         self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
@@ -63,10 +64,11 @@ class Pool:
         if key not in self._templates:
             template = fork_client.Template(
                 dict(self._payloads[call["payload"]], **self._capture),
-                dict(self._environment, **fork_client.start_environment(environment)),
+                (self._environment, fork_client.start_environment(environment)),
                 self._run_path,
                 "%s %s" % (self._batch_id, call["module"]),
                 self._source,
+                becoming=self._become[call["become"]] if "become" in call else None,
             )
             self._templates[key] = template
             self._watch(template)
@@ -158,4 +160,5 @@ def _calls_of(job):
 
 
 def _key(environment, call):
-    return call["payload"], json.dumps(fork_client.start_environment(environment), sort_keys=True)
+    start = json.dumps(fork_client.start_environment(environment), sort_keys=True)
+    return call["payload"], start, call.get("become")

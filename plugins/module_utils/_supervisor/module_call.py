@@ -92,7 +92,7 @@ class Run:
         if started and not self.has_ended:
             self.insist_at = now + _MODULE_PATIENCE
             for process in started:
-                processes.send(process, self.number)
+                self._send(process, self.number)
         else:
             self.signal(self.number, snapshot)
 
@@ -103,9 +103,23 @@ class Run:
             self.signal(self.number, snapshot)
 
     def signal(self, number, snapshot):
-        for process in self.left(snapshot).values():
-            sent = processes.send(process, number)
+        left = self.left(snapshot)
+        if not left and self.pid is not None and not self.has_ended and self._is_of_another_user:
+            # where nobody sees the processes of others
+            self.template.signal(self.call, processes.Process(self.pid, 0, self.pid, None, "?"), number)
+        for process in left.values():
+            sent = self._send(process, number)
             self.was_killed = self.was_killed or (sent and number == signal.SIGKILL)
+
+    @property
+    def _is_of_another_user(self):
+        return self.template is not None and self.template.becoming is not None
+
+    def _send(self, process, number):
+        sent = processes.send(process, number)
+        if not sent and self._is_of_another_user:
+            return self.template.signal(self.call, process, number)  # it may be one that we must not send to
+        return sent
 
     def is_over(self, snapshot, now):
         """Say whether it has ended with all that belongs to it, or is given up."""

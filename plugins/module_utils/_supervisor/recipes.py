@@ -15,7 +15,8 @@ and for a difference "peek": call, "slurp": call, "after": its new half}.
   copy       files: [a place, with "sha1": of the new content, "file": the call where it is there already (missing where
              such a file is left alone), and "into": where path is a directory, another place, or {"result"}],
              then: [call, or {"call", "unless": [indexes of files that make it needless where they are not left alone]}],
-             otherwise: the result where there is not just one file
+             otherwise: the result where there is not just one file,
+             invocation: what the result has of that where no module has told it (missing where it has nothing of it)
   assemble   a place, with sha1 and file
   unarchive  unless: [test], path, stat: call, missing: the result where path is no directory, run: call
   script     unless: [test], run: call, or in check mode checked: the result
@@ -104,6 +105,13 @@ def _difference(spec, place):
 
 
 def _copy(spec):
+    result = yield from _copy_files(spec)
+    if "invocation" in spec and "invocation" not in result:
+        result = dict(result, invocation=spec["invocation"])
+    return result
+
+
+def _copy_files(spec):
     changed, executed, last, touched = False, False, {}, set()
     for index, new in enumerate(spec["files"]):
         done = yield from _copy_file(spec, new)

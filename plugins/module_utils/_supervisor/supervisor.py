@@ -36,6 +36,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     fork_servers,
     host_limits,
     module_call,
+    other_user,
     outbox,
     recipes,
     scheduler,
@@ -61,7 +62,7 @@ _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED = range(5)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED, _BECOMING = range(6)
 
 
 class Supervisor:
@@ -99,6 +100,7 @@ class Supervisor:
         self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._noted = set()  # indexes of running jobs whose attempt stands in the journal
+        self._becoming = {}  # number of a timer: a template of another user
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._stopping = set()  # indexes of jobs whose call was told to end
         self._short_of_memory = {}  # index: why the kernel killed something of it, of jobs that run
@@ -235,20 +237,22 @@ class Supervisor:
         run = self._new_run(index, step, now)
         frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
-        if self._payloads[call["payload"]]["style"] == "command":
+        is_foreign = "become" in call
+        if self._payloads[call["payload"]]["style"] == "command" and not is_foreign:
             run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
-        if run.output_begins is not None:
+        if run.output_begins is not None and not is_foreign:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
         try:
             if attempt.is_first_call:
                 staged.prepare(self._writer.folder, index, self._jobs[index], step)
             frame.update(self._limits_of(index, run))
             template = self._pool.get(step["environment"], call)
-            template.send(frame)
+            template.send(frame, self._hand_over(frame, call))
             self._watch(template)
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
+            run.read()  # what was made ready for another user
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
@@ -260,6 +264,12 @@ class Supervisor:
         if step.get("timeout") and attempt.is_first_call:
             self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + scheduler.START_PATIENCE)
         return None
+
+    def _hand_over(self, frame, call):
+        """Return the file descriptors that a call of another user needs."""
+        if "become" not in call:
+            return ()
+        return other_user.hand_over(frame, self._writer.run, self._writer.folder, self._plan.get("staging_token"))
 
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
@@ -282,7 +292,7 @@ class Supervisor:
 
     def _params(self, index, call):
         token = self._plan.get("staging_token")
-        if token is None:
+        if token is None or "become" in call:
             return call["params"]
         return staged.fill_in(call["params"], token, staged.folder_of(self._writer.path, index))
 
@@ -311,6 +321,8 @@ class Supervisor:
                 self._follow(index, self._attempts[index].resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
+            elif what == _BECOMING:
+                self._give_up_becoming(self._becoming.pop(index))
             elif what == _UNANSWERED:
                 self._follow(index, self._attempts[index].kill())
             else:
@@ -457,6 +469,10 @@ class Supervisor:
 
     def _watch(self, template):
         """Hear from a template, and send it the rest of what it has not taken yet."""
+        if template.becoming is not None and not template.becoming.is_done and template not in self._becoming.values():
+            number = next(self._numbers)
+            self._becoming[number] = template
+            self._timers.set((_BECOMING, number), self._clock.now() + other_user.PATIENCE)
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if template.unsent else 0)
         try:
             self._selector.modify(template, events, self._attend)
@@ -476,6 +492,8 @@ class Supervisor:
         except fork_client.TemplateGone as exc:
             self._template_gone(template, exc)
             return
+        if template.unsent:
+            self._watch(template)  # it has become another user just now, and takes what was kept back for it
         snapshot = None
         for frame in filter(_is_frame, frames):
             index = frame["job"]
@@ -544,6 +562,10 @@ class Supervisor:
                 self._note_running(index, now)
                 action = attempt.took(_failure("cannot start it: %s" % exc), now)
             self._follow(index, action)
+
+    def _give_up_becoming(self, template):
+        if template.is_open and not template.becoming.is_done:
+            self._template_gone(template, fork_client.TemplateGone(template.becoming.took_too_long()))
 
     def _find_untold(self, indexes):
         """Find the processes of calls whose template was killed before it could tell of them."""

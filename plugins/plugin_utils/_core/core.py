@@ -18,6 +18,7 @@ What it needs, the same in all three unless it says otherwise:
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
 - `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
 - `Task.play`, `Play.only_tags`; `ActionBase._supports_async`, without which core refuses `async` before us;
+- `Connection.become`, `AnsiblePlugin._options`, `PlayContext.become_pass`, `ActionBase._get_remote_user`, `Connection._shell`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
@@ -42,7 +43,7 @@ from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils._core import files, late, roles
+from ansible_collections.background.jobs.plugins.plugin_utils._core import become, files, late, roles
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     Refused,
     closest,
@@ -52,6 +53,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
+    Become,
     Home,
     Included,
     Scope,
@@ -127,6 +129,7 @@ class Core:
         self._kinds: dict[tuple[str, Home], Kind] = {}
         self._calls: dict[t.Any, tuple[object, object, ParsedCall]] = {}
         self.sources = roles.Sources(action._task, action._loader)
+        self._users = become.Users(action)
         self._common: dict[t.Any, Arguments] = {}
 
     def resolve(self, value: object) -> object:
@@ -170,9 +173,10 @@ class Core:
             self._templar.available_variables = {**self.task_vars, **scope}
             self._scope = scope
 
-    def task_value(self, key: str) -> object:
-        value = getattr(self._task, key)
-        return "root" if key == "become_user" and value is None else value
+    def become(self, keys: Mapping[str, t.Any], scope: Scope) -> Become | None:
+        self._enter(scope)
+        own = {key: getattr(self._task, key) if value is None else value for key, value in keys.items()}
+        return self._users.become(own, self._templar)
 
     def own_tags(self) -> tuple[str, ...]:
         return tuple(str(tag) for tag in self._task.tags or ())

@@ -25,7 +25,7 @@ from ansible.errors import AnsibleActionFail, AnsibleActionSkip, AnsibleError
 from ansible.plugins import loader as plugin_loader
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
-from ansible_collections.background.jobs.plugins.plugin_utils._model import Step
+from ansible_collections.background.jobs.plugins.plugin_utils._model import Become, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import tape as _tape
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import (
@@ -132,7 +132,7 @@ class _Recording:
             return remote_path
 
         def expand(path: str, sudoable: bool = True, pathsep: object = None) -> str:
-            return _expand(handler, path, sudoable)
+            return _expand(handler, path, sudoable, self._step.become)
 
         handler._execute_module = execute
         handler._low_level_execute_command = command
@@ -235,7 +235,7 @@ class _Recording:
             self.work = _tape.script(ran, created, removed, self._settings)
 
 
-def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
+def _expand(handler: t.Any, path: str, sudoable: bool, become: Become | None) -> str:
     """Write out whose home directory `~` is, as core does; where that is, the host finds out when the time has come."""
     if not path.startswith("~"):
         return path
@@ -243,7 +243,9 @@ def _expand(handler: t.Any, path: str, sudoable: bool) -> str:
         raise Refused(f"{path!r} leads out of a home directory.")
     name, slash, rest = path.partition("/")
     if name == "~":
-        if getattr(handler._connection, "_remote_is_local", False):
+        if become is not None and sudoable:
+            name += become.user
+        elif getattr(handler._connection, "_remote_is_local", False):
             name = str(Path.home())
         elif sudoable and handler._connection.become and handler.get_become_option("become_user"):
             name += handler.get_become_option("become_user")

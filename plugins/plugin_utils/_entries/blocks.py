@@ -81,7 +81,6 @@ class Inside:
         task = _Task(where, source, around)
         task.ask_for_script()
         if task.keys is keywords.BLOCK:
-            task.check_become(task.scope({}))
             return [self.block(task, task.inside())]
         body: Body = []
         turn = None
@@ -121,7 +120,6 @@ class _Task(Written):
         """Return what runs for one item."""
         if self._call is None:
             self._call = self.call()
-        self.check_become(scope)
         hidden = self.is_hidden(scope)
         name, dummy = self.name(scope, turn, self._call.fqcn, hidden, lenient=False)
         step = self.step(self._call, scope, ABSENT if hidden else turn.item, name, hidden)
@@ -161,6 +159,7 @@ class _Task(Written):
         """Raise NeedsScript where the host has to work out something of it; take note of the facts that it gathers."""
         if any(key in self.source for key in keywords.SCRIPTED) or keywords.is_local(self.action or ""):
             raise flows.NeedsScript
-        if "pause" in (self.source.get("loop_control") or {}):
+        control = self.source.get("loop_control")
+        if isinstance(control, Mapping) and "pause" in control:
             raise flows.NeedsScript
         self.around.flow.gather(self.action or "", self.where)

@@ -142,7 +142,6 @@ class _Entry(Written):
         )
         if false is not None:
             return job
-        self.check_become(scope)
         job.timeout = self.seconds("timeout", scope, job.timeout)
         job.ignore_errors = self.flag("ignore_errors", scope)
         job.always_timeout = self.seconds("always_timeout", scope, job.always_timeout)

@@ -86,7 +86,6 @@ def _applied(include: Written, action: str, options: Mapping[str, t.Any], around
     if not isinstance(apply, Mapping):
         raise include.refuse(action, unfit_kind("'apply' must be a dictionary", apply))
     block = Written(f"{include.at}.apply", {**apply, "block": []}, around, keywords.BLOCK)
-    block.check_become(block.scope({}))
     return block.inside()
 
 
@@ -105,5 +104,4 @@ def _with_role(include: Written, action: str, included: Included, around: Around
     dependency = Written(
         f"{include.at}, {included.home.files[0]}", {**included.keys, "block": []}, around, keywords.BLOCK
     )
-    dependency.check_become(dependency.scope({}))
     return dependency.inside()

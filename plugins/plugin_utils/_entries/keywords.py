@@ -14,9 +14,9 @@ from collections.abc import Mapping
 SECTIONS = ("block", "rescue", "always")
 BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
 # What the tasks of a block take from it, unless they say otherwise themselves.
-INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "run_once", "timeout")
+INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "run_once", "timeout", *BECOME)
 
-_ALL = frozenset((*BECOME, *INHERITED, "environment", "name", "tags", "vars", "when"))
+_ALL = frozenset((*INHERITED, "environment", "name", "tags", "vars", "when"))
 _LOOP = frozenset(("loop", "loop_control"))
 # What the host looks at after a task, or does for it: a job with one of these gets a script.
 _JUDGING = ("changed_when", "failed_when", "until")
@@ -26,12 +26,6 @@ _RETRIES = frozenset(("retries", "delay", "backoff"))
 # What the host holds the processes of a job to.
 LIMITS = ("nice", "memory_max", "cpu_quota")
 _JOB = _ALL | _LOOP | _RETRIES | {"notify", "run_once", *_JUDGING, "depends_on", "run_when", *LIMITS}
-
-# Allowed only where they say what the task says anyway.
-BECOME_DIFFERS = (
-    "all jobs of a launch run as one user, and this is not the user of the task. "
-    "Put the key on the task that launches, and launch the jobs of another user with a task of their own."
-)
 
 _ON_TASK = "it is decided once for all jobs. Put it on the task that launches, on its block or on the play."
 _OPTION = "it is an option of the launching task, not a key of one job. Move it up beside 'tasks'."

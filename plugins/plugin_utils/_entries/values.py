@@ -25,7 +25,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     unfit,
     unfit_kind,
 )
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Variables
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Become, Scope, Variables
 
 _MOST_RETRIES = 1_000_000
 _MOST_BACKOFF = 1000.0
@@ -186,15 +186,14 @@ class Values:
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
 
-    def check_become(self, scope: Scope) -> None:
-        for key in keywords.BECOME:
-            value = self.value(key, scope)
-            if value is None:
-                continue
-            wanted = self.flag(key, scope) if key == "become" else str(value)
-            current = self.language.task_value(key)
-            if wanted != (bool(current) if key == "become" else current):
-                raise self.refuse(key, keywords.BECOME_DIFFERS)
+    def become(self, scope: Scope) -> Become | None:
+        """Return how to become the user that it is to run as; None where that is the user of the launch."""
+        given = {key: self.value(key, scope) for key in keywords.BECOME}
+        if given["become"] is not None:
+            given["become"] = self.flag("become", scope)
+        key = next((key for key in keywords.BECOME if given[key] is not None), "become")
+        become: Become | None = self.guarded(key, self.language.become, given, scope)
+        return become
 
     def is_for_another_host(self, scope: Scope) -> bool:
         """Whether `run_once` has the task run, and another host run it."""

@@ -225,6 +225,7 @@ class Written(Values):
             source=self.source,
             item=item,
             search=self.around.home.search,
+            become=self.become(scope),
         )
 
     def base_name(self, scope: Scope, fallback: str, lenient: bool) -> tuple[str, bool]:

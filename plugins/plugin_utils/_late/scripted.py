@@ -107,7 +107,6 @@ class Inside(blocks.Inside):
         if task.is_left_out or task.is_for_another_host(task.scope({})):
             return []
         if task.keys is keywords.BLOCK:
-            task.check_become(task.scope({}))
             return [self.block(task, task.inside())]
         if task.keys is keywords.IMPORT:
             return includes.tasks(task, task.scope({}), self, task.inside())

@@ -340,7 +340,7 @@ class LateTask(Written):
         return self.script.indexes({PINNED: pinned}, (PINNED,))
 
     def _run(self, record: Node, one: Round, scope: Scope) -> None:
-        self.check_become(scope)
+        become = self.become(scope)
         call = self._call()
         arguments = {
             str(key): self.guarded(self.action, self._argument, one, call, str(key), value)
@@ -358,6 +358,7 @@ class LateTask(Written):
             where=self.at,
             source=self.source,
             search=self.around.home.search,
+            become=become,
         )
 
     def _template(self, one: Round, call: t.Any, scope: Scope) -> Value | None:

@@ -19,6 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ALWAYS_TIMEOUT,
     BACKOFF,
     DELAY,
+    Become,
     Block,
     Job,
     Step,
@@ -84,19 +85,25 @@ class Planner:
         self._fork = fork
         self._known: dict[tuple[str, str], _Known] = {}
         self._payloads: dict[str, payloads.Payload] = {}
+        self._become: dict[Become, int] = {}
+        self._as_others = 0  # calls that run as another user
 
     def plan(self, jobs: list[Job], batch_id: str, concurrency: int) -> Record:
         """Return the plan; a job that its action plugin skips is marked so in `jobs` as well."""
         records = [self._job(job) for job in jobs]
-        return {
+        plan = {
             "protocol": PROTOCOL,
             "batch_id": batch_id,
             "concurrency": concurrency,
             "payloads": self._payloads,
             "jobs": records,
         }
+        if self._become:
+            plan["become"] = [{"user": one.user, "command": list(one.command)} for one in self._become]
+        return plan
 
     def _job(self, job: Job) -> Record:
+        before = self._as_others
         body = [] if job.skip else [self._node(node, job) for node in job.body]
         if job.refused:
             raise combined(job.refused)
@@ -115,6 +122,8 @@ class Planner:
         }
         if job.script is not None and not job.skip:
             record["script"] = self._script(job)
+        if self._as_others != before:
+            _refuse_limits(job)
         if job.item is not ABSENT:
             job.item = record["item"] = plain(job.item)
         return record
@@ -201,7 +210,11 @@ class Planner:
             self._payloads[key] = payload
         else:
             key, params = self._payload(asked, self._maker.complete(asked, step), step)
-        return {"module": asked.module, "payload": key, "params": params}
+        call = {"module": asked.module, "payload": key, "params": params}
+        if step.become is not None:
+            self._as_others += 1
+            call["become"] = self._become.setdefault(step.become, len(self._become))
+        return call
 
     def _payload(self, asked: t.Any, arguments: dict[str, t.Any], step: Step) -> tuple[str, str]:
         if step.contents is not None:
@@ -217,6 +230,18 @@ class Planner:
         self._payloads[key] = payload if self._fork else {**payload, "fork": False}
         self._known[group] = _Known(None if payload["style"] == "text" else key, built.style, built.profile)
         return key, params
+
+
+def _refuse_limits(job: Job) -> None:
+    for key in ("memory_max", "cpu_quota"):
+        if getattr(job, key) is not None:
+            raise JobRefused(job.where, job.name, key, _LIMITED, job.source)
+
+
+_LIMITED = (
+    "the host does not hold tasks of another user than that of the launch to it. "
+    "Launch the job with a task that becomes that user, or leave out the limit."
+)
 
 
 def _check_tokens(turn: Record, token: str) -> None:

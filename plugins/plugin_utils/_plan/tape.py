@@ -270,6 +270,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
         files=files,
         then=afterwards,
         otherwise={key: unchanged.result.get(key) for key in ("dest", "src")},
+        **{key: absent.result[key] for key in ("invocation",) if key in absent.result},
     )
     return work
 

@@ -14,6 +14,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import Ref
 from ansible_collections.background.jobs.plugins.plugin_utils._late import scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
+    Become,
     Block,
     Body,
     Defaults,
@@ -92,7 +93,7 @@ class FakeLanguage:
     ) -> None:
         self.sources = FakeSources(files or {}, roles or {})
         self.variables = variables
-        self.become = {"become": False, "become_user": "root"}
+        self.user: Tree = {"become": False, "become_user": "root"}
 
     def resolve(self, value: object) -> object:
         return self.template(value, {}) if isinstance(value, str) else value
@@ -198,8 +199,13 @@ class FakeLanguage:
         if missing:
             raise Refused(f"missing required arguments: {', '.join(missing)}.")
 
-    def task_value(self, key: str) -> object:
-        return self.become.get(key)
+    def become(self, keys: Mapping[str, t.Any], scope: Tree) -> Become | None:
+        wanted = {**self.user, **{key: value for key, value in keys.items() if value is not None}}
+        if wanted == self.user:
+            return None
+        if not wanted["become"]:
+            raise Refused("there is no way back.")
+        return Become(wanted["become_user"], ("become", wanted["become_user"]))
 
 
 def expand(

@@ -25,7 +25,7 @@ class Served:
         self.folder = str(folder)
         with open(server.__file__, encoding="utf-8") as stream:
             source = stream.read()
-        self.template = fork_client.Template(payload(), dict(os.environ), self.folder, "test", source)
+        self.template = fork_client.Template(payload(), (dict(os.environ), {}), self.folder, "test", source)
         self.pid = self.template._process.pid
         self._frames = []
 

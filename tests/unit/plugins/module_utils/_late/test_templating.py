@@ -168,7 +168,7 @@ def test_texts_of_modules_are_never_compiled(engine, text, use):
     assert scope.render(template(use % "out.stdout")) == text
     assert scope.render(template("{{ out }}")) == data
     assert scope.render({"a": template("{{ out.list }}")}) == {"a": [{"$template": text}, {"$expr": "1"}]}
-    assert scope.render(template("{%% for item in out %%}{{ out[item] }}|{%% endfor %%}" % ())).startswith(text + "|")
+    assert scope.render(template("{% for item in out %}{{ out[item] }}|{% endfor %}")).startswith(text + "|")
 
 
 @pytest.mark.parametrize("text", ["true", "out.stdout == ''", "{{ true }}"])

@@ -282,3 +282,16 @@ def test_a_recipe_can_be_ended():
     recipe = recipes.begin(dict(COMMON, **copy(PLACE)))
     next(recipe)
     recipe.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "results", "told"),
+    [
+        (copy(PLACE, PLACE, invocation="of the task"), {"stat": SAME, "file": KEPT}, "of the task"),
+        (copy(PLACE, check_mode=True, invocation="of the task"), {"stat": ABSENT}, "of the task"),
+        (copy(PLACE, invocation="of the task"), {"stat": SAME, "file": dict(KEPT, invocation="of file")}, "of file"),
+        (copy(PLACE), {"stat": SAME, "file": KEPT}, None),
+    ],
+)
+def test_copy_tells_its_invocation_where_no_module_does(spec, results, told):
+    assert run(spec, **results)[0].get("invocation") == told

@@ -19,6 +19,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 from ansible.plugins import loader as plugin_loader
+from ansible.release import __version__ as ansible_version
 from ansible.template import Templar
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import files as _files
@@ -82,6 +83,7 @@ def record(tmp_path: Path) -> t.Callable[..., Recorded]:
             shared_loader_obj=plugin_loader,
         )
         step: t.Any = Step.__new__(Step)
+        step.become = None
         step.check_mode, step.diff, step.no_log, step.contents = check_mode, diff, no_log, None
         store = _files.store()
         work = _files.work_of(handler, f"ansible.builtin.{name}", step, variables or {}, store)
@@ -343,6 +345,7 @@ def test_home_directories_are_those_of_the_user_of_the_job(record: t.Any) -> Non
 def test_two_steps_never_share_a_folder(record: t.Any, tmp_path: Path) -> None:
     made = record("copy", content="x", dest="/a")
     step: t.Any = Step.__new__(Step)
+    step.become = None
     step.check_mode = step.diff = step.no_log = False
     step.contents = None
     work = _files.work_of(made.handler, "ansible.builtin.copy", step, {}, made.store)
@@ -358,6 +361,7 @@ def test_an_action_plugin_that_uses_the_connection_is_refused(record: t.Any) -> 
 
     made.handler.__class__ = Rogue
     step: t.Any = Step.__new__(Step)
+    step.become = None
     step.check_mode = step.diff = step.no_log = False
     step.contents = None
     with pytest.raises(Refused, match="uses the connection itself"):
@@ -398,3 +402,22 @@ def test_files_of_a_form_come_with_the_launch(record: t.Any, tmp_path: Path) -> 
     ]
     assert sent["three"] == "plain"
     assert made.staged() == {"0/source.conf": ("text\n", 0o600), "0/b.txt": ("b", 0o600)}
+
+
+@pytest.mark.parametrize("no_log", [False, True])
+def test_copy_tells_its_invocation_as_the_plain_task_does(record: t.Any, tmp_path: Path, no_log: bool) -> None:
+    source(tmp_path, "folder/one")
+    arguments = {"src": f"{tmp_path}/folder/", "dest": "/etc/folder/"}
+    made = record("copy", {"ansible_inject_invocation": True}, no_log=no_log, **arguments)
+    told = made.recipe["invocation"]
+    assert told == ("CENSORED: no_log is set" if no_log else {**arguments, "module_args": arguments})
+
+
+def test_content_does_not_stand_in_the_invocation(record: t.Any) -> None:
+    made = record("copy", {"ansible_inject_invocation": True}, content="s3cr3t", dest="/etc/a")
+    assert "s3cr3t" not in json.dumps(made.recipe["invocation"])
+
+
+@pytest.mark.skipif(ansible_version < "2.21", reason="there it is always told, and taken away where it is registered")
+def test_where_invocations_are_not_wanted_there_is_none(record: t.Any) -> None:
+    assert "invocation" not in record("copy", content="x", dest="/etc/a").recipe

@@ -258,8 +258,6 @@ def test_bad_blocks(entry: dict[str, t.Any], words: list[str]) -> None:
         ({"command": 1, "when": "nope"}, ["'when'", "'nope' is undefined"]),
         ({"command": 1, "loop": "{{ nope }}"}, ["'loop'", "'nope' is undefined"]),
         ({"command": 1, "loop": [1], "environment": {"A": "{{ nope }}"}}, [", item 0", "'environment'"]),
-        ({"command": 1, "become": True}, ["'become'", "one user"]),
-        ({"block": [{"command": 1}], "become": True}, ["'become'", "one user"]),
         ({"block": [], "always": []}, ["'block'", "no tasks"]),
         ({"block": [{"command": 1}], "loop": [1]}, ["'loop'", "as in Ansible", "include_tasks"]),
         ({"block": [{"command": 1}], "retries": 1}, ["'retries'", "a whole job"]),

@@ -187,7 +187,16 @@ def test_extended_loops_know_their_neighbours() -> None:
 
 
 def test_become_that_says_what_the_task_says_is_fine() -> None:
-    assert names([{"command": 1, "become": False, "become_user": "root"}]) == ["command"]
+    (job,) = expand([{"command": 1, "become": False, "become_user": "root"}])
+    assert only(job).become is None
+
+
+def test_tasks_become_the_user_that_they_or_what_they_stand_in_say() -> None:
+    inner = [{"command": 1}, {"command": 2, "become_user": "other"}]
+    (single, job) = expand([{"command": 1, "become": True}, {"block": inner, "become": True, "become_user": "one"}])
+    (block,) = job.body
+    assert only(single).become == ("root", ("become", "root"))
+    assert [step.become.user for step in block.block] == ["one", "other"]
 
 
 @pytest.mark.parametrize("key", sorted(set(keywords.REFUSED) - {"block"} | {"with_items"}))
@@ -226,8 +235,6 @@ def test_every_refused_key_is_named_with_its_job_and_a_way_out(key: str) -> None
         ({"command": 1, "ignore_errors": "maybe"}, ["'ignore_errors'", "true or false", "'maybe'"]),
         ({"command": 1, "environment": "A=b"}, ["'environment'", "dictionary"]),
         ({"command": 1, "vars": "x"}, ["'vars'", "dictionary"]),
-        ({"command": 1, "become": True}, ["'become'", "one user"]),
-        ({"command": 1, "become_user": "nobody"}, ["'become_user'", "one user"]),
         ({1: 2}, ["'1'", "strings"]),
     ],
 )

@@ -92,7 +92,7 @@ def soak() -> int:
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():
         # the last section of what pytest prints, but for its verdict
-        _, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
+        dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
         print(f"{rule}{figures}".strip())
     return status.returncode
 

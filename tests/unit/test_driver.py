@@ -124,7 +124,9 @@ def test_what_ansible_test_keeps_from_targets_is_handed_over_meanwhile(tmp_path,
     code = f"import site, os; site.addsitedir({str(tmp_path)!r}); print(os.environ.get('TMPDIR'), os.environ['HOME'])"
 
     def seen() -> list[str]:
-        return subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
 
     with machine.Environment("any", "3.13", ()).handing_over(TMPDIR=str(tmp_path), HOME="/nobody"):
         assert seen() == [str(tmp_path), os.environ["HOME"]]

@@ -4,6 +4,8 @@
 
 # Private to this collection: may change at any time.
 
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
 """The program of a supervisor: takes an order, records the batch, leaves its launcher, and sees the jobs done."""
 
 from __future__ import annotations

@@ -119,8 +119,14 @@ def _wrappers():
     return [
         (stem, process)
         for stem, process in found
-        if process.session and (stems.get(process.session) == stem or not processes.look(process.session))
+        if process.session and (stems.get(process.session) == stem or _has_gone(process.session))
     ]
+
+
+def _has_gone(pid):
+    """Say whether there is no such process any more; one that nobody has waited for yet is none."""
+    process = processes.look(pid)
+    return process is None or process.state == "Z"
 
 
 def _named_as_wrappers():

@@ -213,7 +213,7 @@ def _converse(process, order):
     """Hand over an order; return the answer, and nothing that anybody else says where the process starts."""
     said = {process.stdout: bytearray(), process.stderr: bytearray()}
     unsent = memoryview(order)
-    with selectors.DefaultSelector() as selector, process.stdin, process.stdout, process.stderr:
+    with process.stdin, process.stdout, process.stderr, selectors.DefaultSelector() as selector:
         for stream in said:
             selector.register(stream, selectors.EVENT_READ)
         selector.register(process.stdin, selectors.EVENT_WRITE)

@@ -28,6 +28,8 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
+# The same on a host whose first process does not wait for what it inherits at once: the session's first process is a zombie.
+UNWAITED = DAEMON.replace("os.wait()", "signal.pause()")
 # Is called as a wrapper is, and no more than that; any user can run it.
 NAMESAKE = "echo $$; read line"
 
@@ -39,7 +41,7 @@ def begin(request):
     def begin_one(program, **options):
         process = subprocess.Popen(
             [
-                sys.executable if program is DAEMON else "/bin/sh",
+                sys.executable if program in (DAEMON, UNWAITED) else "/bin/sh",
                 "-c",
                 program,
                 "/tmp/async_wrapper.py",
@@ -77,8 +79,9 @@ def cancel(folder):
     return answers.serve(dict(request, grace=0.1), str(folder))["jobs"][0]
 
 
-def test_a_wrapper_that_is_on_its_own_is_known(begin):
-    wrapper = begin(DAEMON)
+@pytest.mark.parametrize("program", [DAEMON, UNWAITED])
+def test_a_wrapper_that_is_on_its_own_is_known(begin, program):
+    wrapper = begin(program)
     assert members() == {wrapper}
 
 

@@ -20,8 +20,8 @@ def reply(*jobs: object, **more: object) -> dict[str, t.Any]:
     return {"now": 2.0, "user": "me", "async_dir": "/d", "jobs": list(jobs), **more}
 
 
-def arrive(value: object, request: t.Any = ASKED) -> dict[str, t.Any]:
-    return replies.unpacked(packing.pack(value), request)
+def arrive(value: object, request: t.Any = None) -> dict[str, t.Any]:
+    return replies.unpacked(packing.pack(value), ASKED if request is None else request)
 
 
 def test_an_honest_answer_arrives_as_it_is() -> None:

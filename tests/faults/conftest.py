@@ -231,6 +231,10 @@ class Played:
         (found,) = self.results(task, host)
         return found
 
+    def course(self) -> list[tuple[str, bool, bool]]:
+        """The tasks in order: their names, and whether they failed, and changed something."""
+        return [(task, result["failed"], bool(result.get("changed"))) for dummy, task, result in self._results]
+
 
 class Running:
     """An ansible-playbook at work; `process` is it."""

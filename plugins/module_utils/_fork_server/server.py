@@ -243,13 +243,13 @@ class _Server:
     def _start(self, frame):
         """Fork; true in the process of the job."""
         known = {key: frame[key] for key in ("job", "call")}
-        outputs = frame["fds"][:2]
+        outputs = self._outputs_in(frame)
         try:
             if not outputs:
                 _open_outputs(frame, outputs)
             if "most" in frame:
                 outputs[:] = self._begin_to_keep(frame, list(outputs))
-            pid = self._fork_out() if self._is_foreign else self._fork()
+            pid = self._fork_away()
         except OSError as exc:
             self._close(outputs, frame)
             self._channel.send(dict(known, error="cannot start it: %s" % exc))
@@ -265,15 +265,22 @@ class _Server:
         self._channel.send(dict(known, pid=pid))
         return False
 
-    def _close(self, outputs, frame):
-        if frame["fds"]:
-            self._channel.close_fds(frame["fds"])
-        else:
-            for fd in outputs:
-                os.close(fd)
+    def _outputs_in(self, frame):
+        """Take the files for what a job prints out of a frame: they are ours to close; none where it brings none."""
+        outputs, frame["fds"] = frame["fds"][:2], frame["fds"][2:]
+        self._channel.fds.difference_update(outputs)
+        return outputs
 
-    def _fork_out(self):
-        """Fork, and return when the child is in a session of its own: who looks at it must not take all of ours for its own."""
+    def _close(self, outputs, frame):
+        for fd in outputs:
+            os.close(fd)
+        self._channel.close_fds(frame["fds"])
+
+    def _fork_away(self):
+        """Fork. Of another user, return when the child is in a session of its own: who looks at it must not take all of ours
+        for its own."""
+        if not self._is_foreign:
+            return self._fork()
         left, entered = os.pipe()
         try:
             pid = self._fork()
@@ -324,7 +331,7 @@ class _Server:
         try:
             for dummy in files:
                 pipes.append(os.pipe())
-            pid = self._fork()
+            pid = self._fork_away()
         except OSError:
             for fd in (fd for pipe in pipes for fd in pipe):
                 os.close(fd)
@@ -334,6 +341,7 @@ class _Server:
                 self._leave_the_template()
                 for dummy, fd in pipes:
                     os.close(fd)
+                self._channel.close_fds(list(self._channel.fds))
                 _keep([_Kept(pipe[0], fd, frame["most"]) for pipe, fd in zip(pipes, files)])
             finally:
                 os._exit(0)
@@ -379,9 +387,8 @@ class _Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         os.dup2(outputs[0], 1)
         os.dup2(outputs[1], 2)
-        if not frame["fds"]:
-            for fd in outputs:
-                os.close(fd)
+        for fd in outputs:
+            os.close(fd)
         if "files" in frame:
             self._take_files(frame)
         self._channel.close_fds(list(self._channel.fds))
@@ -395,7 +402,7 @@ class _Server:
         folder = self._own_files(frame["call"])
         try:
             os.mkdir(folder, 0o700)
-            for (name, mode), fd in zip(frame["files"], frame["fds"][2:]):
+            for (name, mode), fd in zip(frame["files"], frame["fds"]):
                 number, base = name.split("/")
                 os.makedirs(os.path.join(folder, number), 0o700, exist_ok=True)
                 with open(fd, "rb", closefd=False) as source:

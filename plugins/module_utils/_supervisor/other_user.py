@@ -100,9 +100,10 @@ def hand_over(frame, run, batch, token):
     run: the Folder for what it prints; batch: that of the batch; token: what stands for its staged files in its params.
     """
     fds = []
+    access = os.O_RDWR if "most" in frame else os.O_WRONLY
     try:
         for name in (os.path.basename(frame.pop(key)) for key in output.STREAMS):
-            fds.append(os.open(name, _NEW, 0o600, dir_fd=run.fd))
+            fds.append(os.open(name, access | _NEW, 0o600, dir_fd=run.fd))
         if token is not None and token in frame["params"]:
             frame.update(token=token, files=_staged(batch, frame["job"], frame["params"], fds))
     except (OSError, files.UnsafePath) as exc:
@@ -111,7 +112,7 @@ def hand_over(frame, run, batch, token):
     return fds
 
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

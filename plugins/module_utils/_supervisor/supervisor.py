@@ -238,7 +238,7 @@ class Supervisor:
         frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
         is_foreign = "become" in call
-        if self._payloads[call["payload"]]["style"] == "command" and not is_foreign:
+        if self._payloads[call["payload"]]["style"] == "command":
             run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
         if run.output_begins is not None and not is_foreign:
             frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)

@@ -12,7 +12,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 class FakeTemplate:
     """Stands for a template process."""
 
-    def __init__(self, payload, environment, directory, label, source):
+    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
         self.label = label
         self.closed = False
         self.ended = False

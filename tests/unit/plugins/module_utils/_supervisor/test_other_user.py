@@ -19,6 +19,7 @@ import time
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import becoming
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 from ..conftest import gone, payload, step, wait_for_supervisor
 
@@ -100,6 +101,24 @@ def test_staged_files_are_for_that_user_and_no_other_and_gone_with_the_call(othe
     result = done.results()[0]
     assert (result["text"], result["mine"], result["modes"]) == ("secret", True, [0o640, 0o700])
     assert not os.path.exists(result["path"])
+
+
+def test_a_script_runs_as_that_user_and_what_it_prints_is_bounded(batch, monkeypatch):
+    monkeypatch.setattr(launcher.sys, "executable", PYTHON)  # one that the other user may run
+    body = step("")
+    recipe = {"kind": "script", "unless": [], "run": 0, "check_mode": False, "no_log": False, "most_shown": 0}
+    bodies = []
+    for text in ("id -un; exit 3", "head -c 40000000 /dev/zero | tr '\\0' x; sleep 600 >&2 &"):
+        params = json.dumps({"command": ["/bin/sh", "-c", text]})
+        call = {"module": "script", "payload": "s", "params": params, "become": 0}
+        bodies.append([dict(body, calls=[call], recipe=recipe)])
+    payloads = {"s": {"style": "command", "interpreter": [PYTHON]}}
+    done = batch(bodies, payloads=payloads, plan={"become": [become()]})
+    few, many = done.results()
+    assert (few["rc"], few["stdout"], few["failed"]) == (3, USER + "\n", True)
+    assert (many["rc"], many["changed"]) == (0, True)
+    assert len(many["stdout"]) < 17 << 20 and "bytes left out" in many["stdout"]
+    wait_for_supervisor(done)
 
 
 def test_it_is_ended_at_its_time_limit_with_what_it_has_started(other):

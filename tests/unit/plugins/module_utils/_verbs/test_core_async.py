@@ -99,7 +99,7 @@ def test_the_leader_of_its_own_session_counts(begin):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_a_process_of_another_user_is_not_ours(begin, tmp_path):
-    pid = begin(NAMESAKE, start_new_session=True, user=65534)
+    pid = begin(NAMESAKE, start_new_session=True, preexec_fn=lambda: os.setuid(65534))
     assert members() == set()
     cancel(tmp_path)
     os.kill(pid, 0)  # it lives

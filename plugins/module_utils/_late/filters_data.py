@@ -152,7 +152,7 @@ def shuffle(mylist, seed=None):
     try:
         mylist = list(mylist)
         _chance(seed or None).shuffle(mylist)
-    except Exception:  # noqa: S110 - what can't be shuffled stays as it is
+    except (TypeError, ValueError):  # what can't be shuffled stays as it is
         pass
     return mylist
 

@@ -58,7 +58,7 @@ def _seconds(second):
         return time.time()
     try:
         return float(second)
-    except Exception:  # core's message for whatever it is
+    except (TypeError, ValueError, OverflowError):
         raise Failure("Invalid value for epoch value (%s)" % (second,)) from None
 
 

@@ -110,7 +110,7 @@ def is_uri(value, schemes=None):
     try:
         parts = urllib.parse.urlparse(value)
         return parts.scheme is not None and parts.path is not None and (not schemes or parts.scheme in schemes)
-    except Exception:  # whatever it is, it is no URI  # pylint: disable=broad-except
+    except (TypeError, ValueError, AttributeError):
         return False
 
 

@@ -27,7 +27,7 @@ CONTROLLER = {
     "_errors": set(),
     "_model": {"_errors"},
     "_options": {"_errors", "_model", "module_utils._protocol"},
-    "_entries": {"_errors", "_model", "_options"},
+    "_entries": {"_errors", "_model", "_options", "module_utils._late"},
     "_plan": {"_errors", "_model"},
     "_core": {"_errors", "_model", "_plan", "module_utils._protocol"},
     "_late": {"_errors", "_model", "_entries", "_plan", "module_utils._late"},

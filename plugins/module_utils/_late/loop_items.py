@@ -12,6 +12,27 @@ from ansible_collections.background.jobs.plugins.module_utils._late import loops
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import type_name
 
 
+def around(items, index, with_all):
+    """Return `ansible_loop` of an extended loop at one of its items. with_all: whether all items are in it."""
+    length = len(items)
+    told = {
+        "index": index + 1,
+        "index0": index,
+        "first": index == 0,
+        "last": index + 1 == length,
+        "length": length,
+        "revindex": length - index,
+        "revindex0": length - index - 1,
+    }
+    if with_all:
+        told["allitems"] = items
+    if index + 1 < length:
+        told["nextitem"] = items[index + 1]
+    if index:
+        told["previtem"] = items[index - 1]
+    return told
+
+
 class NoList(Exception):
     """There is nothing to loop over; the message is core's."""
 
@@ -62,27 +83,8 @@ class Loop:
             variables["ansible_index_var"] = self._index_name
             variables[self._index_name] = index
         if self._extended:
-            variables["ansible_loop"] = self._around(items, index)
+            variables["ansible_loop"] = around(items, index, self._with_all)
         return variables
-
-    def _around(self, items, index):
-        length = len(items)
-        around = {
-            "index": index + 1,
-            "index0": index,
-            "first": index == 0,
-            "last": index + 1 == length,
-            "length": length,
-            "revindex": length - index,
-            "revindex0": length - index - 1,
-        }
-        if self._with_all:
-            around["allitems"] = items
-        if index + 1 < length:
-            around["nextitem"] = items[index + 1]
-        if index:
-            around["previtem"] = items[index - 1]
-        return around
 
     def mark(self, result, variables):
         """Say in the Result of a turn which one it is."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+from ansible_collections.background.jobs.plugins.module_utils._late import loop_items
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
 
 
@@ -31,21 +32,5 @@ def variables(control: Mapping[str, t.Any], items: list[object], index: int) -> 
         added[control["index_var"]] = index
         added["ansible_index_var"] = control["index_var"]
     if control.get("extended"):
-        count = len(items)
-        extended: dict[str, object] = {
-            "index": index + 1,
-            "index0": index,
-            "first": index == 0,
-            "last": index + 1 == count,
-            "length": count,
-            "revindex": count - index,
-            "revindex0": count - index - 1,
-        }
-        if control.get("extended_allitems", True):
-            extended["allitems"] = items
-        if index + 1 < count:
-            extended["nextitem"] = items[index + 1]
-        if index:
-            extended["previtem"] = items[index - 1]
-        added["ansible_loop"] = extended
+        added["ansible_loop"] = loop_items.around(items, index, control.get("extended_allitems", True))
     return added

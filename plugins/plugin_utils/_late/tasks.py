@@ -396,7 +396,7 @@ class LateTask(Written):
         """Return an argument as it is, where it is known, and with tokens in place of what is not."""
         if one.view.trail(value) is None:
             return self._known_argument(one, value)
-        if actions.decides(call.fqcn, key):
+        if actions.decides(call.fqcn, key, call.arguments):
             raise Refused(
                 f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."

@@ -95,8 +95,13 @@ WHOLE = frozenset(("content",))
 """Options that an action plugin makes one text of, whatever they are."""
 
 
-def decides(fqcn: str, option: str) -> bool:
-    """Whether the action plugin of a module does one thing or the other by this option, on the controller."""
+def decides(fqcn: str, option: str, arguments: Mapping[str, object]) -> bool:
+    """Whether the action plugin of a module does one thing or the other by this option, on the controller.
+
+    arguments: all of the task, as they are written.
+    """
+    if option == "src" and boolean(arguments.get("remote_src", False), strict=False):
+        return False  # it is for the module to read
     return option in _DECIDING.get(fqcn.rpartition(".")[2], ())
 
 

@@ -76,3 +76,21 @@ def test_errors_name_the_job_in_one_line() -> None:
         "a list",
         "type",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fqcn", "option", "arguments", "decides"),
+    [
+        ("ansible.builtin.unarchive", "src", {}, True),
+        ("ansible.builtin.unarchive", "src", {"remote_src": False}, True),
+        ("ansible.builtin.unarchive", "src", {"remote_src": True}, False),
+        ("ansible.builtin.copy", "src", {"remote_src": "yes"}, False),
+        ("ansible.builtin.copy", "src", {"remote_src": "{{ known_later }}"}, True),
+        ("ansible.builtin.copy", "remote_src", {"remote_src": True}, True),
+        ("ansible.builtin.copy", "dest", {}, False),
+    ],
+)
+def test_a_source_on_the_host_is_for_the_module_to_read(
+    fqcn: str, option: str, arguments: dict[str, object], decides: bool
+) -> None:
+    assert actions.decides(fqcn, option, arguments) is decides

@@ -23,9 +23,9 @@ def _driver(monkeypatch):
     monkeypatch.syspath_prepend(str(DRIVER))
 
 
-def run(code: str, place: Path, **options) -> subprocess.Popen:
+def run(code: str, place: Path, shared: str = "", **options) -> subprocess.Popen:
     """A program beside the driver's modules, for which `place` is the machine's folder of temporary files."""
-    env = os.environ | {"TMPDIR": str(place), "PYTHONPATH": str(DRIVER)}
+    env = os.environ | {"TMPDIR": str(place), "PYTHONPATH": str(DRIVER), "SHARED_TMP": shared}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     )
@@ -63,6 +63,17 @@ def test_a_run_fails_for_what_it_leaves_behind(tmp_path, script, failed):
     assert ("LEFT BEHIND" in said) == bool(failed)
     assert ("somebody-elses" in said) == ("somebody-elses" in script)
     assert not list(place.glob("bgj*"))
+
+
+def test_where_others_use_the_folder_too_what_is_left_is_told_only(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+
+    process = run(RUN.format(script=f"mktemp {place}/ansible_XXXX"), place, shared="1", cwd=tmp_path)
+    said = process.communicate()[0]
+
+    assert process.returncode == 0
+    assert "LEFT BEHIND" in said
 
 
 def test_the_folder_of_a_part_goes_though_the_driver_is_killed(tmp_path):

@@ -8,9 +8,6 @@
 set -eu -o pipefail
 
 here=$(pwd)
-# not in OUTPUT_DIR: the path of a socket is limited to about 100 bytes
-work=$(mktemp -d "${TMPDIR:-/tmp}/bgj.XXXXXX")
-trap 'rm -rf "$work"' EXIT
 
 left_running() {
   grep -lsz "^BGJ_SANDBOX=$1\$" /proc/[0-9]*/environ | sed 's|/environ|/cmdline|' | xargs -r -n 1 tr '\0' ' ' || true
@@ -35,10 +32,13 @@ run() {
 
 if [ $# -gt 1 ] && [ "$1" = --one ]; then
   work=$2
-  trap - EXIT
   run "$3"
   exit
 fi
+
+# not in OUTPUT_DIR: the path of a socket is limited to about 100 bytes
+work=$(mktemp -d "${TMPDIR:-/tmp}/bgj.XXXXXX")
+trap 'rm -rf "$work"' EXIT
 
 # ansible-test runs a copy of the target, in a folder of its own below the collection.
 root=$here

@@ -43,6 +43,9 @@ _NUMBERS = (
     "supervisor",
 )
 
+# What JSON has but texts.
+_OF_JSON = (type(None), bool, int, float, list, dict)
+
 
 class Malformed(Exception):
     """An answer that no host gives of which both halves of this collection are as they should be."""
@@ -82,7 +85,7 @@ def launched(reply: Reply, count: int) -> Reply:
         _check_job(reply["attached"])
         _expect("state" in reply["attached"], "it does not say how far the job is")
     if "warnings" in reply:
-        reply["warnings"] = _texts(reply["warnings"], "warnings")
+        reply["warnings"] = _warnings(reply["warnings"])
     return reply
 
 
@@ -116,6 +119,14 @@ def _is_process(value: object) -> bool:
 def _texts(value: object, key: str) -> list[str]:
     _expect(isinstance(value, list) and all(isinstance(text, str) for text in value), f"{key!r} is no list of texts")
     return [printable(text) for text in t.cast("list[str]", value)]
+
+
+def _warnings(value: object) -> list[t.Any]:
+    """Return the module's warnings, and those that ansible-core 2.21 adds: all of the task so far, as objects of its own."""
+    _expect(isinstance(value, list), "'warnings' is no list of texts")
+    warnings = t.cast("list[t.Any]", value)
+    _expect(not any(isinstance(warning, _OF_JSON) for warning in warnings), "'warnings' is no list of texts")
+    return [printable(warning) if isinstance(warning, str) else warning for warning in warnings]
 
 
 def _is_number(value: object) -> bool:

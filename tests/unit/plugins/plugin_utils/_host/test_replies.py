@@ -96,9 +96,17 @@ def test_what_is_shown_is_made_printable() -> None:
         ({"async_dir": "/d", "attached": "j1.1"}, "a job is a string"),
         ({"async_dir": "/d", "attached": {"jid": "j1.1", "dir": "/d", "error": "x"}}, "how far the job is"),
         ({"async_dir": "/d", "warnings": "x"}, "'warnings' is no list"),
+        ({"async_dir": "/d", "warnings": ["x", {}]}, "'warnings' is no list"),
+        ({"async_dir": "/d", "warnings": [None]}, "'warnings' is no list"),
     ],
 )
 def test_what_no_host_says_to_a_launch_is_not_used(told: t.Any, why: str) -> None:
     with pytest.raises(replies.Malformed, match=why):
         replies.launched(told, 2)
     assert replies.launched({"async_dir": "/d", "pid": 7}, 2) == {"async_dir": "/d", "pid": 7}
+
+
+def test_warnings_of_a_launch_are_texts_or_what_ansible_core_makes_of_them() -> None:
+    of_core = object()  # a WarningSummary in 2.21
+    reply = replies.launched({"async_dir": "/d", "warnings": ["a\x1b[2J", of_core]}, 1)
+    assert reply["warnings"] == ["a\ufffd[2J", of_core]

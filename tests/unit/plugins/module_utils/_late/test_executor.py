@@ -257,6 +257,16 @@ def test_files_whose_contents_are_late_are_put_in_their_place(late, data):
     assert len(run.calls[1][1]["sha1"]) == 40
 
 
+@pytest.mark.parametrize("late", [{"content": {"$expr": "nope"}}, {"fill": "x" + token(0)}])
+def test_contents_that_cannot_be_worked_out_are_those_of_an_argument(s, late):
+    node = s.node("copy", "ansible.builtin.copy", s.turn([{"$expr": "nope"}], dest="/f"))
+    node["turns"][0]["render"] = [dict(late, file="0/f", sha1=5, mode=0o644)]
+    assert Run(s.of([node])).result["msg"] == (
+        "Task failed: Finalization of task args for 'ansible.builtin.copy' failed: "
+        "Error while resolving value for 'content': 'nope' is undefined"
+    )
+
+
 # ---- loops
 
 

@@ -85,7 +85,9 @@ class Remote:
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         result = self.execute(_request=packing.pack(request))
         if result.get("failed") or "reply" not in result:
-            raise WaitFailed(failure(result, "the host gave no answer"))
+            raise WaitFailed(
+                failure(result, "the host gave no answer to the request. With -vvv Ansible shows what it said instead.")
+            )
         try:
             return replies.unpacked(result["reply"], request)
         except replies.Malformed as exc:

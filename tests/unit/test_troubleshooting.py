@@ -41,8 +41,14 @@ CORES_WORDS = {
     "non-zero return code",
     "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
 }
-# What follows the colon of one message that is documented: 'What the host answered cannot be right, ...: it ...'.
-DETAILS = ("plugin_utils/_host/replies.py", "module_utils/_protocol/packing.py")
+# What follows the colon of two messages that are documented: 'What the host answered cannot be right, ...: it ...', and the
+# same of what it was asked; and what a host tells the controller alone.
+DETAILS = (
+    "plugin_utils/_host/replies.py",
+    "module_utils/_protocol/packing.py",
+    "module_utils/_protocol/requests.py",
+    "module_utils/_verbs/short_program.py",
+)
 # What tells of a mistake in this code, or is caught where it comes from: some texts, and some exceptions.
 NEVER_SHOWN = {"it has what only the host knows, and this launch takes no scripts.", "nothing was added"}
 FOR_PROGRAMMERS = {"TypeError", "KeyError", "AttributeError", "ImportError", "IllegalTransition", "BatchExists"}
@@ -50,7 +56,7 @@ FOR_PROGRAMMERS = {"TypeError", "KeyError", "AttributeError", "ImportError", "Il
 NAMES_AND_PROGRAMS = {"namedtuple", "compile"}
 DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
 # Marks of a picture, a pattern, a template, a program, or of what Docker says.
-NO_MESSAGE = re.compile(r"<\w|^\^|\{%|^import |import main|from daemon")
+NO_MESSAGE = re.compile(r"<\w|ARGUMENTS =|^\^|\{%|^import |import main|from daemon")
 
 
 def messages() -> dict[str, str]:

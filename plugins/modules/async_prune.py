@@ -103,7 +103,7 @@ HANDLERS = {"prune": prune.answer}
 
 
 def main():
-    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS)
+    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS, keeping=False)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def one(words: Sequence[str]) -> int:
 
 def _command(core: str, what: str, *more: str) -> parts.Command:
     path = Path(what.partition("::")[0])
+    if path.is_relative_to("extensions/molecule"):  # a target may have the same name
+        return parts.molecule_command(core, path.name, *more)
     if (parts.TARGETS / what).is_dir():
         return parts.integration_command(core, what, *more)
     if what in parts.scenarios():

@@ -185,6 +185,10 @@ class Executor:
         if turn.state != states.SKIPPED and (self.fate is None or not where.must_finish or self._last is None):
             self._last = result
 
+    def amend(self, of, turn):
+        """Take note that the result of a turn has changed since."""
+        self._record.amend(turn, of.node, self.is_hidden(of.node))
+
     # ---- the way through
 
     def _all(self):
@@ -290,7 +294,7 @@ class Executor:
                     for topic in turn.notify:
                         self._handlers.notify(topic)
                 except handlers.UnknownHandler as exc:
-                    self._record.amend(done.refuse(str(exc)), done.node)
+                    self.amend(done, done.refuse(str(exc)))
                     return False, self._record.index_of_failure(done)
             if turn.result.effect is not None and not turn.result.skipped:
                 self.variables.apply(*turn.result.effect, hidden=self.is_hidden(done.node))

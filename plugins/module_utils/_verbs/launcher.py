@@ -22,6 +22,7 @@ from ansible_collections.background.jobs.plugins.module_utils._fork_server impor
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.module_utils._system import files, users
+from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
@@ -63,6 +64,7 @@ def serve(module):
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
+    reply["kept"] = kept.keep(reply["async_dir"], kept.own_zip())
     if request and "attached" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)

@@ -13,6 +13,7 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, requests
 from ansible_collections.background.jobs.plugins.module_utils._system import users
+from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 
 def serve(request, async_dir, handlers):
@@ -26,12 +27,14 @@ def serve(request, async_dir, handlers):
     )
 
 
-def be(module, handlers):
-    """Be the module `module`: answer the request of its action plugin."""
+def be(module, handlers, keeping=True):
+    """Be the module `module`: answer the request of its action plugin, and keep the module for the next one."""
     if not module.params["_request"]:
         module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the requests.")
+    async_dir = module.params["_async_dir"]
     try:
-        reply = serve(packing.unpack(module.params["_request"]), module.params["_async_dir"], handlers)
+        reply = serve(packing.unpack(module.params["_request"]), async_dir, handlers)
     except requests.Malformed as exc:
         module.fail_json(msg="What the action plugin asked for can't be right, and nothing was done: %s." % exc)
-    module.exit_json(changed=False, reply=packing.pack(reply))
+    told = {"kept": kept.keep(async_dir, kept.own_zip())} if keeping else {}
+    module.exit_json(changed=False, reply=packing.pack(reply), **told)

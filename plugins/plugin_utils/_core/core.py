@@ -347,7 +347,9 @@ class Core:
             collection_list=collections,
         )
         if handler is None:
-            raise plainly(f"its action plugin {chosen!r} cannot be loaded.")
+            raise plainly(
+                f"its action plugin {chosen!r} cannot be loaded. Run the task as a plain one, which says why."
+            )
         return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:

@@ -131,10 +131,19 @@ class LateTask(Written):
         self.scope({})
 
     def _control_record(self, control: Mapping[str, t.Any]) -> Node:
-        record = {key: control[key] for key in keywords.LOOP_CONTROL - {"label"} if control.get(key) is not None}
+        keys = (*keywords.LOOP_CONTROL, "pause")
+        given = {key: control[key] for key in keys if key != "label" and control.get(key) is not None}
+        record = t.cast("Node", plain(given))
         if control.get("label") is not None:
             record["label"] = self.guarded("loop_control.label", self.general.value, control["label"])
-        return t.cast("Node", plain(record)) if "label" not in record else record
+        return record
+
+    def _keep_break(self, record: Node) -> None:
+        """Have the host look after each item whether that was the last, by what the task registers too."""
+        control = self.rounds[0].turn.control if self.rounds else None
+        if control and control["break_when"] not in (None, []):
+            conditions = self._conditions("loop_control.break_when", control["break_when"])
+            record["loop_control"] = {**record["loop_control"], "break_when": conditions}
 
     # its conditions
 
@@ -156,6 +165,11 @@ class LateTask(Written):
 
     def _condition(self, condition: object) -> Value:
         return self.general.value(condition, expression=True, lenient=True)
+
+    def _conditions(self, key: str, written: object) -> list[Value]:
+        """Return conditions that the host looks at after the task, as they are written and as they are worked out."""
+        each = written if isinstance(written, list) else [written]
+        return [[plain(one), self.guarded(key, self._condition, one)] for one in each]
 
     def _judge_known(self, condition: object) -> None:
         for one in self.rounds:
@@ -225,11 +239,8 @@ class LateTask(Written):
         self._register(record)
         for key in _CONDITIONS:
             if key in self.source:
-                written = self.source[key]
-                record[key] = [
-                    [plain(one), self.guarded(key, self._condition, one)]
-                    for one in (written if isinstance(written, list) else [written])
-                ]
+                record[key] = self._conditions(key, self.source[key])
+        self._keep_break(record)
         self._keep_retries(record, scope)
         for key, default in (("check_mode", self.around.defaults.check_mode), ("diff", self.around.defaults.diff)):
             record[key] = self.flag(key, scope, default)

@@ -184,7 +184,7 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
     reply["troubles"] = [
         *(reply.get("troubles") or ()),
         *(
-            f"The record of {_listed(job)['name']} is kept: it is lost, but it still runs."
+            f"The record of {_listed(job)['name']} is kept: it is lost, but processes of it still run. async_cancel ends them."
             for job in finished
             if job not in ended
         ),

@@ -51,6 +51,7 @@ def values_of(script: Node, node: Node, table: str) -> dict[str, t.Any]:
         {"command": 1, "failed_when": False},
         {"command": 1, "notify": "x"},
         {"command": 1, "loop": [1], "loop_control": {"pause": 1}},
+        {"command": 1, "loop": [1], "loop_control": {"break_when": "yes"}},
         {"set_fact": {"a": 1}},
         {"debug": {"msg": 1}},
         {"meta": "noop"},
@@ -75,6 +76,35 @@ def test_what_takes_a_script(task: dict[str, t.Any]) -> None:
 def test_what_takes_none(task: dict[str, t.Any]) -> None:
     job = job_of(task)
     assert job.script is None and job.body
+
+
+def test_what_the_host_does_between_items_is_told_it() -> None:
+    control = {"pause": "0.5", "break_when": ["out == 1", "yes"], "label": "{{ each }}", "loop_var": "each"}
+    task = {"command": 1, "loop": [1], "register": "out", "loop_control": control}
+    (node,) = nodes_of(task, yes=True)
+    told = node["loop_control"]
+    assert (told["pause"], told["loop_var"]) == (0.5, "each")
+    assert [written for written, dummy in told["break_when"]] == ["out == 1", "yes"]
+    (dummy, late) = nodes_of(OUT, {**task, "loop": "{{ out.x }}"}, yes=True)
+    assert late["loop_control"]["break_when"][0] == ["out == 1", {"$expr": "out == 1"}]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"command": 1, "loop": [1], "loop_control": 7}, ["'loop_control'", "must be a dictionary", "7"]),
+        ({"command": 1, "loop": "{{ out.x }}", "loop_control": 7}, ["'loop_control'", "must be a dictionary", "7"]),
+        ({"command": 1, "loop": [1], "loop_control": {"pause": "soon"}}, ["'loop_control.pause'", "seconds", "soon"]),
+        (
+            {"include_tasks": "f.yml", "loop": [1], "loop_control": {"break_when": "x"}},
+            ["break_when", "tasks in the file"],
+        ),
+        ({"command": 1, "loop": [1], "loop_control": {"brake_when": "x"}}, ["Did you mean 'break_when'"]),
+    ],
+)
+def test_what_is_wrong_with_loop_control(task: dict[str, t.Any], words: list[str]) -> None:
+    said = refusal_of(OUT, task, files={"f.yml": []})
+    assert all(word in said for word in words), said
 
 
 def test_late_arguments_are_tokens() -> None:

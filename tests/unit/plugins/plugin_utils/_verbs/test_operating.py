@@ -180,7 +180,9 @@ def test_the_record_of_a_lost_job_that_still_runs_is_kept_and_told_of() -> None:
     host = Host([job(0, "lost", processes=1), job(1, "lost")], [job(1, "lost", forgotten=True)])
     result = operating.prune(host.call, select(everything=True), False)
     assert [one["name"] for one in result["jobs"]] == ["job 1"]
-    assert result["warnings"] == ["The record of job 0 is kept: it is lost, but it still runs."]
+    assert result["warnings"] == [
+        "The record of job 0 is kept: it is lost, but processes of it still run. async_cancel ends them."
+    ]
     assert len(host.requests[1]["jobs"]) == 1
 
 

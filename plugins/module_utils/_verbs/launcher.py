@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.module_utils._system import files, users
@@ -200,6 +201,12 @@ def _running(name, directory):
     return None
 
 
+def _sources():
+    """Return the texts of what template processes run."""
+    parts = {name: _text_of(name) for name in loader.PARTS}
+    return {"template": {"loader": _text_of("loader"), "parts": parts}, "capture": _text_of("capture")}
+
+
 def _text_of(name):
     """Return the source of a file of the room of fork servers, out of this module's zip."""
     rooms = os.path.dirname(os.path.dirname(__file__))
@@ -208,14 +215,13 @@ def _text_of(name):
 
 def _carried():
     """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
-    from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, server  # noqa: F401
-    from ansible_collections.background.jobs.plugins.module_utils._supervisor import main  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, main  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
 def _start(packed_plan, directory, lock):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
-    settings = {"async_dir": directory, "lock": lock}
-    settings.update(template=_text_of("server"), capture=_text_of("capture"))
+    settings = dict(_sources(), async_dir=directory, lock=lock)
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
     return _converse(_boot(lock), order)
 

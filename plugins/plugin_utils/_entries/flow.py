@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
 
 ALL_FACTS = "ansible_facts"
 FAILED = ("ansible_failed_task", "ansible_failed_result")
@@ -68,6 +68,8 @@ class Flow:
 
     def said_of(self, name: str) -> str:
         """Return where a variable that is late comes from, in words."""
+        if name == FILE:
+            return "is found only when the template is rendered, and may use what is known on the host only"
         place = self.place_of(name)
         return f"is known on the host only, while the job runs{f': it is set by {place}' if place else ''}"
 
@@ -99,6 +101,8 @@ class Late(Collection[str]):
         name = str(name)
         if name in self._turning:
             return True
+        if name == FILE:  # whatever is in it
+            return bool(len(self) or self._failed or self._turning)
         if name in self._pinned:
             return False
         if name in self._flow.names or (self._failed and name in FAILED):

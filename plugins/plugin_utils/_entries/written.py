@@ -229,6 +229,8 @@ class Written(Values):
         module = t.cast("str", self.action)
         self.check_references(module, self.source[module], scope)
         self.check_references("args", self.source.get("args"), scope)
+        if self.around.flow is not None:
+            self._check_what_it_reads(call, scope)
         return Step(
             call=call,
             scope=scope,
@@ -243,6 +245,22 @@ class Written(Values):
             search=self.around.home.search,
             become=self.become(scope),
         )
+
+    def defaults(self, fqcn: str, given: Mapping[str, object], scope: Scope) -> dict[str, object]:
+        """Return what module_defaults adds to the arguments of a task, as it is written."""
+        found = self.guarded("module_defaults", self.language.argument_defaults, fqcn, scope)
+        return {key: value for key, value in found.items() if key not in given}
+
+    def _check_what_it_reads(self, call: t.Any, scope: Scope) -> None:
+        """Ask for a script, or complain, where module_defaults, or the file of a `template`, use what only the host knows."""
+        self.check_references("module_defaults", self.defaults(call.fqcn, call.arguments, scope), scope)
+        try:
+            found = self.language.template_file(call, call.arguments, scope)
+        except Refused:
+            return  # it is told where the arguments are rendered
+        if found is not None:
+            text, dummy, own = found
+            self.check_references(t.cast("str", self.action), self.language.trusted(text), {**scope, **own})
 
     def base_name(self, scope: Scope, fallback: str, lenient: bool) -> tuple[str, bool]:
         """Return the name, rendered, and whether it was given; where it is not, the last word of `fallback`."""

@@ -12,6 +12,7 @@ import re
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
@@ -294,7 +295,12 @@ class LateTask(Written):
 
     def _notified(self) -> list[Value]:
         written = [*self.around.notify, *layers(self.source.get("notify"))]
-        return [self.guarded("notify", self._text_of_name, one) for one in written if one is not None]
+        found = [self.guarded("notify", self._text_of_name, one) for one in written if one is not None]
+        if any(one.false is None for one in self.rounds) and self.source.get("changed_when") is not False:
+            known = [topic for one in found for topic in (one if isinstance(one, list) else [one])]
+            refuse = partial(self.refuse, "notify")
+            self.script.notified += [(topic, refuse) for topic in known if isinstance(topic, str)]
+        return found
 
     def _environment(self) -> tuple[list[object], list[Value]]:
         """Return the layers that are known, and from the first late one on the values of all."""
@@ -353,9 +359,16 @@ class LateTask(Written):
     def _run(self, record: Node, one: Round, scope: Scope) -> None:
         become = self.become(scope)
         call = self._call()
+        defaults = self.defaults(call.fqcn, call.arguments, scope)
+        late = {key: value for key, value in defaults.items() if one.view.trail(value) is not None}
+        if late and local.WHOLE in call.arguments:
+            raise self.refuse(
+                "args",
+                f"they are one template, and what module_defaults adds {one.view.account(late)}. Write them one by one.",
+            )
         arguments = {
             str(key): self.guarded(self.action, self._argument, one, call, str(key), value)
-            for key, value in call.arguments.items()
+            for key, value in {**late, **call.arguments}.items()
         }
         record["step"] = Step(
             call=self.language.recall(call, arguments),
@@ -412,10 +425,8 @@ class LateTask(Written):
                 f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
-        if key == "_variable_params":
-            raise Refused(
-                f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
-            )
+        if key == local.WHOLE:
+            raise local.late_as_a_whole(one, value)
         if key == "_raw_params" and actions.is_script(call.fqcn):
             return self._words(one, t.cast("str", value))
         if key in actions.WHOLE:

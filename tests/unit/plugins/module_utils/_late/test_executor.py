@@ -515,6 +515,13 @@ def test_a_notification_that_nobody_listens_to_is_an_error(s):
     assert run.result["msg"].startswith("The requested handler 'nobody' was not found in either the main handlers")
 
 
+def test_ansible_may_be_told_to_forgive_that_there_is_no_handler(s):
+    s.more.update(missing_handlers_fail=False, play_handlers=["restart"])
+    node = s.call("a", notify=["nobody", "restart"])
+    run = Run(s.of([node]), {"a": [CHANGED]})
+    assert (run.state, run.report["notified"]) == ("succeeded", ["restart"])
+
+
 # ---- what is hidden
 
 

@@ -227,6 +227,19 @@ def test_what_a_job_with_a_script_hands_back() -> None:
     assert [entry["result"].get("n") for entry in job["results"]] == [1, 2, None]
 
 
+def test_what_a_module_warns_of_in_a_job_with_a_script_is_a_message_of_ansible() -> None:
+    summary = {"__ansible_type": "WarningSummary", "event": {"__ansible_type": "Event", "msg": "careful"}}
+    result = {"changed": False, "warnings": [summary], "deprecations": [{"msg": "old", "version": "9.9"}]}
+    entry = {"name": "a", "state": "succeeded", "changed": False, "result": json.dumps(result)}
+    told = final(results=[entry], registered={"one": {"entry": 0}})
+    done = report.build(Outcome(views=[view("j", result={}, tasks=told)]), codec.decode_result)
+    (warned,) = done["jobs"][0]["registered"]["one"]["warnings"]
+    assert (str(type(warned).__name__), warned.event.msg) == ("WarningSummary", "careful")
+    assert done["warnings"] == [warned]
+    assert [one.event.msg for one in done["deprecations"]] == ["old"]
+    assert sorted(done["jobs"][0]["registered"]["one"]) == ["changed", "deprecations", "warnings"]
+
+
 def test_a_job_of_one_task_is_told_as_that() -> None:
     entry = [{"name": "a", "state": "succeeded", "changed": True, "result": json.dumps({"changed": True, "n": 1})}]
     told = final(results=entry, registered={}, alone=True, facts={}, cacheable=[], notified=[])

@@ -13,6 +13,7 @@ import typing as t
 from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.plugin_utils._core.results import with_messages
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
 
@@ -118,7 +119,7 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     """Put into a job what each of its tasks returned; return the name of the one that failed it."""
     told = json.loads(text)
     if told.get("final"):
-        return _add_final(job, told, decode)
+        return _add_final(job, told)
     job["results"] = told["results"]
     for entry in job["results"]:
         entry["result"], why = decode(entry["result"], entry["state"])
@@ -135,13 +136,12 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
     return None if culprit is None else str(job["results"][culprit]["name"])
 
 
-def _add_final(job: Result, told: Result, decode: Decoder) -> str | None:
+def _add_final(job: Result, told: Result) -> str | None:
     """The same of a job with a script, whose host has made of its results what a playbook registers."""
     entries = told["results"]
     for entry in entries:
         if isinstance(entry["result"], str):
-            entry["result"] = json.loads(entry["result"])
-        entry["result"].update(_messages(entry["result"], decode))
+            entry["result"] = with_messages(json.loads(entry["result"]))
         if entry["state"] in states.UNSUCCESSFUL and not entry.get("msg"):
             entry["msg"] = reason(entry)
     job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
@@ -157,16 +157,10 @@ def _add_final(job: Result, told: Result, decode: Decoder) -> str | None:
         return None
     job["results"] = entries
     culprit = told.get("culprit")
-    return None if culprit is None else str(entries[culprit]["name"])
-
-
-def _messages(result: Result, decode: Decoder) -> Result:
-    """Return the warnings and deprecations of a result, which are told as the module printed them, as Ansible has them."""
-    said = {key: result[key] for key in ("warnings", "deprecations") if result.get(key)}
-    if not said:
-        return {}
-    decoded = decode(json.dumps(said), states.SUCCEEDED).result
-    return {key: decoded[key] for key in said if key in decoded}
+    if culprit is None:
+        return None
+    job["result"] = entries[culprit]["result"]
+    return str(entries[culprit]["name"])
 
 
 def _registered(place: Result, entries: list[Result]) -> Result:

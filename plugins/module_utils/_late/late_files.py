@@ -19,8 +19,8 @@ def put(turn, tokens, scope, stage, module):
     """Put the late files of a turn of a task with this module into their place.
 
     Of each in turn["render"]: "file", its place below the staging folder, "mode", and what is in it: "content", a Value,
-    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; that after
-    those of the turn's table for the whole text of a template.
+    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; "number", where
+    a difference is shown, for the text that "content" comes to, and that after those of the turn's table for a template's.
     """
     for late in turn.get("render", ()):
         text = _content(late, tokens, scope, module)
@@ -28,6 +28,8 @@ def put(turn, tokens, scope, stage, module):
         stage(late["file"], data, late.get("mode", 0o600))
         if "template" in late:
             tokens.put(len(turn.get("late", ())), text)
+        if "number" in late:
+            tokens.put(late["number"], text)
         if "sha1" in late:
             tokens.put(late["sha1"], hashlib.sha1(data).hexdigest())  # noqa: S324 - core compares files by it
 

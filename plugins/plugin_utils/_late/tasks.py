@@ -495,3 +495,5 @@ class LateTask(Written):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
             flow.set(local.sets(self, action), self.where)
+            if local.caches(self, action):
+                flow.cache(self.where)

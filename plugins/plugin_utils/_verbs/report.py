@@ -157,7 +157,10 @@ def _add_final(job: Result, told: Result) -> str | None:
         return None
     job["results"] = entries
     culprit = told.get("culprit")
-    return None if culprit is None else str(entries[culprit]["name"])
+    if culprit is None:
+        return None
+    job["result"] = entries[culprit]["result"]
+    return str(entries[culprit]["name"])
 
 
 def _registered(place: Result, entries: list[Result]) -> Result:

@@ -201,6 +201,7 @@ def test_the_host_knows_best_why_there_is_no_result() -> None:
 # As modules print them.
 EVENT = {"__ansible_type": "Event", "msg": "old", "formatted_source_context": None, "formatted_traceback": None}
 WARNING = {"__ansible_type": "WarningSummary"}
+RESULT = {"failed": True, "msg": "why", "of": "the task"}
 DEPRECATION = {"__ansible_type": "DeprecationSummary", "version": "9.0.0", "date": None}
 
 
@@ -209,7 +210,7 @@ def final(**more: t.Any) -> str:
     entries = [
         {"name": "a", "state": "succeeded", "changed": True, "result": json.dumps({"changed": True, "n": 1})},
         {"name": "b", "state": "succeeded", "changed": False, "result": json.dumps({"changed": False, "n": 2})},
-        {"name": "c", "state": "failed", "changed": False, "result": json.dumps({"failed": True, "msg": "why"})},
+        {"name": "c", "state": "failed", "changed": False, "result": json.dumps(RESULT)},
     ]
     told = {
         "final": True,
@@ -231,6 +232,7 @@ def test_what_a_job_with_a_script_hands_back() -> None:
     }
     assert (job["facts"], job["cacheable"], job["notified"]) == ({"x": 1, "y": 2}, ["y"], ["h"])
     assert (job["changed"], job["msg"]) == (True, "c: why")
+    assert job["result"] == RESULT  # and not what its results file makes of it
     assert [entry["result"].get("n") for entry in job["results"]] == [1, 2, None]
 
 

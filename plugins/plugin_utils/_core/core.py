@@ -63,7 +63,9 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.payloads import COMMAND, Built
-from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import Command, Staged, Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.recipes import Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.staging import Staged
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import Command
 
 if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
@@ -543,7 +545,7 @@ class _Recorder:
         handler._find_needle = needle
         handler._early_needs_tmp_path = lambda: False
         # An action plugin may hand on to another one, as that of shell does to that of command.
-        handler._shared_loader_obj = _Loaders(self)
+        handler._shared_loader_obj = _LoadersOfLookups(self)
 
     def catch(self, asked: Asked) -> Arguments:
         if self.caught is not None:
@@ -567,7 +569,7 @@ class _Recorder:
         return copy.deepcopy(self.lookups[key])
 
 
-class _Loaders:
+class _LoadersOfLookups:
     """`ansible.plugins.loader`, whose action plugins come with their remote calls caught."""
 
     def __init__(self, recorder: _Recorder) -> None:

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The part of _core/core.py that runs action plugins with a controller half against a stand-in for the host.
+"""The part of this room that runs action plugins with a controller half against a stand-in for the host.
 
-What it needs beside what _core/core.py names, the same in 2.19, 2.20 and 2.21:
+What it needs beside what core.py names, the same in 2.19, 2.20 and 2.21:
 
 - of `ActionBase`: `_transfer_file`, `_fixup_perms2`, `_make_tmp_path`, `_remove_tmp_path`, `_remote_expand_user`,
   `_compute_environment_string`, `_get_remote_user`, `_connection`, `_loader`, `_play_context`;

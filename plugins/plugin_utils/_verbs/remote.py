@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import core, kept, late
+from ansible_collections.background.jobs.plugins.plugin_utils._core import kept, late, own_task
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
@@ -63,7 +63,7 @@ def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: 
         return exc.result
     except ConnectionLost as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
-    core.hand_on_discovered_interpreter(action, result)
+    own_task.hand_on_discovered_interpreter(action, result)
     return result
 
 
@@ -81,7 +81,7 @@ class Remote:
         self._async_dir = _options.async_dir(action)
         self._cut_off_since: float | None = None
         self._commands = transport.Commands()
-        self._events = core.flag(action, task_vars, "background_jobs_callbacks", False)
+        self._events = own_task.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         result = self.execute(_request=packing.pack(request))
@@ -177,7 +177,7 @@ class Remote:
     def say(self, line: str, views: list[View]) -> None:
         display.display(printable(line))
         if self._events:
-            core.send_poll_event(self._action, self._task_vars, views)
+            own_task.send_poll_event(self._action, self._task_vars, views)
 
 
 def malformed(exc: replies.Malformed) -> str:

@@ -25,7 +25,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils._options import Wa
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Begun, Waiter, WaitFailed, World
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
+    Begun,
+    Surroundings,
+    Waiter,
+    WaitFailed,
+)
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -43,7 +48,7 @@ def wait(
     remote: Remote, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions, begun: Begun | None = None
 ) -> Result:
     """Wait for `targets`; return the result of the task."""
-    waiter = Waiter(targets, options, world_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
+    waiter = Waiter(targets, options, surroundings_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
     if begun:
         waiter.take(begun)
     try:
@@ -55,10 +60,12 @@ def wait(
     return result
 
 
-def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[World], Result]) -> Result:
+def operate(
+    action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[Surroundings], Result]
+) -> Result:
     """Return the result of a task that does `work` with the jobs of its host."""
     try:
-        result = work(world_of(Remote(action, task_vars, module)))
+        result = work(surroundings_of(Remote(action, task_vars, module)))
     except WaitFailed as exc:
         return exc.result
     except ConnectionLost as exc:
@@ -67,8 +74,8 @@ def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: 
     return result
 
 
-def world_of(remote: Remote) -> World:
-    return World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+def surroundings_of(remote: Remote) -> Surroundings:
+    return Surroundings(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
 
 
 class Remote:
@@ -102,7 +109,7 @@ class Remote:
             raise ConnectionLost(str(exc)) from exc
 
     def send(self, call: t.Callable[[], Result], patience: float = transport.PATIENCE) -> tuple[Result, bool]:
-        """See _sending.send."""
+        """See transport.send."""
         progress = Progress(str(self._task_vars.get("inventory_hostname") or "localhost"), 0.0)
         options = self._action._connection.get_options()
         line = transport.Line(

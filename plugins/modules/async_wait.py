@@ -131,6 +131,12 @@ jobs:
       type: str
       returned: where it was launched
       sample: j482910475620183.0
+    depends_on:
+      description: The names of the jobs that it depends on, the first 50 of them.
+      type: list
+      elements: str
+      returned: for jobs that depend on others
+      sample: [fetch nginx.tar.gz]
     item:
       description: The item of the loop that the job came from.
       type: raw

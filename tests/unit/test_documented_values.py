@@ -114,6 +114,7 @@ PLAY = """
             retries: 1
             delay: 0
           - name: block
+            depends_on: say
             block:
               - ansible.builtin.command: printf found
                 register: found

@@ -58,6 +58,7 @@ _MOST_PIDS = 100000
 _TEMPORARY = "lost.tmp"
 NO_ROOM = "The disk is full: the result could not be kept."
 NOT_KEPT = "The result could not be kept: %s."
+MOST_DEPENDENCIES = 50  # those of a job that are told of
 
 
 def started(jid):
@@ -416,7 +417,15 @@ def _is_header(header):
         return False
     if not isinstance(supervisor["pid"], int) or not isinstance(header.get("jobs"), list):
         return False
-    return all(isinstance(job, dict) and isinstance(job.get("name"), str) for job in header["jobs"])
+    return all(_is_job(job, len(header["jobs"])) for job in header["jobs"])
+
+
+def _is_job(job, size):
+    """Say whether this can have been written as a job of a batch.json with `size` of them."""
+    if not isinstance(job, dict) or not isinstance(job.get("name"), str):
+        return False
+    others = job.get("depends_on", [])
+    return isinstance(others, list) and all(_is_integer(other) and 0 <= other < size for other in others)
 
 
 def _is_entry(entry, size):

@@ -110,6 +110,8 @@ class Supervisor:
             for job in self._jobs
         ]
         for about, job in zip(described, self._jobs):
+            if job["depends_on"]:
+                about["depends_on"] = job["depends_on"][: records.MOST_DEPENDENCIES]
             if _has_always(job.get("script", job)["body"]):
                 about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
         header = {

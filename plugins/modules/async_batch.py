@@ -206,6 +206,10 @@ batch_id:
   type: str
   returned: success
   sample: b482910475620183
+changed:
+  description: Whether any job was launched; with O(wait=true), whether any job changed anything, as with M(background.jobs.async_wait).
+  type: bool
+  returned: always
 msg:
   description: That nothing was started, because the jobs of this O(batch_id) were there already.
   type: str

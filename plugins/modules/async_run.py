@@ -91,6 +91,10 @@ results_file:
   type: str
   returned: success
   sample: /root/.ansible_async/j482910475620183.0
+changed:
+  description: Whether the job was launched; with O(wait=true), whether the job changed anything, as with M(background.jobs.async_wait).
+  type: bool
+  returned: always
 msg:
   description: That nothing was started, because there was a job of this O(batch_id), or with O(singleton=true) of this O(name), already.
   type: str

@@ -23,6 +23,8 @@ MAX_SECONDS = 10 * 365 * 86400
 ALWAYS_TIMEOUT = 60.0
 DELAY = 5.0
 BACKOFF = 1.0
+FILE: t.Final = "the template "
+"""With the name of a file of templates after it, how that is named beside the variables that a value uses."""
 
 Scope = dict[str, t.Any]
 Variables = Mapping[str, object]
@@ -117,7 +119,7 @@ class Language(t.Protocol):
         """Return whether a condition, as `when` has it, is true."""
 
     def variable(self, name: str, scope: Scope) -> object:
-        """Return the value of a variable as it is written, ABSENT where there is none."""
+        """Return the value of a variable as it is written, ABSENT where there is none; for FILE with a name, the file's text."""
 
     def strong(self) -> Collection[str]:
         """Return the variables that nothing a task sets is stronger than: extra variables, and those of Ansible itself."""
@@ -138,6 +140,9 @@ class Language(t.Protocol):
 
     def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
         """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
+
+    def argument_defaults(self, fqcn: str, scope: Scope) -> dict[str, t.Any]:
+        """Return what module_defaults has for an action, as it is written."""
 
     def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
 

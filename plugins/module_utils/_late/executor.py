@@ -185,6 +185,10 @@ class Executor:
         if turn.state != states.SKIPPED and (self.fate is None or not where.must_finish or self._last is None):
             self._last = result
 
+    def amend(self, of, turn):
+        """Take note that the result of a turn has changed since."""
+        self._record.amend(turn, of.node, self.is_hidden(of.node))
+
     # ---- the way through
 
     def _all(self):
@@ -287,14 +291,21 @@ class Executor:
         for turn in done.turns:
             if done.result.changed:
                 try:
-                    for topic in turn.notify:
-                        self._handlers.notify(topic)
+                    self._notify(turn.notify)
                 except handlers.UnknownHandler as exc:
-                    self._record.amend(done.refuse(str(exc)), done.node)
+                    self.amend(done, done.refuse(str(exc)))
                     return False, self._record.index_of_failure(done)
             if turn.result.effect is not None and not turn.result.skipped:
                 self.variables.apply(*turn.result.effect, hidden=self.is_hidden(done.node))
         return True, None
+
+    def _notify(self, topics):
+        for topic in topics:
+            try:
+                self._handlers.notify(topic)
+            except handlers.UnknownHandler:
+                if self._script.get("missing_handlers_fail", True):
+                    raise
 
     def _include(self, node, where):
         node = dict(node, module=node.get("module", "ansible.builtin.include_tasks"))

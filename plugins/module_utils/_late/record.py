@@ -44,7 +44,7 @@ class Record:
 
     def add(self, of, turn, where, now, hidden):
         """Take in what came of a turn of a task, and return what is told of its Result."""
-        result = turn.result if not hidden else _censored(turn.result, self._core)
+        result = self._shown(turn, hidden)
         entry = {"name": of.name, "module": of.node["module"], "section": where.section, "state": turn.state}
         entry.update(started_at=turn.started, ended_at=now, attempts=turn.attempts, changed=result.changed)
         entry["result"] = self._kept(result, of.node)
@@ -62,9 +62,12 @@ class Record:
         self._entries.append(entry)
         return result
 
-    def amend(self, turn, node):
+    def amend(self, turn, node, hidden):
         """The result of a turn has changed since."""
-        self._entries[turn.index].update(state=turn.state, result=self._kept(turn.result, node))
+        self._entries[turn.index].update(state=turn.state, result=self._kept(self._shown(turn, hidden), node))
+
+    def _shown(self, turn, hidden):
+        return _censored(turn.result, self._core) if hidden else turn.result
 
     def _kept(self, result, node):
         """Return a function that returns the text of a result; one that is a variable is in memory anyway."""

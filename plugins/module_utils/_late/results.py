@@ -118,6 +118,14 @@ class Result:
         elif not outcome:
             self.error = None
 
+    def set_break_when(self, outcome):
+        """outcome: whether its loop ends with it, or why that cannot be told."""
+        if not isinstance(outcome, bool):
+            self._keyword_failed("break", outcome)
+            self.value["exception"] = UNAVAILABLE
+        elif self._has_fields:
+            self.value["break_when_result"] = outcome
+
     def _keyword_failed(self, keyword, why):
         if self._has_fields:
             if self.error is not None:

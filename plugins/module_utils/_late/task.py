@@ -103,7 +103,34 @@ class Task:
             if self.was_stopped:
                 break
             yield from self._one(turn, variables)
+            try:
+                if self._breaks(turn, variables):
+                    break
+            except TemplateFailed as exc:
+                self.turns, self.looped = [], False
+                self._add(self.new_turn(results.failure(str(exc), self.core, bare=True)))
+                return
         self.result = results.of_loop([turn.result for turn in self.turns], self.core)
+
+    def _breaks(self, turn, variables):
+        """Say whether the loop ends with the item that it has come to. Where that cannot be told, this item has failed;
+        before core 2.21 all of the loop has, and TemplateFailed is raised."""
+        conditions = self.node.get("loop_control", {}).get("break_when")
+        if not conditions or self.was_stopped:
+            return False
+        view, done = self.view(turn, variables), self.turns[-1]
+        try:
+            outcome = all(self.holds(view, value) for dummy, value in conditions)
+        except TemplateFailed as exc:
+            if results.version_of(self.core) < (2, 21):
+                raise
+            outcome, done.state = str(exc), states.FAILED
+        except Stopped as exc:
+            self._add(self._of_stopped(exc))
+            return True
+        done.result.set_break_when(outcome)
+        self.executor.amend(self, done)
+        return bool(outcome)
 
     def _one(self, turn, variables, error=None):
         view = self.view(turn, variables)

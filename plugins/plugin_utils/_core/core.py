@@ -13,6 +13,7 @@ What it needs, the same in all three unless it says otherwise:
 - `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
   `AnsibleTagHelper.tags`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
+- `_get_action_arg_defaults(fqcn, task, engine)`, which gives what module_defaults has for an action, not rendered;
 - `Task._parent`, `_play`: kept on copies, for module_defaults and collections; `get_search_path`, replaced on copies;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
@@ -32,14 +33,13 @@ import typing as t
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ansible.collections.list import list_collections
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
+from ansible.executor import module_common
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.utils.yaml import from_yaml
 from ansible.plugins import loader as plugin_loader
-from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
@@ -53,6 +53,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
+    FILE,
     Become,
     Home,
     Included,
@@ -152,6 +153,9 @@ class Core:
         }
 
     def variable(self, name: str, scope: Scope) -> object:
+        if name.startswith(FILE):
+            name = name.removeprefix(FILE)
+            return late.trusted(late.other_template(self.action._loader, name, {**self.task_vars, **scope}))
         return scope.get(name, self.task_vars.get(name, ABSENT))
 
     def is_template(self, text: str) -> bool:
@@ -222,14 +226,14 @@ class Core:
     ) -> tuple[str, Arguments, Variables] | None:
         if not late.is_template(call.fqcn):
             return None
-        self._enter(scope)
-        return late.template_file(call.kind.handler, self._templar, arguments)
+        return late.template_file(call.kind.handler, lambda value: self.template(value, scope), arguments)
 
     def of_play(self) -> dict[str, t.Any]:
         play = self._task.play
         return {
             "core": late.VERSION,
-            "play_handlers": late.handlers_of(play),
+            "play_handlers": late.handlers_of(play, self.template),
+            "missing_handlers_fail": late.missing_handlers_fail(),
             "force_handlers": bool(play.force_handlers),
             "inject_facts": late.inject_facts(),
             "verbosity": self.action._display.verbosity,
@@ -252,6 +256,8 @@ class Core:
         collection, dot, leaf = name.rpartition(".")
         if not dot:
             return closest(leaf, _modules_of([*(self._collections(home) or ()), "ansible.legacy"]))
+        from ansible.collections.list import list_collections  # it brings along all of ansible-galaxy
+
         known = ["ansible.builtin", "ansible.legacy", *list_collections()]
         within = [collection] if collection in known else closest(collection, known)[:1]
         return [f"{one}.{module}" for one in within for module in closest(leaf, _modules_of([one]))]
@@ -276,6 +282,11 @@ class Core:
         parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
         dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
         return dict(arguments)
+
+    def argument_defaults(self, fqcn: str, scope: Scope) -> Arguments:
+        self._enter(scope)
+        found = refusing(module_common._get_action_arg_defaults, fqcn, self._task, self._templar._engine)
+        return t.cast("Arguments", found)
 
     def call(self, module: str, value: object, args: object, home: Home) -> ParsedCall:
         kind = self._kinds.get((module, home))
@@ -347,7 +358,9 @@ class Core:
             collection_list=collections,
         )
         if handler is None:
-            raise plainly(f"its action plugin {chosen!r} cannot be loaded.")
+            raise plainly(
+                f"its action plugin {chosen!r} cannot be loaded. Run the task as a plain one, which says why."
+            )
         return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:
@@ -465,6 +478,8 @@ def _from_text(text: str) -> object:
 
 def _modules_of(collections: list[str]) -> list[str]:
     """Return the names of modules, without their collections."""
+    from ansible.plugins.list import list_plugins  # as above
+
     found: Collection[str] = refusing(list_plugins, "module", collections)
     return list(dict.fromkeys(name.rpartition(".")[2] for name in found))
 
@@ -609,6 +624,10 @@ def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[st
 
     def remembering(text: str, options: t.Any) -> t.Any:
         key = (str.__str__(text), AnsibleTagHelper.tags(text), options)
+        try:
+            hash(key)
+        except TypeError:  # as of `args` that are one template
+            return compile_one(text, options)
         if key not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()

@@ -19,7 +19,8 @@ What it needs beside what _core/core.py names, checked with 2.19.14, 2.20.10 and
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from ansible import constants as C  # noqa: N812  # as ansible-core names it
 from ansible._internal._datatag import _utils
@@ -31,6 +32,7 @@ from ansible.release import __version__
 from ansible.template import generate_ansible_template_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
 
 Arguments = dict[str, t.Any]
 
@@ -128,10 +130,11 @@ def is_template(fqcn: str) -> bool:
 
 
 def template_file(
-    handler: t.Any, templar: t.Any, arguments: Mapping[str, t.Any]
+    handler: t.Any, rendered: Callable[[object], t.Any], arguments: Mapping[str, t.Any]
 ) -> tuple[str, Arguments, Mapping[str, object]] | None:
     """Return the text of a template file, the options to render it with, and the variables that the module adds."""
-    given = {key: templar.template(value) for key, value in arguments.items() if key in (*_DELIMITERS, *_OF_TEMPLATES)}
+    named = {key: rendered(value) for key, value in arguments.items() if key in (*_DELIMITERS, *_OF_TEMPLATES)}
+    given = {key: value for key, value in named.items() if value is not ABSENT}
     if not isinstance(given.get("src"), str):
         return None
     try:
@@ -148,25 +151,48 @@ def template_file(
     return str.__str__(text), options, own
 
 
-def handlers_of(play: t.Any) -> list[str]:
-    """Return all that the handlers of a play, and of its roles, can be notified by."""
+_NOT_FOUND = "{% include nobody_knows %}"
+
+
+def other_template(loader: t.Any, name: str, variables: Mapping[str, t.Any]) -> str:
+    """Return the text of a file that a template includes, or that the lookup of that name renders.
+
+    Where it is not found, as core may look beside a file that includes it: one that says so.
+    """
+    folders = [*variables.get("ansible_search_path", ()), str(Path(variables.get("template_fullpath", "")).parent)]
+    try:
+        return str.__str__(loader.get_text_file_contents(loader.path_dwim_relative_stack(folders, "templates", name)))
+    except (AnsibleError, OSError):
+        return _NOT_FOUND
+
+
+def handlers_of(play: t.Any, rendered: Callable[[str, Arguments], str]) -> list[str]:
+    """Return all that the handlers of a play, and of its roles, can be notified by.
+
+    rendered(name, variables): renders the name of one that has such variables of its own.
+    """
     blocks = list(play.handlers)
     for role in play.get_roles():
         blocks += role.get_handler_blocks(play)
-    return list(dict.fromkeys(name for block in blocks for handler in block.block for name in _names_of(handler)))
+    return list(
+        dict.fromkeys(name for block in blocks for handler in block.block for name in _names_of(handler, rendered))
+    )
 
 
-def _names_of(handler: t.Any) -> Iterator[str]:
+def _names_of(handler: t.Any, rendered: Callable[[str, Arguments], str]) -> Iterator[str]:
     if handler.name:
-        yield from (
-            str(name)
-            for name in (
-                handler.name,
-                handler.get_name(include_role_fqcn=False),
-                handler.get_name(include_role_fqcn=True),
-            )
-        )
+        try:
+            name = rendered(handler.name, handler.get_vars())
+        except Refused:
+            name = handler.name  # core leaves such a one out
+        for more in ({"include_role_fqcn": False}, {"include_role_fqcn": True}):
+            yield f"{handler.get_name(**more).removesuffix(handler.name)}{name}"
+        yield str(name)
     yield from (str(topic) for topic in handler.listen or ())
+
+
+def missing_handlers_fail() -> bool:
+    return bool(C.ERROR_ON_MISSING_HANDLER)  # type: ignore[attr-defined]
 
 
 def inject_facts() -> bool:

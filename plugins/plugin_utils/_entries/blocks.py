@@ -160,6 +160,6 @@ class _Task(Written):
         if any(key in self.source for key in keywords.SCRIPTED) or keywords.is_local(self.action or ""):
             raise flows.NeedsScript
         control = self.source.get("loop_control")
-        if isinstance(control, Mapping) and "pause" in control:
+        if isinstance(control, Mapping) and any(key in control for key in keywords.LOOP_CONTROL_INSIDE):
             raise flows.NeedsScript
         self.around.flow.gather(self.action or "", self.where)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
 
 ALL_FACTS = "ansible_facts"
 FAILED = ("ansible_failed_task", "ansible_failed_result")
@@ -52,6 +52,10 @@ class Flow:
             for beginning in _FACTS_OF.get(leaf, ()):
                 self.facts.setdefault(beginning, where)
 
+    def cache(self, where: str) -> None:
+        """Take note that a fact which is set stands in ansible_facts too."""
+        self.facts.setdefault(ALL_FACTS, where)
+
     def is_fact(self, name: str) -> bool:
         """Whether `name` may be a fact that the job has gathered."""
         return any(name.startswith(beginning) for beginning in self.facts)
@@ -68,6 +72,8 @@ class Flow:
 
     def said_of(self, name: str) -> str:
         """Return where a variable that is late comes from, in words."""
+        if name == FILE:
+            return "is found only when the template is rendered, and may use what is known on the host only"
         place = self.place_of(name)
         return f"is known on the host only, while the job runs{f': it is set by {place}' if place else ''}"
 
@@ -99,6 +105,8 @@ class Late(Collection[str]):
         name = str(name)
         if name in self._turning:
             return True
+        if name == FILE:  # whatever is in it
+            return bool(len(self) or self._failed or self._turning)
         if name in self._pinned:
             return False
         if name in self._flow.names or (self._failed and name in FAILED):

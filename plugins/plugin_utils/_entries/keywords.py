@@ -186,6 +186,8 @@ def of_task(source: Mapping[t.Any, object]) -> Keys:
 
 
 LOOP_CONTROL = frozenset(("loop_var", "index_var", "label", "extended", "extended_allitems"))
+# What the host can do between the items of a task inside of a job.
+LOOP_CONTROL_INSIDE = ("break_when", "pause")
 LOOP_CONTROL_REFUSED = {
     "pause": "jobs are launched all at once. Use 'concurrency' to have fewer of them at a time.",
     "break_when": "jobs are launched all at once, before the first result is known.",

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE
 
 
 class _AnyPlugin(dict[str, t.Any]):
@@ -38,6 +38,7 @@ def knowing_all_plugins(kind: type[Environment] = Environment) -> Environment:
 ENVIRONMENT = knowing_all_plugins()
 # Variables that hold all of the others, or a lot of what no task has written.
 HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
+_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 LOOKUPS = frozenset(("lookup", "query", "q"))
 
 
@@ -94,18 +95,31 @@ def _in_text(text: str, expression: bool) -> frozenset[str]:
 
 
 def by_name(tree: nodes.Node) -> t.Iterator[str]:
-    """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x')."""
+    """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x').
+
+    And the files of templates, as FILE with their names: lookup('template', 'x'), {% include 'x' %}.
+    """
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Name) and call.node.name in LOOKUPS:
             texts = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
-            if texts and str(texts[0]).rpartition(".")[2] == "vars":
-                yield from (str(text) for text in texts[1:])
+            lookup = str(texts[0]).rpartition(".")[2] if texts else ""
+            if lookup in ("vars", "template"):
+                yield from (str(text) if lookup == "vars" else f"{FILE}{text}" for text in texts[1:])
+    others: t.Iterable[t.Any] = tree.find_all(_OTHER_FILES)
+    for other in others:
+        yield from (f"{FILE}{name}" for name in _named(other.template))
     for item in tree.find_all(nodes.Getitem):
         if isinstance(item.arg, nodes.Const) and _is_holder(item.node):
             yield str(item.arg.value)
     for attribute in tree.find_all(nodes.Getattr):
         if _is_holder(attribute.node):
             yield attribute.attr
+
+
+def _named(node: nodes.Node) -> Collection[str]:
+    """Return the names that an include gives; no name where they are worked out while it is rendered."""
+    each = node.items if isinstance(node, (nodes.List, nodes.Tuple)) else [node]
+    return [str(one.value) if isinstance(one, nodes.Const) else "" for one in each]
 
 
 def _is_holder(node: nodes.Node) -> bool:

@@ -24,10 +24,15 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     shorten,
     unfit_kind,
 )
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Scope, Step, seconds
 
 LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
 NEVER = "its tag 'never' keeps it from running"
+# Keys of loop_control that are worked out for each item, and not before the loop.
+_AT_ITS_ITEM = ("break_when", "label")
+_NOT_OF_INCLUDE = (
+    "the items of an include are worked out before its tasks run. Put it on a loop of the tasks in the file."
+)
 
 
 class Written(Values):
@@ -67,7 +72,7 @@ class Written(Values):
         candidates = []
         for key in self.source:
             if not isinstance(key, str):
-                raise self.refuse(str(key), "keys must be strings.")
+                raise self.refuse(str(key), "it is no string, and keys must be. Put it in quotes.")
             reason = self.keys.why_refused(key)
             if reason is not None:
                 raise self.refuse(key, reason)
@@ -142,25 +147,36 @@ class Written(Values):
             yield Turn(f"{self.where}, item {index}", loops.variables(control, items, index), item, control)
 
     def _loop_control(self, late: bool = False) -> dict[str, t.Any]:
-        """Return the rendered keys of loop_control. late: the host goes through the items, and can pause between them."""
+        """Return the rendered keys of loop_control. late: the host goes through the items, and can look up between them."""
         control = self.source.get("loop_control") or {}
         if not isinstance(control, Mapping):
             raise self.refuse("loop_control", unfit_kind("it must be a dictionary", control))
-        for key in control:
-            if key in keywords.LOOP_CONTROL_REFUSED and not (key == "pause" and (late or self.around.flow is not None)):
-                raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
-            if key not in keywords.LOOP_CONTROL and key != "pause":
-                known = ", ".join(sorted(keywords.LOOP_CONTROL))
-                hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
-                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
+        self._check_loop_control(control, inside=late or self.around.flow is not None)
         scope = self.scope({})
         rendered = {
-            key: self.rendered(f"loop_control.{key}", value, scope) for key, value in control.items() if key != "label"
+            key: self.rendered(f"loop_control.{key}", value, scope)
+            for key, value in control.items()
+            if key not in _AT_ITS_ITEM
         }
         for key in ("loop_var", "index_var"):
             if rendered.get(key) is not None and not str(rendered[key]).isidentifier():
                 raise self.refuse(f"loop_control.{key}", _no_variable(rendered[key]))
-        return {**rendered, "label": control.get("label"), "loop_var": rendered.get("loop_var") or "item"}
+        if rendered.get("pause") is not None:
+            rendered["pause"] = self.guarded("loop_control.pause", seconds, rendered["pause"])
+        as_written = {key: control.get(key) for key in _AT_ITS_ITEM}
+        return {**rendered, **as_written, "loop_var": rendered.get("loop_var") or "item"}
+
+    def _check_loop_control(self, control: Mapping[t.Any, object], inside: bool) -> None:
+        possible = keywords.LOOP_CONTROL_INSIDE if inside else ()
+        for key in control:
+            if key == "break_when" and inside and self.keys is keywords.INCLUDE:
+                raise self.refuse(f"loop_control.{key}", _NOT_OF_INCLUDE)
+            if key in keywords.LOOP_CONTROL_REFUSED and key not in possible:
+                raise self.refuse(f"loop_control.{key}", keywords.LOOP_CONTROL_REFUSED[key])
+            if key not in keywords.LOOP_CONTROL and key not in possible:
+                known = ", ".join(sorted((*keywords.LOOP_CONTROL, *possible)))
+                hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
+                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
 
     def _items(self) -> list[object] | str:
         """Return the items; where there can be none, as the loop cannot be rendered, the condition that is false anyway."""
@@ -213,6 +229,8 @@ class Written(Values):
         module = t.cast("str", self.action)
         self.check_references(module, self.source[module], scope)
         self.check_references("args", self.source.get("args"), scope)
+        if self.around.flow is not None:
+            self._check_what_it_reads(call, scope)
         return Step(
             call=call,
             scope=scope,
@@ -227,6 +245,22 @@ class Written(Values):
             search=self.around.home.search,
             become=self.become(scope),
         )
+
+    def defaults(self, fqcn: str, given: Mapping[str, object], scope: Scope) -> dict[str, object]:
+        """Return what module_defaults adds to the arguments of a task, as it is written."""
+        found = self.guarded("module_defaults", self.language.argument_defaults, fqcn, scope)
+        return {key: value for key, value in found.items() if key not in given}
+
+    def _check_what_it_reads(self, call: t.Any, scope: Scope) -> None:
+        """Ask for a script, or complain, where module_defaults, or the file of a `template`, use what only the host knows."""
+        self.check_references("module_defaults", self.defaults(call.fqcn, call.arguments, scope), scope)
+        try:
+            found = self.language.template_file(call, call.arguments, scope)
+        except Refused:
+            return  # it is told where the arguments are rendered
+        if found is not None:
+            text, dummy, own = found
+            self.check_references(t.cast("str", self.action), self.language.trusted(text), {**scope, **own})
 
     def base_name(self, scope: Scope, fallback: str, lenient: bool) -> tuple[str, bool]:
         """Return the name, rendered, and whether it was given; where it is not, the last word of `fallback`."""

@@ -19,13 +19,15 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
 
+WHOLE = "_variable_params"
+"""The argument that stands for `args` where that is one template."""
 _METAS = ("flush_handlers", "noop", "end_role")
 
 
 def turn(task: LateTask, fqcn: str, one: Round) -> Node:
     """Return what the host does for one item."""
     name = fqcn.rpartition(".")[2]
-    given = _arguments(task)
+    given = _arguments(task, one)
     if name == "include_vars":
         return {"local": name, "args": _read(task, one, given)}
     if name == "meta":
@@ -43,9 +45,24 @@ def turn(task: LateTask, fqcn: str, one: Round) -> Node:
     return {"local": name, "args": args}
 
 
-def _arguments(task: LateTask) -> dict[str, t.Any]:
+def _arguments(task: LateTask, one: Round) -> dict[str, t.Any]:
     action = t.cast("str", task.action)
-    return task.language.arguments(action, task.source[action], task.source.get("args", ABSENT))
+    given = task.language.arguments(action, task.source[action], task.source.get("args", ABSENT))
+    whole = given.pop(WHOLE, None)
+    if whole is not None:
+        if one.view.trail(whole) is not None:
+            raise late_as_a_whole(one, whole)
+        given = {**task.language.template(whole, one.scope), **given}
+    name = action.rpartition(".")[2]
+    if name == "meta":
+        return given
+    return {**task.defaults(f"ansible.builtin.{name}", given, one.scope), **given}
+
+
+def late_as_a_whole(one: Round, whole: object) -> Refused:
+    return Refused(
+        f"its arguments as a whole cannot be one template that {one.view.account(whole)}. Write them one by one."
+    )
 
 
 def _that(one: Round, value: object) -> Value:
@@ -96,6 +113,11 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
     return {"files": files, "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()}}
 
 
+def caches(task: LateTask, action: str) -> bool:
+    """Whether what a task of this action sets becomes a fact of the host."""
+    return keywords.is_local(action) and action.rpartition(".")[2] == "set_fact" and "cacheable" in _arguments(task)
+
+
 def sets(task: LateTask, action: str) -> Iterator[str]:
     """Return the names of the variables that a task of this action sets."""
     leaf = action.rpartition(".")[2]
@@ -104,7 +126,7 @@ def sets(task: LateTask, action: str) -> Iterator[str]:
     if leaf == "include_vars":
         yield from (str(name) for name in task.included)
     if leaf == "set_fact":
-        scope = task.rounds[0].scope if task.rounds else task.scope({})
         for one in task.rounds:
             scope = one.scope
-            yield from (str(task.language.template(name, scope)) for name in _arguments(task) if name != "cacheable")
+            names = (name for name in _arguments(task, one) if name != "cacheable")
+            yield from (str(task.language.template(name, scope)) for name in names)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import secrets
 import typing as t
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Pool, Value
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Node, Variables
@@ -38,6 +40,8 @@ class Script:
     handlers: list[Handler] = field(default_factory=list)
     roles: set[object] = field(default_factory=set)
     """Those whose handlers are known already."""
+    notified: list[tuple[str, Callable[[object], JobRefused]]] = field(default_factory=list)
+    """The handlers that tasks notify, as far as their names are known, and what makes a refusal of it."""
 
     def indexes(self, tables: t.Mapping[str, Variables], names: t.Sequence[str] = (VARS, PINNED, FACTS)) -> Node:
         """Return the tables of variables with the places of their values, those that are empty left out."""

@@ -17,13 +17,14 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import bl
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import Flow
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, nearest
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Handler, Script
 from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Block, Included, Job, Language, Node, Scope
 
 Nodes = list[Node]
 
+_ITS_PLACES = "Handlers are those of the play, and of the roles in this job."
 # Of a job that is one task: keys that are for the job, and have been looked at.
 _OF_JOB = ("name", "when", "timeout", "always_timeout", "depends_on", "run_when", "ignore_errors", *keywords.LIMITS)
 
@@ -66,6 +67,8 @@ def written_down(script: Script, language: Language, body: Nodes, inside: Inside
     """Return the script as the plan has it, but for the calls that are still to be made."""
     handlers = inside.handlers(script)
     told = language.of_play()
+    if told["missing_handlers_fail"]:
+        inside.refuse_missing(script, handlers, told["play_handlers"])
     return {
         "token": script.token,
         "values": script.pool.values,
@@ -158,6 +161,13 @@ class Inside(blocks.Inside):
             except JobRefused as exc:
                 self._refused.append(exc)
         return found
+
+    def refuse_missing(self, script: Script, handlers: Nodes, of_play: Sequence[str]) -> None:
+        """Refuse tasks that notify a handler that there is not: where a change is at stake, core ends the play for it."""
+        known = [*of_play, *(name for one in handlers for name in (*one["names"], *one["listen"]))]
+        for topic, refuse in script.notified:
+            if topic not in known:
+                self._refused.append(refuse(f"there is no handler {topic!r}.{nearest(topic, known)} {_ITS_PLACES}"))
 
     def _handler(self, handler: Handler, around: Around) -> Nodes:
         where = around.language.sources.position(handler.source) or f"{self._where}, handler of role {handler.role}"

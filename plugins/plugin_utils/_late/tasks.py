@@ -12,6 +12,7 @@ import re
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
@@ -131,10 +132,19 @@ class LateTask(Written):
         self.scope({})
 
     def _control_record(self, control: Mapping[str, t.Any]) -> Node:
-        record = {key: control[key] for key in keywords.LOOP_CONTROL - {"label"} if control.get(key) is not None}
+        keys = (*keywords.LOOP_CONTROL, "pause")
+        given = {key: control[key] for key in keys if key != "label" and control.get(key) is not None}
+        record = t.cast("Node", plain(given))
         if control.get("label") is not None:
             record["label"] = self.guarded("loop_control.label", self.general.value, control["label"])
-        return t.cast("Node", plain(record)) if "label" not in record else record
+        return record
+
+    def _keep_break(self, record: Node) -> None:
+        """Have the host look after each item whether that was the last, by what the task registers too."""
+        control = self.rounds[0].turn.control if self.rounds else None
+        if control and control["break_when"] not in (None, []):
+            conditions = self._conditions("loop_control.break_when", control["break_when"])
+            record["loop_control"] = {**record["loop_control"], "break_when": conditions}
 
     # its conditions
 
@@ -156,6 +166,11 @@ class LateTask(Written):
 
     def _condition(self, condition: object) -> Value:
         return self.general.value(condition, expression=True, lenient=True)
+
+    def _conditions(self, key: str, written: object) -> list[Value]:
+        """Return conditions that the host looks at after the task, as they are written and as they are worked out."""
+        each = written if isinstance(written, list) else [written]
+        return [[plain(one), self.guarded(key, self._condition, one)] for one in each]
 
     def _judge_known(self, condition: object) -> None:
         for one in self.rounds:
@@ -225,11 +240,8 @@ class LateTask(Written):
         self._register(record)
         for key in _CONDITIONS:
             if key in self.source:
-                written = self.source[key]
-                record[key] = [
-                    [plain(one), self.guarded(key, self._condition, one)]
-                    for one in (written if isinstance(written, list) else [written])
-                ]
+                record[key] = self._conditions(key, self.source[key])
+        self._keep_break(record)
         self._keep_retries(record, scope)
         for key, default in (("check_mode", self.around.defaults.check_mode), ("diff", self.around.defaults.diff)):
             record[key] = self.flag(key, scope, default)
@@ -283,7 +295,12 @@ class LateTask(Written):
 
     def _notified(self) -> list[Value]:
         written = [*self.around.notify, *layers(self.source.get("notify"))]
-        return [self.guarded("notify", self._text_of_name, one) for one in written if one is not None]
+        found = [self.guarded("notify", self._text_of_name, one) for one in written if one is not None]
+        if any(one.false is None for one in self.rounds) and self.source.get("changed_when") is not False:
+            known = [topic for one in found for topic in (one if isinstance(one, list) else [one])]
+            refuse = partial(self.refuse, "notify")
+            self.script.notified += [(topic, refuse) for topic in known if isinstance(topic, str)]
+        return found
 
     def _environment(self) -> tuple[list[object], list[Value]]:
         """Return the layers that are known, and from the first late one on the values of all."""
@@ -342,9 +359,16 @@ class LateTask(Written):
     def _run(self, record: Node, one: Round, scope: Scope) -> None:
         become = self.become(scope)
         call = self._call()
+        defaults = self.defaults(call.fqcn, call.arguments, scope)
+        late = {key: value for key, value in defaults.items() if one.view.trail(value) is not None}
+        if late and local.WHOLE in call.arguments:
+            raise self.refuse(
+                "args",
+                f"they are one template, and what module_defaults adds {one.view.account(late)}. Write them one by one.",
+            )
         arguments = {
             str(key): self.guarded(self.action, self._argument, one, call, str(key), value)
-            for key, value in call.arguments.items()
+            for key, value in {**late, **call.arguments}.items()
         }
         record["step"] = Step(
             call=self.language.recall(call, arguments),
@@ -401,10 +425,8 @@ class LateTask(Written):
                 f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
                 f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
-        if key == "_variable_params":
-            raise Refused(
-                f"its arguments as a whole cannot be one template that {one.view.account(value)}. Write them one by one."
-            )
+        if key == local.WHOLE:
+            raise local.late_as_a_whole(one, value)
         if key == "_raw_params" and actions.is_script(call.fqcn):
             return self._words(one, t.cast("str", value))
         if key in actions.WHOLE:
@@ -473,3 +495,5 @@ class LateTask(Written):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
             flow.set(local.sets(self, action), self.where)
+            if local.caches(self, action):
+                flow.cache(self.where)

@@ -22,7 +22,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow impo
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Language, Scope
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
 
 _FILTERS = KNOWN_FILTERS | frozenset(DEFAULT_FILTERS)
 _TESTS = KNOWN_TESTS | frozenset(DEFAULT_TESTS)
@@ -108,6 +108,8 @@ class View:
         except Refused as exc:
             if not lenient:
                 raise
+            if expression and isinstance(value, str):
+                return self._text(value, expression)  # it fails there, as it would here
             return {"$undefined": str(exc)}
 
     def _mapping(self, value: Mapping[t.Any, object], lenient: bool) -> Value:
@@ -145,8 +147,8 @@ class View:
             return None
         if not expressions.stands_alone(parsed.tree):
             raise Refused(
-                "its template uses what is known on the host only, and includes or imports another file, which is not there. "
-                "Write it as one file."
+                f"its template {self._account_of(used)}, and a template that does so cannot include or import another "
+                "file, which is not there. Write it as one file."
             )
         if self._needs_controller(parsed.tree):
             parsed.tree.body = [self._ahead(node, parsed) for node in parsed.tree.body]
@@ -218,6 +220,20 @@ class View:
         name = trail[-1]
         by_way = "" if len(trail) == 1 else f" (by way of {' and '.join(repr(one) for one in trail[:-1])})"
         return f"uses {name!r}{by_way}, which {self._flow.said_of(name)}"
+
+    def _account_of(self, names: Iterable[str]) -> str:
+        """Return in words which of these variables and files of a template is late, and why."""
+        name = next(one for one in sorted(names) if self.is_late(one))
+        if name == FILE:
+            return f"includes a file that {self._flow.said_of(name)}"
+        if not name.startswith(FILE):
+            return f"uses {name!r}, which {self._said_of(name)}"
+        used = (self.trail(self._raw(name)) or [FILE])[-1]
+        file = f"includes the file {name.removeprefix(FILE)!r}"
+        said = self._flow.said_of(used)
+        return (
+            f"{file}, which includes one that {said}" if used == FILE else f"{file}, which uses {used!r}, which {said}"
+        )
 
     def _said_of(self, name: str) -> str:
         trail = [name] if self.is_set(name) else [name, *(self.trail(self._raw(name)) or ())]

@@ -14,6 +14,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import Ref
 from ansible_collections.background.jobs.plugins.plugin_utils._late import scripted
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
+    FILE,
     Become,
     Block,
     Body,
@@ -29,6 +30,8 @@ MODULES = {
     "command": "ansible.builtin.command",
     "shell": "ansible.builtin.shell",
     "ansible.builtin.file": "ansible.builtin.file",
+    "template": "ansible.builtin.template",
+    "ansible.builtin.setup": "ansible.builtin.setup",
 }
 REFUSED_MODULES = ("add_host",)
 LOCAL = ("assert", "debug", "fail", "include_vars", "meta", "pause", "set_fact")
@@ -103,6 +106,8 @@ class FakeLanguage:
         return {**weak, **own, **params, **loop}
 
     def variable(self, name: str, scope: Tree) -> object:
+        if name.startswith(FILE):
+            return self.sources.files.get(name.removeprefix(FILE), "{% include nobody_knows %}")
         return {**self.variables, **scope}.get(name, ABSENT)
 
     def is_template(self, text: str) -> bool:
@@ -148,6 +153,9 @@ class FakeLanguage:
         given = dict(value) if isinstance(value, dict) else {} if value is None else {"_raw_params": value}
         return {**given, **({} if args is ABSENT else args)}
 
+    def argument_defaults(self, fqcn: str, scope: Tree) -> Tree:
+        return dict(self.variables.get("module_defaults", {}).get(fqcn, {}))
+
     def call(self, module: str, value: object, args: object, home: Home) -> FakeCall:
         if module in REFUSED_MODULES:
             raise plainly(f"{module} cannot run in the background: it does its work on the controller.")
@@ -182,7 +190,11 @@ class FakeLanguage:
         return [f"/play/vars/{name}"], self.sources.files[name]
 
     def of_play(self) -> Tree:
-        return {"core": "2.21", "play_handlers": ["of the play"]}
+        return {
+            "core": "2.21",
+            "play_handlers": ["of the play", *self.variables.get("play_handlers", [])],
+            "missing_handlers_fail": self.variables.get("missing_handlers_fail", True),
+        }
 
     def runs_once_on(self) -> str | None:
         return self.variables.get("first_host")
@@ -190,8 +202,10 @@ class FakeLanguage:
     def host(self) -> str:
         return "this"
 
-    def template_file(self, call: FakeCall, arguments: Tree, scope: Tree) -> None:
-        return None
+    def template_file(self, call: FakeCall, arguments: Tree, scope: Tree) -> tuple[str, Tree, Tree] | None:
+        if call.fqcn != MODULES["template"]:
+            return None
+        return self.sources.files[arguments["src"]], {}, {"template_path": arguments["src"]}
 
     def check_role(self, included: Included, scope: Tree) -> None:
         spec = included.spec or {}

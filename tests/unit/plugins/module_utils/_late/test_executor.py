@@ -14,7 +14,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.executor imp
 from ansible_collections.background.jobs.plugins.module_utils._late.templating import Engine
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
 
-from .scripts import EPOCH, Run, Script, condition, token
+from .scripts import EPOCH, Run, Script, condition, conditions, token
 
 GOOD = {"changed": False}
 CHANGED = {"changed": True}
@@ -328,6 +328,42 @@ def test_loops_pause_between_turns_and_show_labels():
     assert [entry["item"] for entry in run.report["results"]] == ["no. 5", "no. 6"]
 
 
+def breaking(condition, **more):
+    return dict(more, loop=[1, 2, 3], register="out", loop_control={"break_when": conditions(condition)})
+
+
+def test_a_loop_ends_with_the_item_that_breaks_it(s):
+    run = Run(s.of([s.call("loop", **breaking(["out.n == 2", "item > 1"]))]), {"loop": [{"n": 1}, {"n": 2}]})
+    assert run.names == ["loop", "loop"]
+    told = [json.loads(entry["result"]).get("break_when_result") for entry in run.report["results"]]
+    assert told == ([False, True] if s.more["core"] == "2.21" else [None, None])
+
+
+def test_items_that_are_skipped_are_looked_at_too(s):
+    run = Run(s.of([s.call("loop", when="item > 1", **breaking("out is skipped"))]))
+    assert (run.names, run.state) == ([], "succeeded")
+
+
+def test_a_loop_fails_where_it_cannot_be_told_whether_it_ends(s):
+    run = Run(s.of([s.call("loop", **breaking("nope == item"))]))
+    assert (run.names, run.state) == (["loop"], "failed")
+    told = run.report["registered"]["out"]
+    failed = run.report["results"][run.report["culprit"]]
+    assert "'nope' is undefined" in str(json.loads(failed["result"])) and failed["state"] == "failed"
+    assert told == {"entry": 1} if s.more["core"] != "2.21" else told["entries"] == [0] and told["more"]["failed"]
+
+
+def test_what_changes_a_result_afterwards_tells_nothing_that_is_hidden(s):
+    bodies = [
+        s.call("bad", no_log=True, **breaking("nope")),
+        s.call("bad", no_log=True, notify=["nobody"]),
+    ]
+    for body in bodies:
+        run = Run(s.of([body]), {"bad": [{"v": "hidden value", "changed": True}]})
+        assert run.state == "failed"
+        assert "hidden value" not in "".join(run.executor.report())
+
+
 def test_a_registered_loop_refers_to_its_turns_and_is_not_told_twice():
     s = Script()
     run = Run(s.of([s.call("loop", loop=[1, 2], register="out")]), {"loop": [dict(GOOD, text="x" * 1000)]})
@@ -495,6 +531,13 @@ def test_a_notification_that_nobody_listens_to_is_an_error(s):
     run = Run(s.of([s.call("a", notify=["nobody"]), s.call("b")]), {"a": [CHANGED]})
     assert (run.state, run.names) == ("failed", ["a"])
     assert run.result["msg"].startswith("The requested handler 'nobody' was not found in either the main handlers")
+
+
+def test_ansible_may_be_told_to_forgive_that_there_is_no_handler(s):
+    s.more.update(missing_handlers_fail=False, play_handlers=["restart"])
+    node = s.call("a", notify=["nobody", "restart"])
+    run = Run(s.of([node]), {"a": [CHANGED]})
+    assert (run.state, run.report["notified"]) == ("succeeded", ["restart"])
 
 
 # ---- what is hidden

@@ -107,3 +107,27 @@ def test_variables_that_use_each_other_have_an_end() -> None:
 @pytest.mark.parametrize(("register", "names"), [("r", ["r"]), ({"a": "x", "b": "y"}, ["a", "b"])])
 def test_what_is_registered(register: object, names: list[str]) -> None:
     assert references.names_of(register) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "trail"),
+    [
+        ("{% include 'in.j2' %}", ["the template in.j2", "r"]),
+        ("{% from 'in.j2' import x %}", ["the template in.j2", "r"]),
+        ("{% import 'in.j2' as x %}", ["the template in.j2", "r"]),
+        ("{% extends 'in.j2' %}", ["the template in.j2", "r"]),
+        ("{% include ['missing.j2', 'in.j2'] %}", ["the template in.j2", "r"]),
+        ("{% include 'out.j2' %}", ["the template out.j2", "the template in.j2", "r"]),
+        ("{{ lookup('template', 'in.j2') }}", ["the template in.j2", "r"]),
+        ("{{ query('ansible.builtin.template', 'known.j2', 'in.j2') | first }}", ["the template in.j2", "r"]),
+        ("{{ by_way }}", ["by_way", "the template out.j2", "the template in.j2", "r"]),
+        ("{% include 'known.j2' %}{{ lookup('file', 'in.j2') }}", None),
+    ],
+)
+def test_files_of_templates_are_looked_into(text: str, trail: list[str] | None) -> None:
+    files = {
+        "the template in.j2": "{{ r.stdout | default('') }}",
+        "the template out.j2": "{% include 'in.j2' %}",
+        "the template known.j2": "{{ x }}",
+    }
+    assert find(text, by_way="{{ lookup('template', 'out.j2') }}", **files) == trail

@@ -27,6 +27,8 @@ from .host import answer, shown
 
 CORE = ".".join(__version__.split(".")[:2])
 ROOT = Path(__file__).resolve().parents[5]
+# The oldest and the newest Python of hosts.
+HOSTS = ("3.8", "3.13")
 OMITTED = shown(values.OMIT)
 
 Answer = dict[str, str]

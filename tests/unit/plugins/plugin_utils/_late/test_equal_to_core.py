@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.background.jobs.plugins.module_utils._late.names import KNOWN_FILTERS, KNOWN_TESTS
 
 from . import comparison
-from .comparison import NOPE, Template
+from .comparison import HOSTS, NOPE, Template
 
 FULL = os.environ.get("FAULTS") == "full"
 EXAMPLES = 200 if FULL else 15
@@ -444,6 +444,13 @@ CASES = [
 def test_there_is_a_case_of_each_filter_and_test() -> None:
     assert set(FILTERS) == KNOWN_FILTERS
     assert set(TESTS) == KNOWN_TESTS
+
+
+@pytest.mark.parametrize("version", HOSTS)
+def test_a_python_of_hosts_takes_part(version: str, hosts: list[t.Any]) -> None:
+    if version not in comparison.interpreters(version):
+        pytest.skip(f"no Python {version} on this machine: nothing is compared with what it makes of expressions")
+    assert f"Python {version}" in [host.name for host in hosts]
 
 
 def seen(answer: comparison.Answer, ordered: bool) -> str:

@@ -51,6 +51,7 @@ def values_of(script: Node, node: Node, table: str) -> dict[str, t.Any]:
         {"command": 1, "failed_when": False},
         {"command": 1, "notify": "x"},
         {"command": 1, "loop": [1], "loop_control": {"pause": 1}},
+        {"command": 1, "loop": [1], "loop_control": {"break_when": "yes"}},
         {"set_fact": {"a": 1}},
         {"debug": {"msg": 1}},
         {"meta": "noop"},
@@ -75,6 +76,134 @@ def test_what_takes_a_script(task: dict[str, t.Any]) -> None:
 def test_what_takes_none(task: dict[str, t.Any]) -> None:
     job = job_of(task)
     assert job.script is None and job.body
+
+
+def test_what_the_host_does_between_items_is_told_it() -> None:
+    control = {"pause": "0.5", "break_when": ["out == 1", "yes"], "label": "{{ each }}", "loop_var": "each"}
+    task = {"command": 1, "loop": [1], "register": "out", "loop_control": control}
+    (node,) = nodes_of(task, yes=True)
+    told = node["loop_control"]
+    assert (told["pause"], told["loop_var"]) == (0.5, "each")
+    assert [written for written, dummy in told["break_when"]] == ["out == 1", "yes"]
+    (dummy, late) = nodes_of(OUT, {**task, "loop": "{{ out.x }}"}, yes=True)
+    assert late["loop_control"]["break_when"][0] == ["out == 1", {"$expr": "out == 1"}]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"command": 1, "loop": [1], "loop_control": 7}, ["'loop_control'", "must be a dictionary", "7"]),
+        ({"command": 1, "loop": "{{ out.x }}", "loop_control": 7}, ["'loop_control'", "must be a dictionary", "7"]),
+        ({"command": 1, "loop": [1], "loop_control": {"pause": "soon"}}, ["'loop_control.pause'", "seconds", "soon"]),
+        (
+            {"include_tasks": "f.yml", "loop": [1], "loop_control": {"break_when": "x"}},
+            ["break_when", "tasks in the file"],
+        ),
+        ({"command": 1, "loop": [1], "loop_control": {"brake_when": "x"}}, ["Did you mean 'break_when'"]),
+    ],
+)
+def test_what_is_wrong_with_loop_control(task: dict[str, t.Any], words: list[str]) -> None:
+    said = refusal_of(OUT, task, files={"f.yml": []})
+    assert all(word in said for word in words), said
+
+
+MISSING = [
+    {"command": 1, "notify": "of the pley"},
+    {"command": 1, "notify": ["of the play", "of the pley"]},
+    {"command": 1, "notify": "{{ pley }}"},
+    {"block": [{"command": 1}], "notify": "of the pley"},
+    {"command": 1, "when": "out", "notify": "of the pley"},
+    {"include_role": {"name": "r"}},
+]
+ROLE = {"tasks": [], "handlers": [{"name": "own", "command": 1, "listen": "topic", "notify": "of the pley"}]}
+
+
+@pytest.mark.parametrize("task", MISSING)
+def test_a_handler_that_there_is_not_is_refused(task: dict[str, t.Any]) -> None:
+    more: dict[str, t.Any] = {"pley": "of the pley", "roles": {"r": ROLE}}
+    said = refusal_of(OUT, task, **more)
+    assert "'notify': there is no handler 'of the pley'. Did you mean 'of the play'?" in said, said
+    script_of(OUT, task, missing_handlers_fail=False, **more)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"command": 1, "notify": ["of the play", "own", "r : own", "topic", "{{ out.x }}"]},
+        {"command": 1, "notify": "nobody", "when": "no"},
+        {"command": 1, "notify": "nobody", "changed_when": False},
+    ],
+)
+def test_a_handler_that_there_is_or_that_nobody_can_know_of_is_not(task: dict[str, t.Any]) -> None:
+    role = {"tasks": [], "handlers": [{"name": "own", "command": 1, "listen": "topic"}]}
+    script_of(OUT, {"include_role": {"name": "r"}}, task, roles={"r": role}, no=False)
+
+
+DEFAULTS = {
+    "ansible.builtin.command": {"chdir": "{{ out.x }}", "creates": "{{ known }}"},
+    "ansible.builtin.debug": {"msg": "{{ out.x }}", "verbosity": 1},
+}
+
+
+def test_defaults_of_modules_are_as_late_as_what_they_use() -> None:
+    more: dict[str, t.Any] = {"module_defaults": DEFAULTS, "known": "k"}
+    dummy, given, of_defaults, told = nodes_of(
+        OUT, {"command": 1, "args": {"chdir": "/"}}, {"command": 1}, {"debug": {"verbosity": 0}}, **more
+    )
+    assert "late" not in given["turns"][0]
+    (turn,) = of_defaults["turns"]
+    assert turn["late"] == [{"$template": "{{ out.x }}"}]
+    assert turn["step"].call.arguments == {"chdir": f"{turn['step'].contents.token}_0_", "_raw_params": 1}
+    assert told["turns"][0]["args"] == {"msg": {"$template": "{{ out.x }}"}, "verbosity": 0}
+
+
+def test_defaults_that_use_what_is_late_take_a_script() -> None:
+    more: dict[str, t.Any] = {"module_defaults": {"ansible.builtin.file": {"path": "{{ ansible_facts.x }}"}}}
+    gather = {"ansible.builtin.setup": {}}
+    assert job_of(gather, {"ansible.builtin.file": {}}, **more).script is not None
+    assert job_of(gather, {"ansible.builtin.file": {"path": 1}}, **more).script is None
+
+
+TEMPLATES = {
+    "known.j2": "{{ known }}",
+    "late.j2": "{{ out.stdout | default('none') }}",
+    "around.j2": "{% include 'late.j2' %}",
+    "far.j2": "{% include 'around.j2' %}",
+    "loop.j2": "{% for one in known %}{% include one %}{% endfor %}",
+    "elsewhere.j2": "{% include 'beside' %}",
+    "safe.j2": "{% import 'known.j2' as other %}{{ known }}",
+    "facts.j2": "{{ ansible_facts.system | default('none') }}",
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"template": {"src": "around.j2"}}, ["the file 'late.j2'", "'out'", "set by tasks[0].block[0]", "one file"]),
+        ({"template": {"src": "far.j2"}}, ["the file 'around.j2'", "'out'", "one file"]),
+        ({"template": {"src": "loop.j2"}}, ["includes a file that is found only when", "one file"]),
+        ({"template": {"src": "elsewhere.j2"}}, ["the file 'beside'", "found only when", "one file"]),
+        ({"command": "{{ lookup('template', 'late.j2') }}"}, ["the lookup 'template'", "late.j2", "async_wait"]),
+        ({"command": "{{ by_way }}"}, ["the lookup 'template'", "far.j2", "async_wait"]),
+    ],
+)
+def test_what_other_files_of_templates_use_is_not_passed_over(task: dict[str, t.Any], words: list[str]) -> None:
+    said = refusal_of(OUT, task, files=TEMPLATES, known=[], by_way="{{ lookup('template', 'far.j2') }}")
+    assert all(word in said for word in words), said
+
+
+def test_templates_that_use_what_is_known_are_left_to_the_launch() -> None:
+    for name in ("known.j2", "safe.j2"):
+        dummy, node = nodes_of(OUT, {"template": {"src": name}}, files=TEMPLATES, known=1)
+        assert "render" not in node["turns"][0]
+    job = job_of({"command": 1}, {"template": {"src": "loop.j2"}}, files=TEMPLATES, known=[])
+    assert job.script is None and not job.refused
+
+
+def test_a_template_of_facts_that_the_job_gathers_takes_a_script() -> None:
+    gather = {"ansible.builtin.setup": {}}
+    assert job_of(gather, {"template": {"src": "facts.j2"}}, files=TEMPLATES).script is not None
+    assert job_of(gather, {"template": {"src": "known.j2"}}, files=TEMPLATES, known=1).script is None
 
 
 def test_late_arguments_are_tokens() -> None:
@@ -170,6 +299,7 @@ def test_what_a_task_says_of_its_result() -> None:
         },
         yes=True,
         known="k",
+        play_handlers=["h", "k"],
     )
     assert node["until"] == [["own.rc", {"$expr": "own.rc"}]]
     assert node["changed_when"] == [["own.a", {"$expr": "own.a"}], ["yes", True]]
@@ -211,6 +341,16 @@ def test_tasks_without_a_module() -> None:
         {"files": ["/play/vars/some.yml"], "data": {"of_file": {"$template": "{{ x }}"}}},
     ]
     assert nodes[8]["turns"][0]["late"] == [{"$template": "{{ of_file }}"}]
+
+
+def test_a_cacheable_fact_stands_in_ansible_facts() -> None:
+    dummy, plain, cached = nodes_of(
+        {"set_fact": {"x": 1, "cacheable": True}},
+        {"debug": {"msg": "{{ ansible_facts.x }}"}},
+        {"debug": {"msg": "{{ x }}"}},
+    )
+    assert plain["turns"][0]["args"] == {"msg": {"$template": "{{ ansible_facts.x }}"}}
+    assert cached["turns"][0]["args"] == {"msg": {"$template": "{{ x }}"}}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play import Play
+from ansible.template import Templar, trust_as_template
+
+from ansible_collections.background.jobs.plugins.plugin_utils._core import late
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import refusing
+
+
+def play_with(*handlers: dict[str, t.Any]) -> t.Any:
+    loader = DataLoader()
+    return Play.load({"hosts": "all", "handlers": list(handlers)}, loader=loader, vars={})
+
+
+def rendered(name: str, variables: dict[str, t.Any]) -> str:
+    templar = Templar(DataLoader(), variables={"service": "web", **variables})
+    return t.cast("str", refusing(templar.template, name))
+
+
+def test_handlers_are_known_by_the_names_that_core_finds_them_by() -> None:
+    play = play_with(
+        {"name": "plain", "command": "true", "listen": ["topic", "other"]},
+        {"name": trust_as_template("restart {{ service }}"), "command": "true"},
+        {"name": trust_as_template("reload {{ of_its_own }}"), "command": "true", "vars": {"of_its_own": "it"}},
+        {"name": trust_as_template("{{ unknown }}"), "command": "true", "listen": "third"},
+        {"command": "true", "listen": "nameless"},
+    )
+    names = late.handlers_of(play, rendered)
+    assert names == ["plain", "topic", "other", "restart web", "reload it", "{{ unknown }}", "third", "nameless"]

@@ -297,6 +297,12 @@ jobs:
       elements: str
       returned: where there are any
       sample: [release]
+    gathered:
+      description: The names of those facts that modules have gathered.
+      type: list
+      elements: str
+      returned: where there are any
+      sample: [ansible_os_family]
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool

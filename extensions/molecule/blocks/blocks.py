@@ -5,7 +5,7 @@
 """Blocks and roles, run plain and as one job each: written out for both ways, and what came of them compared.
 
     blocks.py write CASES OUT            OUT/WAY/THEME.yml: a file of tasks for each way and theme
-    blocks.py compare OUT RULES          of OUT/WAY.json: {theme: {"cases": [...], "host": what the host looks like}}
+    blocks.py compare OUT RULES          of OUT/WAY.json: {theme: {"cases": [...], "host": what the host looks like, ...}}
 
 A theme is a file of CASES. A case has a `block` with keywords beside it, and `registers` (variables that its files and
 roles register), `facts` (variables that it sets), `compared` (those registered variables that can be equal, where not all
@@ -191,6 +191,8 @@ def compare(out: Path, rules: Rules) -> int:
         # the last run of a case leaves its facts behind
         last = {name: value for case in plain_side["cases"] for name, value in case["facts"].items()}
         found += different(rules, f"{theme}: facts of the host", {"facts": last}, {"facts": job_side.get("facts", {})})
+        gathered = [{"ansible_facts": dict.fromkeys(side["gathered"], "there")} for side in (plain_side, job_side)]
+        found += different(rules, f"{theme}: facts of the host", *gathered)
         found += different(rules, f"{theme}: the host", plain_side["host"], job_side["host"])
     needless = [str(rules.known[index][0].pattern) for index in range(len(rules.known)) if index not in rules.used]
     if needless and not found and not WANTED_THEMES and not WANTED_RUNS:

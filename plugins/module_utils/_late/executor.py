@@ -377,6 +377,7 @@ class Executor:
             told["culprit"] = self._culprit
         told["facts"] = {} if self._job.get("no_log") else self.variables.to_hand_back()
         told["cacheable"] = sorted(self.variables.cacheable.intersection(told["facts"]))
+        told["gathered"] = sorted(self.variables.gathered.intersection(told["facts"]))
         told["notified"] = list(self._handlers.handed_back)
         return self._record.pieces(told, wall or self.wall)
 

@@ -69,6 +69,11 @@ class Variables:
         facts = dict(self.facts, **{name: self.set[name] for name in self._of_set_fact})
         return {name: value for name, value in facts.items() if name not in self._hidden}
 
+    @property
+    def gathered(self):
+        """The names of facts that modules have returned, and that nothing has set."""
+        return self.facts.keys() - self._of_set_fact
+
     def injected(self, facts):
         """Return what of facts are variables of their own."""
         if not self._inject:

@@ -200,7 +200,7 @@ def inject_facts() -> bool:
 
 
 def hand_on(action: t.Any, result: Arguments, facts: Mapping[str, object], cacheable: Mapping[str, object]) -> None:
-    """Make the facts of jobs those of the host, as after a set_fact."""
+    """Make the facts of jobs those of the host, as after a set_fact; `cacheable` as after a module that gathers them."""
     if not facts and not cacheable:
         return
     register = getattr(action, "register_host_variables", None)

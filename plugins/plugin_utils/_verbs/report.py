@@ -146,8 +146,9 @@ def _add_final(job: Result, told: Result) -> str | None:
             entry["msg"] = reason(entry)
     job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
     job.update({key: told[key] for key in ("facts", "notified")})
-    if told["cacheable"]:
-        job["cacheable"] = told["cacheable"]
+    for key in ("cacheable", "gathered"):
+        if told.get(key):
+            job[key] = told[key]
     job["changed"] = any(entry.get("changed") for entry in entries)
     if entries and (told.get("alone") or entries[-1].get("ignored")):
         job["result"] = entries[-1]["result"]
@@ -171,13 +172,17 @@ def _registered(place: Result, entries: list[Result]) -> Result:
 
 
 def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:
-    """Return what jobs hand on to the play: facts, those of them that are cacheable, and handlers that they notify."""
+    """Return what jobs hand on to the play: variables, facts of the host, and handlers that they notify.
+
+    What modules have gathered is a fact, what set_fact has set a variable, and with `cacheable` both.
+    """
     facts: Result = {}
     cacheable: Result = {}
     notified: list[str] = []
     for job in jobs:
-        facts.update(job.get("facts") or {})
-        cacheable.update((name, job["facts"][name]) for name in job.get("cacheable") or ())
+        gathered = job.get("gathered") or ()
+        facts.update((name, value) for name, value in (job.get("facts") or {}).items() if name not in gathered)
+        cacheable.update((name, job["facts"][name]) for name in (*(job.get("cacheable") or ()), *gathered))
         notified += [topic for topic in job.get("notified") or () if topic not in notified]
     return facts, cacheable, notified
 

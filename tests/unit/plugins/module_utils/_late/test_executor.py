@@ -162,6 +162,13 @@ def test_facts_come_back_and_say_which_of_them_are_to_be_kept(s):
     assert (run.report["facts"], run.report["cacheable"]) == ({"a": 1, "b": 2}, ["a"])
 
 
+def test_what_modules_gather_comes_back_as_that_where_nothing_has_set_it(s):
+    body = [s.call("gather"), s.local("set_fact", {"set": 2})]
+    run = Run(s.of(body), {"gather": [dict(GOOD, ansible_facts={"ansible_f": 1, "set": 1})]})
+    assert run.report["facts"] == {"ansible_f": 1, "set": 2}
+    assert (run.report["gathered"], run.report["cacheable"]) == (["ansible_f"], [])
+
+
 def test_included_variables_are_worked_out_where_they_are_used(s):
     body = [
         s.local("include_vars", {"data": {"greeting": {"$template": "hello {{ who }}"}}, "files": ["vars.yml"]}),

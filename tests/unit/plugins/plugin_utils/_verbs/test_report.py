@@ -263,3 +263,8 @@ def test_what_jobs_hand_on_to_the_play() -> None:
         {"facts": {"b": 2, "c": 3}, "cacheable": ["c"], "notified": ["y", "z"]},
     ]
     assert report.to_hand_on(jobs) == ({"a": 1, "b": 2, "c": 3}, {"c": 3}, ["x", "y", "z"])
+
+
+def test_what_modules_have_gathered_is_handed_on_as_a_fact_and_not_as_a_variable() -> None:
+    jobs = [{"facts": {"ansible_a": 1, "b": 2}, "gathered": ["ansible_a"]}]
+    assert report.to_hand_on(jobs) == ({"b": 2}, {"ansible_a": 1}, [])

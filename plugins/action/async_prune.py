@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_prune import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core.core import refuse_unsupported_controller
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import refuse_unsupported_controller
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating, remote
 

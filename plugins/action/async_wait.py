@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.background.jobs.plugins.modules.async_wait import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core.core import (
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import (
     hand_on_discovered_interpreter,
     refuse_unsupported_controller,
 )

@@ -16,6 +16,7 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     batch_lock,
     ids,
+    journal,
     output,
     place,
     records,
@@ -125,7 +126,7 @@ class BatchWriter:
         """Put a change of state into the journal at the next `flush`; `durable`: it must outlast a power cut."""
         entry = self._worth_telling(entry)
         if entry is not None:
-            self._pending.append(records.line_of(entry))
+            self._pending.append(journal.line_of(entry))
             self._size += len(self._pending[-1])
             self._must_sync = self._must_sync or durable
 

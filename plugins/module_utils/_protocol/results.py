@@ -21,6 +21,10 @@ Outcome = namedtuple("Outcome", "text result failed changed")
 _STATE = "background_jobs_state"  # a key of results that are ours: how the job ended, where the rest does not tell
 _STATED = re.compile(r', "%s": "([a-z_]+)"\}\Z' % _STATE)
 
+# Texts of results that are ours begin with a key that tells of what kind they are, so that nobody has to read all of them.
+_BEGINS_WITHOUT_RESULT = '{"parsed": false, '
+_BEGINS_CENSORED = '{"censored": '
+
 LIMIT = 128 * 1024 * 1024  # bytes of a result
 READ_LIMIT = 2 * LIMIT  # a result takes more room where it is written again
 PRINTED_LIMIT = 16 * 1024 * 1024  # bytes of a stream of what a command prints that find room in its result
@@ -205,7 +209,7 @@ def output_without_result(text):
 
     The reader may then say of `module_stdout` what ansible-core says of it.
     """
-    if not text.startswith('{"parsed": false, '):
+    if not text.startswith(_BEGINS_WITHOUT_RESULT):
         return None
     output = json.loads(text)
     del output["parsed"]
@@ -215,7 +219,7 @@ def output_without_result(text):
 
 def has_no_result(outcome):
     """Say whether the module returned no result."""
-    return outcome.text.startswith('{"parsed": false, ')
+    return outcome.text.startswith(_BEGINS_WITHOUT_RESULT)
 
 
 def _shown(output):
@@ -256,7 +260,7 @@ def _last_line(text):
 
 def is_censored(text):
     """Say whether this is the text of a result that `censor` made."""
-    return text.startswith('{"censored": ')
+    return text.startswith(_BEGINS_CENSORED)
 
 
 def censor(outcome):

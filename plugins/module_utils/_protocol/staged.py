@@ -6,7 +6,7 @@
 
 """Files that a launch brought for its jobs, in a folder of each job's own: there from the launch to the job's end.
 
-In the plan (plugin_utils/_plan/tape.py makes it):
+In the plan (plugin_utils/_plan/staging.py makes it):
   staging_token   a text that stands for the job's folder in the params of a step with `staged`
   files           {SHA-256: content in base64}, or where there is a bundle {SHA-256: [offset, size]}
   bundle          a file that holds all contents

@@ -8,7 +8,7 @@
 
 A recipe is a generator: it yields the index of a call of its step, is sent the result of that call, and returns the
 result of the task. It decides and merges as the action plugin of the same name does in ansible-core 2.19 to 2.21;
-plugin_utils/_plan/tape.py makes the specifications. All have `kind`, `check_mode`, `no_log` and `most_shown` (bytes of a
+plugin_utils/_plan/recipes.py makes the specifications. All have `kind`, `check_mode`, `no_log` and `most_shown` (bytes of a
 file that a difference shows, 0: all). A place that a file is written to is {"path", "stat": call, "copy": call,
 and for a difference "peek": call, "slurp": call, "after": its new half}.
 

@@ -14,8 +14,6 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import os
 import selectors
 import signal
@@ -35,10 +33,12 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     fork_client,
     fork_servers,
     host_limits,
+    messages,
     module_call,
     other_user,
     outbox,
     recipes,
+    running_job,
     scheduler,
     script_client,
     signals,
@@ -69,7 +69,7 @@ class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, sources, clock, environment, *, groups=None):
-        """sources: the texts of what template processes run, {"template", "capture"}; groups: the control groups of jobs."""
+        """sources: the texts of what template processes run, {"template", "capture"}, and "compiled"; groups: the control groups of jobs."""
         self._plan = plan
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
@@ -94,16 +94,12 @@ class Supervisor:
         self._evaluator = None
         if "evaluator" in plan:
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
-        self._attempts = {}  # index: Attempt, of the jobs that run
-        self._runs = {}  # index: Run, of those of them that have a call under way
+        self._running = {}  # index: RunningJob
         self._numbers = itertools.count()  # of calls
-        self._killed = set()  # indexes of running jobs whose output is kept, for a call of this attempt was ended
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
-        self._noted = set()  # indexes of running jobs whose attempt stands in the journal
         self._becoming = {}  # number of a timer: a template of another user
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._stopping = set()  # indexes of jobs whose call was told to end
-        self._short_of_memory = {}  # index: why the kernel killed something of it, of jobs that run
         self._look_at = 0.0
 
     def record(self):
@@ -193,7 +189,8 @@ class Supervisor:
             if "script" in self._jobs[index]:
                 self._begin_script(index, now)
                 continue
-            attempt = self._attempts[index] = attempts.Attempt(self._jobs[index], self._spool(index).put)
+            attempt = attempts.Attempt(self._jobs[index], self._spool(index).put)
+            self._running[index] = running_job.RunningJob(attempt)
             self._follow(index, attempt.begin(now))
 
     def _begin_script(self, index, now):
@@ -201,7 +198,7 @@ class Supervisor:
         attempt = script_client.ScriptAttempt(
             index, job, self._evaluator, watch=self._watch_script, unwatch=self._selector.unregister
         )
-        self._attempts[index] = attempt
+        self._running[index] = running_job.RunningJob(attempt)
         self._starting.add(index)
         about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
@@ -212,7 +209,7 @@ class Supervisor:
 
     def _follow(self, index, action):
         """Do what comes next in a job."""
-        attempt = self._attempts[index]
+        attempt = self._running[index].attempt
         while action is not attempts.END:
             if action is script_client.PENDING:
                 if attempt.fate is not None and not attempt.must_finish:
@@ -261,7 +258,7 @@ class Supervisor:
         self._pool.took(step["environment"], call, self._jobs[index])
         run.template = template
         template.jobs.add(index)
-        self._runs[index] = run
+        self._running[index].call = run
         self._starting.add(index)
         if step.get("timeout") and attempt.is_first_call:
             self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + scheduler.START_PATIENCE)
@@ -299,10 +296,10 @@ class Supervisor:
         return staged.fill_in(call["params"], token, staged.folder_of(self._writer.path, index))
 
     def _note_running(self, index, at, **process):
-        attempt = self._attempts[index]
-        if index in self._noted and not process:
+        running = self._running[index]
+        if running.is_noted and not process:
             return
-        self._noted.add(index)
+        running.is_noted, attempt = True, running.attempt
         if attempt.is_block and attempt.step is not None:
             process["task"] = attempt.step["name"]
         number = self._scheduler.attempts[index]
@@ -317,16 +314,16 @@ class Supervisor:
             self._abort(index, states.TIMED_OUT, _TIMED_OUT % self._jobs[index]["timeout"])
         for what, index in iter(lambda: self._timers.pop(now), None):
             if what == _STEP_LIMIT:
-                limit = self._attempts[index].step["timeout"]
+                limit = self._running[index].attempt.step["timeout"]
                 self._stop(index, states.TIMED_OUT, _TIMED_OUT % limit)
             elif what == _AGAIN:
-                self._follow(index, self._attempts[index].resume(now))
+                self._follow(index, self._running[index].attempt.resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
             elif what == _BECOMING:
                 self._give_up_becoming(self._becoming.pop(index))
             elif what == _UNANSWERED:
-                self._follow(index, self._attempts[index].kill())
+                self._follow(index, self._running[index].attempt.kill())
             else:
                 self._kill(index, now)
         if self._stopping and now >= self._look_at:
@@ -336,7 +333,7 @@ class Supervisor:
         """Signal, and look after, all that is to end: in one look at the host's processes, however many jobs there are."""
         snapshot = processes.Snapshot()
         for index in sorted(self._stopping):
-            run = self._runs[index]
+            run = self._running[index].call
             if run.untold:
                 run.untold = False
                 run.ask_to_end(snapshot, now)
@@ -352,7 +349,7 @@ class Supervisor:
 
     def _stop(self, index, state, why, grace=_GRACE, number=signal.SIGTERM):
         """Tell the call that a job has under way to end."""
-        run = self._runs.get(index)
+        run = self._running[index].call
         if run is None or run.stopping:
             return
         run.stopping, run.number = (state, why), number
@@ -362,7 +359,7 @@ class Supervisor:
         self._look_at = 0.0
 
     def _kill(self, index, now):
-        run = self._runs[index]
+        run = self._running[index].call
         run.to_kill = True
         run.give_up = run.give_up or now + _GIVE_UP
         self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
@@ -370,12 +367,12 @@ class Supervisor:
 
     def _abort(self, index, fate, why, grace=_GRACE, number=signal.SIGTERM):
         """End a running job, but for what it does always."""
-        attempt = self._attempts[index]
+        attempt = self._running[index].attempt
         if attempt.fate is not None:
             return
         if not attempt.abort(fate, why):
             self._limit_always(index)
-        elif index in self._runs:
+        elif self._running[index].call is not None:
             self._stop(index, fate, why, grace, number)
         else:
             self._timers.clear((_AGAIN, index))
@@ -393,10 +390,10 @@ class Supervisor:
         self._timers.set((_ALWAYS_LIMIT, index), self._clock.now() + limit)
 
     def _end_always(self, index):
-        attempt = self._attempts[index]
+        attempt = self._running[index].attempt
         limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
         attempt.give_up("; what it does always was ended after %g s" % limit)
-        if index in self._runs:
+        if self._running[index].call is not None:
             self._stop(index, attempt.fate, _TIMED_OUT % limit)
         else:
             self._timers.clear((_AGAIN, index))
@@ -409,7 +406,7 @@ class Supervisor:
             return
         for line in data.splitlines():
             # whoever wrote it waits for an effect, not for an answer
-            indexes, grace, number = _request_in(line, len(self._jobs)) or ((), None, None)
+            indexes, grace, number = messages.request_in(line, len(self._jobs)) or ((), None, None)
             for index in indexes:
                 self._cancel(index, grace, number)
 
@@ -455,7 +452,7 @@ class Supervisor:
 
     def _script_goes_on(self, index, attempt, action):
         self._starting.discard(index)
-        if action is attempts.END and index in self._runs:
+        if action is attempts.END and self._running[index].call is not None:
             self._stop(index, attempt.fate, "ended with the process that works out its tasks")
             return
         self._follow(index, action)
@@ -497,9 +494,9 @@ class Supervisor:
         if template.unsent:
             self._watch(template)  # it has become another user just now, and takes what was kept back for it
         snapshot = None
-        for frame in filter(_is_frame, frames):
+        for frame in filter(messages.is_frame, frames):
             index = frame["job"]
-            run = self._runs.get(index)
+            run = self._running[index].call if index in self._running else None
             if run is None or run.call != frame["call"] or run.template is not template:
                 self._end_stray(frame)
                 continue
@@ -531,8 +528,8 @@ class Supervisor:
 
     def _started(self, index, run, pid):
         run.started = self._clock.now()
-        attempt = self._attempts[index]
-        if index not in self._noted:
+        attempt = self._running[index].attempt
+        if not self._running[index].is_noted:
             self._scheduler.began(index, run.started)
         attempt.began(run.started)
         if attempt.is_first_call and attempt.step.get("timeout") and not run.stopping:
@@ -550,7 +547,7 @@ class Supervisor:
         self._find_untold(template.jobs)
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
-            run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+            run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
             stdout, stderr = run.read()  # what the next call prints goes there too
             if run.members:
                 self._note_running(index, now)
@@ -571,7 +568,7 @@ class Supervisor:
 
     def _find_untold(self, indexes):
         """Find the processes of calls whose template was killed before it could tell of them."""
-        runs = [self._runs[index] for index in indexes if not self._runs[index].members]
+        runs = [self._running[index].call for index in indexes if not self._running[index].call.members]
         holders = processes.holders([run.stdout for run in runs])
         for run in runs:
             run.members.update(holders.get(run.stdout, ()))
@@ -581,11 +578,13 @@ class Supervisor:
         self._starting.discard(index)
         self._stopping.discard(index)
         self._timers.clear((_KILL, index))
-        return self._runs.pop(index)
+        running = self._running[index]
+        run, running.call = running.call, None
+        return run
 
     def _call_ended(self, index):
         """A call's processes have ended, or never began: understand what is left of it."""
-        run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
+        run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
             if not run.has_ended:
@@ -616,7 +615,7 @@ class Supervisor:
             pass  # which is told in a moment
 
     def _understand(self, index, run):
-        if run.most is not None and run.output_begins is not None and self._attempts[index].is_block:
+        if run.most is not None and run.output_begins is not None and self._running[index].attempt.is_block:
             output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
         stdout, stderr = run.read()
         if run.error:
@@ -626,10 +625,10 @@ class Supervisor:
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
             limit = results.shown_size(self._jobs[index]["memory_max"])
-            why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
+            why = self._running[index].short_of_memory = "it needed more memory than its memory_max of %s" % limit
         if run.most is not None:
             if run.was_ended:
-                self._killed.add(index)
+                self._running[index].output_is_kept = True
             return results.of(recipes.command_result(stdout, stderr, run.status))
         if run.brief is not None:
             return results.of(dict({"changed": False}, msg=records.NO_ROOM, **run.brief))
@@ -645,7 +644,7 @@ class Supervisor:
         """
         if run.output_begins is None:
             return outcome
-        self._killed.add(index)
+        self._running[index].output_is_kept = True
         kept = output.Output(self._writer.folder)
         printed = [kept.read(index, stream, run.output_begins[stream]) for stream in output.STREAMS]
         printed = [b"".join(both) for both in zip(printed, own)] if own else printed
@@ -654,21 +653,19 @@ class Supervisor:
         return results.of(dict(outcome.result, **output.told(*map(output.shown, printed))))
 
     def _attempt_ended(self, index):
-        attempt, now = self._attempts.pop(index), self._clock.now()
-        self._noted.discard(index)
+        running, now = self._running.pop(index), self._clock.now()
+        attempt = running.attempt
         for what in (_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED):
             self._timers.clear((what, index))
         state, outcome, tasks = attempt.state, attempt.outcome(), attempt.report(self._clock.wall)
         if attempt.is_block:
             self._spool(index).remove()
-        was_killed = index in self._killed
-        self._killed.discard(index)
         if self._groups is not None:
             self._groups.leave(index)
-        why = self._short_of_memory.pop(index, None)
+        why = running.short_of_memory
         why = why and state == states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
         if self._scheduler.ended(index, state, now) is None:
-            if state == states.SUCCEEDED or (state == states.FAILED and not was_killed):
+            if state == states.SUCCEEDED or (state == states.FAILED and not running.output_is_kept):
                 self._endings.without_output(index)
             self._end(index, state, outcome, tasks, why)
             return
@@ -707,7 +704,7 @@ class Supervisor:
     def _cancel_the_rest(self):
         self._cancels_on_failure = False
         for other in sorted(self._scheduler.running):
-            if self._jobs[other].get("run_when") is None and self._attempts[other].fate is None:
+            if self._jobs[other].get("run_when") is None and self._running[other].attempt.fate is None:
                 self._abort(other, states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
 
 
@@ -723,47 +720,6 @@ def _scheduled(job):
         job.get("backoff", 1.0),
         job["ignore_errors"],
     )
-
-
-def _is_count(value, least=0):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _request_in(line, size):
-    """Return (indexes, grace, signal) of a line that asks a batch of `size` jobs for something, None where it is none."""
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(request, dict) or not isinstance(request.get("cancel"), list):
-        return None
-    indexes, grace, number = request["cancel"], request.get("grace"), request.get("signal", int(signal.SIGTERM))
-    if not all(_is_count(index) and index < size for index in indexes):
-        return None
-    if not _is_seconds(grace) or not _is_count(number) or number not in signal.valid_signals():
-        return None
-    return indexes, grace, number
-
-
-def _is_seconds(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return value >= 0 and math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _is_frame(frame):
-    """Say whether this can be what a template tells of a call."""
-    if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
-        return False
-    if "pid" in frame:
-        return _is_count(frame["pid"], 2)
-    if "error" in frame:
-        return isinstance(frame["error"], str)
-    status, brief = frame.get("status"), frame.get("brief", {})
-    return _is_count(status, -signal.NSIG) and isinstance(brief, dict) and set(brief) <= {"failed", "changed", "rc"}
 
 
 def _has_always(nodes):

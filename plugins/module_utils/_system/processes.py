@@ -21,6 +21,8 @@ _LOOK_AGAIN = 0.05  # seconds
 _KILL_AGAIN = 1.0
 _REMOVED = " (deleted)"  # what /proc says behind the path of such a file
 
+GONE, RESTARTED = "gone", "restarted"  # what has become of a process that does not live
+
 Process = namedtuple("Process", "pid ppid session start state")
 # start: clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); with the pid it names one process until the next boot.
 
@@ -184,7 +186,7 @@ class Boot:
 
 
 def why_gone(recorded, boot=None):
-    """Return None while the process of an `identity` lives, else what happened: "it was gone", "the host restarted".
+    """Return None while the process of an `identity` lives, else GONE or RESTARTED (the host).
 
     None too where it is one of another machine: it may live. boot: the Boot, where it is at hand.
     """
@@ -192,12 +194,12 @@ def why_gone(recorded, boot=None):
     if boot.elsewhere(recorded) is not None:
         return None
     if not boot.is_of(recorded):
-        return "the host restarted"
+        return RESTARTED
     if recorded["start"] is None:
-        return None if _takes(recorded["pid"], 0) else "it was gone"
+        return None if _takes(recorded["pid"], 0) else GONE
     process = look(recorded["pid"])
     if process is None or process.start != recorded["start"] or process.state in "ZX":
-        return "it was gone"
+        return GONE
     return None
 
 

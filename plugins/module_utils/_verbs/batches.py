@@ -13,6 +13,8 @@ import os
 from ansible_collections.background.jobs.plugins.module_utils._protocol import place, records
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 
+_WHY_LOST = {processes.GONE: "its supervisor was gone", processes.RESTARTED: "the host restarted"}
+
 
 class Batches:
     """The batches that a call asks for, by (directory, batch id)."""
@@ -58,7 +60,7 @@ class Batches:
                 if look_for_processes and reader.unfinished:
                     why = processes.why_gone(reader.header["supervisor"], self.boot)
                     if why:
-                        reader.declare_lost(why.replace("it was", "its supervisor was"))
+                        reader.declare_lost(_WHY_LOST[why])
             except (files.UnsafePath, OSError) as exc:
                 lost[reader] = exc
                 self._readers[key] = None

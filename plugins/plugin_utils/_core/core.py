@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The one file that touches ansible-core's private names, with its parts _core_files, _core_results and _core_roles.
+"""What jobs are made of, as ansible-core has it. Together with the files beside it, it is all that touches core's private names.
 
 Checked with 2.19.14, 2.20.10 and 2.21.5.
 
@@ -35,18 +35,25 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.executor import module_common
-from ansible.module_utils._internal._datatag import AnsibleTagHelper
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.utils.yaml import from_yaml
 from ansible.plugins import loader as plugin_loader
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.background.jobs.plugins.plugin_utils._core import become, files, late, roles
+from ansible_collections.background.jobs.plugins.plugin_utils._core import (
+    become,
+    compiling,
+    files,
+    late,
+    modules,
+    own_task,
+    roles,
+)
+from ansible_collections.background.jobs.plugins.plugin_utils._core import tags as tags_of_play
+from ansible_collections.background.jobs.plugins.plugin_utils._core.asking import Asked, Recorder, asked_by
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     Refused,
-    closest,
     nearest,
     plainly,
     refusing,
@@ -62,8 +69,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     Variables,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
-from ansible_collections.background.jobs.plugins.plugin_utils._plan.payloads import COMMAND, Built
-from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import Command, Staged, Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.payloads import Built
 
 if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
@@ -73,7 +79,6 @@ Arguments = dict[str, t.Any]
 
 _NORMAL = "ansible.legacy.normal"
 _INCLUDE_VARS = "ansible.builtin.include_vars"
-_MOST_COMPILED = 1000
 
 
 class Kind(t.NamedTuple):
@@ -95,27 +100,11 @@ class ParsedCall(t.NamedTuple):
         return self.kind.fqcn
 
 
-class Asked(t.NamedTuple):
-    """What an action plugin would run: a module and its arguments, or nothing, for a reason.
-
-    Where it would run more than one, `calls` are all of them, chosen between by `recipe`; `staged` are files they need.
-    """
-
-    module: str
-    arguments: Arguments
-    ignore_unknown: bool
-    handler: t.Any
-    skip: str | None = None
-    calls: tuple[Asked, ...] = ()
-    recipe: dict[str, t.Any] | None = None
-    staged: tuple[Staged, ...] = ()
-
-
 class Core:
     """ansible-core, as far as one launch needs it: templating, modules, and what action plugins would run."""
 
     def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
-        refuse_unsupported_controller(action)
+        own_task.refuse_unsupported_controller(action)
         self.action = action
         self.lookups: dict[str, t.Any] = {}
         self.files = files.store()
@@ -125,7 +114,7 @@ class Core:
         self._strong = late.MAGIC | set(self._extra_vars)
         self._found_out = {*self._extra_vars, *_found_out(action._task, task_vars)}
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
-        _remember_compiled(self._templar._engine)
+        compiling.remember(self._templar._engine)
         self._scope: Scope | None = None
         self._kinds: dict[tuple[str, Home], Kind] = {}
         self._calls: dict[t.Any, tuple[object, object, ParsedCall]] = {}
@@ -186,10 +175,7 @@ class Core:
         return tuple(str(tag) for tag in self._task.tags or ())
 
     def is_left_out(self, tags: Collection[str]) -> bool:
-        # As Taggable.evaluate_tags.
-        play = self._task.play
-        given = set(tags) or {"untagged"}
-        return not _is_chosen(given, set(play.only_tags)) or _is_skipped(given, set(play.skip_tags))
+        return tags_of_play.is_left_out(tags, self._task.play)
 
     def strong(self) -> Collection[str]:
         return self._strong
@@ -248,34 +234,15 @@ class Core:
         return str(self.task_vars.get("inventory_hostname"))
 
     def is_module(self, name: str, home: Home) -> bool:
-        return (
-            name.rpartition(".")[2] in actions.NOT_PLUGINS or self._resolve(name, self._collections(home)) is not None
-        )
+        return name.rpartition(".")[2] in actions.NOT_PLUGINS or modules.find(name, self._collections(home)) is not None
 
     def modules_like(self, name: str, home: Home) -> list[str]:
-        collection, dot, leaf = name.rpartition(".")
-        if not dot:
-            return closest(leaf, _modules_of([*(self._collections(home) or ()), "ansible.legacy"]))
-        from ansible.collections.list import list_collections  # it brings along all of ansible-galaxy
-
-        known = ["ansible.builtin", "ansible.legacy", *list_collections()]
-        within = [collection] if collection in known else closest(collection, known)[:1]
-        return [f"{one}.{module}" for one in within for module in closest(leaf, _modules_of([one]))]
+        return modules.like(name, self._collections(home))
 
     def _collections(self, home: Home) -> list[str] | None:
         # A role has collections of its own, and none of those of the play.
         collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
         return collections
-
-    def _resolve(self, name: str, collections: list[str] | None) -> t.Any:
-        module = refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
-        if module.resolved and not module.action_plugin:
-            action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
-            return action if action.resolved else module
-        if module.resolved:
-            return module
-        action = refusing(plugin_loader.action_loader.find_plugin_with_context, name, collection_list=collections)
-        return action if action.resolved else None
 
     def arguments(self, action: str, value: object, args: object) -> Arguments:
         source = {action: value} if args is ABSENT else {action: value, "args": args}
@@ -300,9 +267,9 @@ class Core:
 
     def _kind(self, module: str, home: Home) -> Kind:
         actions.refuse(module)
-        found = self._resolve(module, self._collections(home))
+        found = modules.find(module, self._collections(home))
         if found is None:
-            hint = nearest(module, (), also=self.modules_like(module, home))
+            hint = nearest(module, (), also=modules.like(module, self._collections(home)))
             raise plainly(
                 f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
             )
@@ -373,7 +340,7 @@ class Core:
         if actions.has_controller_half(call.fqcn, task.args, step.check_mode):
             return self._ask_of_controller_half(step)
         handler = copy.copy(call.kind.handler)
-        recorder = _Recorder(self.lookups)
+        recorder = Recorder(self.lookups)
         recorder.arm(handler)
         try:
             result = handler.run(task_vars=t.cast("dict[str, t.Any]", self._templar.available_variables))
@@ -402,7 +369,7 @@ class Core:
         handler = step.call.kind.handler
         variables = t.cast("dict[str, t.Any]", self._templar.available_variables)
         work = files.work_of(handler, step.call.fqcn, step, variables, self.files)
-        return _asked(work, handler)
+        return asked_by(work, handler)
 
     def send_files(self) -> dict[str, t.Any]:
         """Return what the plan says of the files that jobs need, after sending them ahead where they are large.
@@ -476,25 +443,6 @@ def _from_text(text: str) -> object:
     return found if isinstance(found, (dict, list)) else text
 
 
-def _modules_of(collections: list[str]) -> list[str]:
-    """Return the names of modules, without their collections."""
-    from ansible.plugins.list import list_plugins  # as above
-
-    found: Collection[str] = refusing(list_plugins, "module", collections)
-    return list(dict.fromkeys(name.rpartition(".")[2] for name in found))
-
-
-def _asked(work: Work, handler: ActionBase) -> Asked:
-    calls = tuple(
-        Asked(COMMAND, {"command": list(call.words)}, False, handler)
-        if isinstance(call, Command)
-        else Asked(call.module, call.arguments, call.ignore_unknown, handler)
-        for call in work.calls
-    )
-    main = calls[0] if calls else Asked("", {}, False, handler)
-    return main._replace(calls=calls, recipe=work.recipe, staged=tuple(work.staged))
-
-
 # What a loop or a role adds, and what has no effect on how a module is built.
 _WITHOUT_EFFECT = frozenset(
     (
@@ -510,95 +458,6 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-class _Recorder:
-    """Stands in for the remote calls of one run of an action plugin."""
-
-    def __init__(self, lookups: dict[str, t.Any]) -> None:
-        self.caught: Asked | None = None
-        self.lookups = lookups
-        self.looking_up = False
-
-    def arm(self, handler: t.Any) -> None:
-        really_execute, really_command = handler._execute_module, handler._low_level_execute_command
-
-        def execute(module_name: str | None = None, module_args: t.Any = None, *rest: t.Any, **more: t.Any) -> t.Any:
-            module = module_name or handler._task.action
-            arguments = dict(handler._task.args if module_args is None else module_args)
-            if more.get("wrap_async"):
-                return self.catch(Asked(module, arguments, bool(more.get("ignore_unknown_opts")), handler))
-            return self.look_up(really_execute, module, arguments, *rest, **more)
-
-        def command(*rest: t.Any, **more: t.Any) -> t.Any:
-            if self.looking_up:
-                return really_command(*rest, **more)
-            raise plainly(
-                "its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task."
-            )
-
-        def needle(*dummy: t.Any) -> t.Any:
-            raise plainly(actions.TRANSFERS)
-
-        handler._execute_module = execute
-        handler._low_level_execute_command = command
-        handler._find_needle = needle
-        handler._early_needs_tmp_path = lambda: False
-        # An action plugin may hand on to another one, as that of shell does to that of command.
-        handler._shared_loader_obj = _Loaders(self)
-
-    def catch(self, asked: Asked) -> Arguments:
-        if self.caught is not None:
-            raise plainly("its action plugin runs more than one module. Use a plain task.")
-        self.caught = asked
-        return {"changed": True, "started": True, "finished": False, "ansible_job_id": "0.0"}
-
-    def look_up(
-        self, really: t.Callable[..., t.Any], module: str, arguments: Arguments, *rest: t.Any, **more: t.Any
-    ) -> t.Any:
-        """Make a call that finds something out, once a launch; refuse one that may change something."""
-        if not actions.only_looks(module):
-            raise plainly(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
-        key = json.dumps([module, arguments], sort_keys=True, default=str)
-        if key not in self.lookups:
-            self.looking_up = True
-            try:
-                self.lookups[key] = really(module, arguments, *rest, **more)
-            finally:
-                self.looking_up = False
-        return copy.deepcopy(self.lookups[key])
-
-
-class _Loaders:
-    """`ansible.plugins.loader`, whose action plugins come with their remote calls caught."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        self._recorder = recorder
-        self.action_loader = self
-
-    def __getattr__(self, name: str) -> t.Any:
-        source = plugin_loader if hasattr(plugin_loader, name) else plugin_loader.action_loader
-        return getattr(source, name)
-
-    def get(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        handler = plugin_loader.action_loader.get(*args, **kwargs)
-        if handler is not None and not isinstance(handler, type):
-            self._recorder.arm(handler)
-        return handler
-
-
-def _is_chosen(tags: set[str], only: set[str]) -> bool:
-    if not only or "always" in tags or tags & only:
-        return True
-    if "never" in tags:
-        return False
-    return "all" in only or ("tagged" in only and tags != {"untagged"})
-
-
-def _is_skipped(tags: set[str], skipped: set[str]) -> bool:
-    if "all" in skipped:
-        return "always" not in tags or "always" in skipped
-    return bool(tags & skipped) or ("tagged" in skipped and tags != {"untagged"})
-
-
 def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
     """Return the variables that earlier tasks have set for this host, and those that includes of the launching task hand on."""
     manager, host = task._variable_manager, task_vars.get("inventory_hostname")
@@ -608,99 +467,3 @@ def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
     yield from task.get_include_params()
     if task._role is not None:
         yield from task._role.get_role_params(task.get_dep_chain())
-
-
-def _remember_compiled(engine: t.Any) -> None:
-    """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
-    for name in ("_compile_template", "_compile_expression"):
-        compile_one = getattr(engine, name, None)
-        if compile_one is not None:
-            setattr(engine, name, _remembering(compile_one))
-
-
-def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
-    # With its tags, such as its place in a file: equal texts may differ in them.
-    compiled: dict[t.Any, t.Any] = {}
-
-    def remembering(text: str, options: t.Any) -> t.Any:
-        key = (str.__str__(text), AnsibleTagHelper.tags(text), options)
-        try:
-            hash(key)
-        except TypeError:  # as of `args` that are one template
-            return compile_one(text, options)
-        if key not in compiled:
-            if len(compiled) >= _MOST_COMPILED:
-                compiled.clear()
-            compiled[key] = compile_one(text, options)
-        return compiled[key]
-
-    return remembering
-
-
-def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default: bool) -> bool:
-    """Return what a variable that switches something says; false where it is no word for true."""
-    return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
-
-
-_LAUNCHING = (
-    "it launches in the background already. Leave out 'async' and 'poll': 'timeout' limits the jobs, "
-    "and with 'wait: true' the task waits for them."
-)
-_OTHER_THAN_LAUNCHING = "it is not for the background. Leave out 'async' and 'poll'."
-_INSTEAD_OF_ASYNC = {
-    "async_batch": _LAUNCHING,
-    "async_run": _LAUNCHING,
-    "async_wait": "it is what waits. Leave out 'async' and 'poll' (or write 'poll' as an option): 'timeout' limits the wait.",
-}
-
-
-def refuse_unsupported_controller(action: ActionBase) -> None:
-    """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
-    if action._task.async_val:
-        verb = str(action._task.action).rpartition(".")[2]
-        raise plainly(f"'async' on a task of {verb}: {_INSTEAD_OF_ASYNC.get(verb, _OTHER_THAN_LAUNCHING)}")
-    action._supports_async = False  # as it is: 2.21 lets no action that supports it hand on facts
-    if getattr(action._connection._shell, "_IS_WINDOWS", False):
-        raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
-    if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):
-        raise Refused(
-            "Mitogen is active, and background.jobs does not work under it. Use another strategy (such as linear) for this play."
-        )
-
-
-def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:
-    """Make known which Python was found on the host, as `_execute_module` does, so that later tasks need not look again."""
-    key = action._discovered_interpreter_key
-    if not key:
-        return
-    register = getattr(action, "register_host_variables", None)
-    if register is not None:  # 2.21: beside the result
-        from ansible.plugins.action import VariableLayer
-
-        register({key: action._discovered_interpreter}, layer=VariableLayer.CACHEABLE_FACT)
-    else:
-        result["ansible_facts"] = {key: action._discovered_interpreter}
-
-
-def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: list[Arguments]) -> None:
-    """Tell callbacks that follow core's async polls; without effect where this version does it otherwise."""
-    view = next((view for view in views if not view["finished"]), None)
-    queue = getattr(action._display, "_final_q", None)
-    if view is None or queue is None:
-        return
-    from ansible.executor import task_result
-    from ansible.inventory.host import Host
-
-    host = Host(str(task_vars.get("inventory_hostname")))
-    result = {"ansible_job_id": view["ansible_job_id"], "started": True, "finished": False, "changed": False}
-    raw_result = getattr(task_result, "_RawTaskResult", None)  # 2.19, 2.20
-    try:
-        if raw_result is not None:
-            told: tuple[t.Any, ...] = (raw_result(host, action._task, result, action._task.dump_attrs()),)
-        else:
-            from ansible._internal._task import UnifiedTaskResult  # 2.21
-
-            told = (host, action._task, UnifiedTaskResult.from_action_result_dict(result))
-        queue.send_callback("v2_runner_on_async_poll", *told)
-    except (AttributeError, ImportError, TypeError) as exc:
-        action._display.vvv(f"callbacks were not told of the poll: {exc}")

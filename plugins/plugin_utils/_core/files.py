@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The part of _core/core.py that runs action plugins with a controller half against a stand-in for the host.
+"""The part of this room that runs action plugins with a controller half against a stand-in for the host.
 
-What it needs beside what _core/core.py names, the same in 2.19, 2.20 and 2.21:
+What it needs beside what core.py names, the same in 2.19, 2.20 and 2.21:
 
 - of `ActionBase`: `_transfer_file`, `_fixup_perms2`, `_make_tmp_path`, `_remove_tmp_path`, `_remote_expand_user`,
   `_compute_environment_string`, `_get_remote_user`, `_connection`, `_loader`, `_play_context`;
@@ -26,19 +26,17 @@ from ansible.plugins import loader as plugin_loader
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Become, Step
-from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
-from ansible_collections.background.jobs.plugins.plugin_utils._plan import tape as _tape
+from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions, recipes, staging
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.recipes import Settings, Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.staging import Store
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import (
     ABSENT,
     DIRECTORY,
     SAME,
-    Call,
     Command,
-    Settings,
-    Store,
+    HostState,
+    ModuleCall,
     Tape,
-    Work,
-    World,
 )
 
 Arguments = dict[str, t.Any]
@@ -54,7 +52,7 @@ def store() -> Store:
 
 def send(action: t.Any, files: Store) -> Arguments:
     """Return what the plan says of the files of a launch; what is too large for it is sent ahead, as one file."""
-    if files.size <= _tape.IN_PLAN:
+    if files.size <= staging.IN_PLAN:
         return files.in_plan()
     shell = action._connection._shell
     if shell.tmpdir is None:
@@ -102,7 +100,7 @@ class _Recording:
         self.failure: Arguments = {}
         self._files = files
         self._first = self._last = files.number
-        self._tape = Tape(World())
+        self._tape = Tape(HostState())
         self._step = step
         self._task_vars = task_vars
         most_shown: int = C.MAX_FILE_SIZE_FOR_DIFF  # type: ignore[attr-defined]
@@ -112,7 +110,7 @@ class _Recording:
     def arm(self, handler: t.Any) -> None:
         def execute(module_name: str | None = None, module_args: t.Any = None, *dummy: t.Any, **more: t.Any) -> t.Any:
             arguments = dict(handler._task.args if module_args is None else module_args)
-            call = Call(module_name or handler._task.action, arguments, bool(more.get("ignore_unknown_opts")))
+            call = ModuleCall(module_name or handler._task.action, arguments, bool(more.get("ignore_unknown_opts")))
             answer = self._tape.answer(call)
             if self._sent and call.leaf != "stat":
                 self._next_folder(handler)
@@ -143,7 +141,7 @@ class _Recording:
         handler._remote_expand_user = expand
         # The environment of a job does not stand in its command line.
         handler._compute_environment_string = lambda *dummy: ""
-        handler._shared_loader_obj = _Loaders(self)
+        handler._shared_loader_obj = _LoadersOfCopy(self)
 
     def _next_folder(self, handler: t.Any) -> None:
         self._sent = False
@@ -153,7 +151,7 @@ class _Recording:
     def _set_folder(self, handler: t.Any) -> None:
         handler._connection._shell.tmpdir = f"{self._files.token}/{self._files.number}"
 
-    def tape(self, handler: t.Any, run: Run, world: World, diff: bool = False, check_mode: bool = False) -> Tape:
+    def tape(self, handler: t.Any, run: Run, world: HostState, diff: bool = False, check_mode: bool = False) -> Tape:
         """Run an action plugin in a world, and return what it asked."""
         task = handler._task
         arguments, before, folder = task.args, self._tape, handler._connection._shell.tmpdir
@@ -180,59 +178,59 @@ class _Recording:
             self._last = self._files.number = max(self._last, self._files.number)
         return tape
 
-    def _main(self, handler: t.Any, run: Run, world: World, check_mode: bool = False) -> Tape | None:
+    def _main(self, handler: t.Any, run: Run, world: HostState, check_mode: bool = False) -> Tape | None:
         """Return the tape of the world in which all goes its way; None where it does not, which `failure` tells."""
         tape = self.tape(handler, run, world, self._step.diff, check_mode)
         if tape.result.get("failed"):
             self.failure = tape.result
             return None
-        self.work = _tape.plain_call(tape)
+        self.work = recipes.plain_call(tape)
         return tape if self.work is None else None
 
     def copy(self, handler: t.Any, run: Run) -> None:
-        absent = self._main(handler, run, World())
+        absent = self._main(handler, run, HostState())
         if absent is None:
             return
-        same = self.tape(handler, run, World(stats=(SAME,)))
+        same = self.tape(handler, run, HostState(stats=(SAME,)))
         into = None
-        if _tape.is_single(absent):
-            into = self.tape(handler, run, World(stats=(DIRECTORY, ABSENT)), self._step.diff)
-        self.work = _tape.copy(absent, same, into, self._settings)
+        if recipes.is_single(absent):
+            into = self.tape(handler, run, HostState(stats=(DIRECTORY, ABSENT)), self._step.diff)
+        self.work = recipes.copy(absent, same, into, self._settings)
 
     def uri(self, handler: t.Any, run: Run) -> None:
-        asked = self._main(handler, run, World())
+        asked = self._main(handler, run, HostState())
         if asked is not None:
-            self.work = _tape.sent(asked)
+            self.work = recipes.sent(asked)
 
     def template(self, handler: t.Any, run: Run) -> None:
-        rendered = self.tape(handler, run, World())  # what it hands on to copy is recorded there
+        rendered = self.tape(handler, run, HostState())  # what it hands on to copy is recorded there
         if rendered.result.get("failed"):
             self.failure = rendered.result
 
     def assemble(self, handler: t.Any, run: Run) -> None:
-        absent = self._main(handler, run, World())
+        absent = self._main(handler, run, HostState())
         if absent is not None:
-            same = self.tape(handler, run, World(stats=(SAME,)))
-            self.work = _tape.assemble(absent, same, self._settings)
+            same = self.tape(handler, run, HostState(stats=(SAME,)))
+            self.work = recipes.assemble(absent, same, self._settings)
 
     def unarchive(self, handler: t.Any, run: Run) -> None:
-        unpacked = self._main(handler, run, World(stats=(DIRECTORY,), codes=(_NOT_THERE,)))
+        unpacked = self._main(handler, run, HostState(stats=(DIRECTORY,), codes=(_NOT_THERE,)))
         if unpacked is not None:
-            missing = self.tape(handler, run, World(codes=(_NOT_THERE,)))
+            missing = self.tape(handler, run, HostState(codes=(_NOT_THERE,)))
             created = None
             if handler._task.args.get("creates"):
-                created = self.tape(handler, run, World(codes=(_THERE,)))
-            self.work = _tape.unarchive(unpacked, missing, created, self._settings)
+                created = self.tape(handler, run, HostState(codes=(_THERE,)))
+            self.work = recipes.unarchive(unpacked, missing, created, self._settings)
 
     def script(self, handler: t.Any, run: Run) -> None:
         creates, removes = (handler._task.args.get(key) for key in ("creates", "removes"))
         passed = (_NOT_THERE,) if creates else ()
         all_passed = passed + ((_THERE,) if removes else ())
-        ran = self._main(handler, run, World(codes=(*all_passed, 0)), self._step.check_mode)
+        ran = self._main(handler, run, HostState(codes=(*all_passed, 0)), self._step.check_mode)
         if ran is not None:
-            created = self.tape(handler, run, World(codes=(_THERE,))) if creates else None
-            removed = self.tape(handler, run, World(codes=(*passed, _NOT_THERE))) if removes else None
-            self.work = _tape.script(ran, created, removed, self._settings)
+            created = self.tape(handler, run, HostState(codes=(_THERE,))) if creates else None
+            removed = self.tape(handler, run, HostState(codes=(*passed, _NOT_THERE))) if removes else None
+            self.work = recipes.script(ran, created, removed, self._settings)
 
 
 def _expand(handler: t.Any, path: str, sudoable: bool, become: Become | None) -> str:
@@ -282,7 +280,7 @@ class _Connection:
         return getattr(self._connection, name)
 
 
-class _Loaders:
+class _LoadersOfCopy:
     """`ansible.plugins.loader`, whose action plugin `copy` is recorded where another one hands over to it."""
 
     def __init__(self, recording: _Recording) -> None:

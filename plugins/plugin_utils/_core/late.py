@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The part of _core/core.py for jobs with a script: loops, files of variables, handlers, and what comes back of such a job.
+"""The part of this room for jobs with a script: loops, files of variables, handlers, and what comes back of such a job.
 
-What it needs beside what _core/core.py names, checked with 2.19.14, 2.20.10 and 2.21.5, the same in all three unless it says otherwise:
+What it needs beside what core.py names, checked with 2.19.14, 2.20.10 and 2.21.5, the same in all three unless it says otherwise:
 
 - `_invoke_lookup` and `_DirectCall` of the templating, and `str_problematic_strip`, as `TaskExecutor._get_loop_items` uses them;
 - of the action plugin include_vars: that it reads its files in `run`, and says in `ansible_included_var_files` which;

@@ -17,11 +17,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core.core import (
-    Core,
-    flag,
-    hand_on_discovered_interpreter,
-)
+from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import flag, hand_on_discovered_interpreter
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport

@@ -24,8 +24,8 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting imp
     MAX_BLOCK,
     MAX_BYTES,
     Begun,
+    Surroundings,
     Waiter,
-    World,
 )
 
 Options = dict[str, t.Any]
@@ -230,18 +230,18 @@ def _signals_like(text: str) -> str:
     return nearest(text.removeprefix("SIG"), (known.name.removeprefix("SIG") for known in signal.Signals))
 
 
-def cancel(world: World, selection: Selection, options: Options, host: str, check_mode: bool) -> Result:
+def cancel(surroundings: Surroundings, selection: Selection, options: Options, host: str, check_mode: bool) -> Result:
     """End jobs, and wait until they have ended."""
     if check_mode:
-        reply = world.call(selection.request("list"))
+        reply = surroundings.call(selection.request("list"))
         jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
         running = [job for job in jobs if not job["finished"] or job.get("processes")]
         result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
         return _finish(result, reply)
     number = signal_number(options["signal"])
-    begun = world.clock()
+    begun = surroundings.clock()
     request = selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK, max_bytes=MAX_BYTES)
-    reply = world.call(request)
+    reply = surroundings.call(request)
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
     far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
     near = [job for job in reply["jobs"] if job.get("error") != "elsewhere"]
@@ -251,9 +251,11 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
     ]
     always = max([job.get("always_timeout") or 0 for job in near], default=0)
     patience = options["grace"] + _PATIENCE + min(always, _LONGEST_ALWAYS)
-    waiter = Waiter(targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), world, host)
+    waiter = Waiter(
+        targets, WaitOptions(timeout=patience, poll=options["poll"], on_timeout="return"), surroundings, host
+    )
     waiter.kill_at = begun + options["grace"]
-    waiter.take(Begun({**reply, "jobs": near}, world.clock() - begun))
+    waiter.take(Begun({**reply, "jobs": near}, surroundings.clock() - begun))
     waited = waiter.run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]

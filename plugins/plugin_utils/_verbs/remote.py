@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import core, kept, late
+from ansible_collections.background.jobs.plugins.plugin_utils._core import kept, late, own_task
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
@@ -25,7 +25,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils._options import Wa
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Begun, Waiter, WaitFailed, World
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
+    Begun,
+    Surroundings,
+    Waiter,
+    WaitFailed,
+)
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -43,7 +48,7 @@ def wait(
     remote: Remote, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions, begun: Begun | None = None
 ) -> Result:
     """Wait for `targets`; return the result of the task."""
-    waiter = Waiter(targets, options, world_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
+    waiter = Waiter(targets, options, surroundings_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
     if begun:
         waiter.take(begun)
     try:
@@ -55,20 +60,22 @@ def wait(
     return result
 
 
-def operate(action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[World], Result]) -> Result:
+def operate(
+    action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[Surroundings], Result]
+) -> Result:
     """Return the result of a task that does `work` with the jobs of its host."""
     try:
-        result = work(world_of(Remote(action, task_vars, module)))
+        result = work(surroundings_of(Remote(action, task_vars, module)))
     except WaitFailed as exc:
         return exc.result
     except ConnectionLost as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
-    core.hand_on_discovered_interpreter(action, result)
+    own_task.hand_on_discovered_interpreter(action, result)
     return result
 
 
-def world_of(remote: Remote) -> World:
-    return World(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
+def surroundings_of(remote: Remote) -> Surroundings:
+    return Surroundings(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
 
 
 class Remote:
@@ -81,7 +88,7 @@ class Remote:
         self._async_dir = _options.async_dir(action)
         self._cut_off_since: float | None = None
         self._commands = transport.Commands()
-        self._events = core.flag(action, task_vars, "background_jobs_callbacks", False)
+        self._events = own_task.flag(action, task_vars, "background_jobs_callbacks", False)
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         result = self.execute(_request=packing.pack(request))
@@ -102,7 +109,7 @@ class Remote:
             raise ConnectionLost(str(exc)) from exc
 
     def send(self, call: t.Callable[[], Result], patience: float = transport.PATIENCE) -> tuple[Result, bool]:
-        """See _sending.send."""
+        """See transport.send."""
         progress = Progress(str(self._task_vars.get("inventory_hostname") or "localhost"), 0.0)
         options = self._action._connection.get_options()
         line = transport.Line(
@@ -177,7 +184,7 @@ class Remote:
     def say(self, line: str, views: list[View]) -> None:
         display.display(printable(line))
         if self._events:
-            core.send_poll_event(self._action, self._task_vars, views)
+            own_task.send_poll_event(self._action, self._task_vars, views)
 
 
 def malformed(exc: replies.Malformed) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress im
 
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import Decoded
-    from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Outcome
+    from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import WaitOutcome
 
 Result = dict[str, t.Any]
 Decoder = Callable[[str, str], "Decoded"]
@@ -62,7 +62,7 @@ _EMPTY_MESSAGES = (
 )
 
 
-def build(outcome: Outcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
+def build(outcome: WaitOutcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
     """Return the result of a wait."""
     jobs = [job_of(view, decode) for view in outcome.views]
     ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
@@ -212,7 +212,9 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _message(outcome: Outcome, jobs: list[Result], bad: list[Result], counts: dict[str, int], timeout: float) -> str:
+def _message(
+    outcome: WaitOutcome, jobs: list[Result], bad: list[Result], counts: dict[str, int], timeout: float
+) -> str:
     if outcome.errors:
         text = f"Cannot wait for {len(outcome.errors)} of {_jobs(len(jobs))}: {_listed(outcome.errors, '; ')}."
         return f"{text} {_MISSING}" if outcome.missing else text

@@ -50,7 +50,7 @@ class Begun:
 
 
 @dataclass(slots=True)
-class World:
+class Surroundings:
     """All that a wait needs of what is around it."""
 
     call: Callable[[dict[str, t.Any]], Reply]
@@ -61,7 +61,7 @@ class World:
 
 
 @dataclass(slots=True)
-class Outcome:
+class WaitOutcome:
     views: list[View]
     elapsed: float = 0.0
     timed_out: bool = False
@@ -78,22 +78,22 @@ class _Unreachable(Exception):
 class Waiter:
     """Waits for one list of jobs."""
 
-    def __init__(self, targets: list[Target], options: WaitOptions, world: World, host: str) -> None:
+    def __init__(self, targets: list[Target], options: WaitOptions, surroundings: Surroundings, host: str) -> None:
         self.targets = targets
         self.options = options
-        self.world = world
+        self.surroundings = surroundings
         self.progress = Progress(host, options.poll)
         self.views: list[View] = [target.known or _unseen(target) for target in targets]
         self.errors: list[str] = []
         self.warnings: list[str] = []
-        self.start = world.clock()
+        self.start = surroundings.clock()
         self.deadline = self.start + options.timeout if options.timeout else math.inf
         self.kill_at = self.start  # when what was told to end is killed
         self.contact = False
         self.missing = False
 
-    def run(self) -> Outcome:
-        outcome = Outcome(views=self.views, errors=self.errors, warnings=self.warnings)
+    def run(self) -> WaitOutcome:
+        outcome = WaitOutcome(views=self.views, errors=self.errors, warnings=self.warnings)
         try:
             outcome.timed_out = self._wait()
             if outcome.timed_out and self.options.on_timeout == "cancel":
@@ -103,7 +103,7 @@ class Waiter:
         if outcome.unreachable is None and not self.errors:
             self._clean_up()
         outcome.missing = self.missing
-        outcome.elapsed = self.world.clock() - self.start
+        outcome.elapsed = self.surroundings.clock() - self.start
         return outcome
 
     def take(self, begun: Begun) -> None:
@@ -130,7 +130,7 @@ class Waiter:
             pending = self._pending()
             if not pending or self.errors or self._satisfied():
                 return False
-            now = self.world.clock()
+            now = self.surroundings.clock()
             # Results that did not fit into the last reply are fetched whatever the time.
             deferred = any(self.views[index].get("deferred") for index in pending)
             if now >= self.deadline and not deferred and self.contact:
@@ -144,8 +144,8 @@ class Waiter:
                 return False
             changed = self._states() != before
             self._tell(changed)
-            if not changed and not deferred and self.world.clock() - now < _BREATH < self.deadline - now:
-                self.world.sleep(_BREATH)
+            if not changed and not deferred and self.surroundings.clock() - now < _BREATH < self.deadline - now:
+                self.surroundings.sleep(_BREATH)
 
     def _give_up_on_deferred(self) -> None:
         """Each answer brings a result at least, and a host that sends none would be asked for ever."""
@@ -170,9 +170,9 @@ class Waiter:
 
     def _tell(self, changed: bool) -> None:
         if self._pending() and not self._satisfied():
-            line = self.progress.line(self.views, self.world.clock(), changed)
+            line = self.progress.line(self.views, self.surroundings.clock(), changed)
             if line is not None:
-                self.world.say(line, self.views)
+                self.surroundings.say(line, self.views)
 
     def _ask(self, op: str, indexes: list[int], block: float = 0.0, told: bool = False) -> Reply:
         jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
@@ -182,7 +182,7 @@ class Waiter:
         if op == "wait":
             request["mode"] = self.options.mode
         if op == "cancel":
-            request.update(grace=max(0.0, self.kill_at - self.world.clock()), told=told)
+            request.update(grace=max(0.0, self.kill_at - self.surroundings.clock()), told=told)
             for job, index in zip(request["jobs"], indexes, strict=True):
                 job["ending"] = self.views[index].get("ending")
         reply = self._call(request)
@@ -195,26 +195,26 @@ class Waiter:
         attempt = 0
         while True:
             try:
-                reply = self.world.call(request)
+                reply = self.surroundings.call(request)
             except ConnectionLost as exc:
                 self._back_off(attempt, exc)
                 attempt += 1
                 # The time that was meant for waiting went by while there was no connection.
                 if "block" in request:
-                    request["block"] = min(request["block"], self._block(self.world.clock()))
+                    request["block"] = min(request["block"], self._block(self.surroundings.clock()))
             else:
                 self.contact = True
                 return reply
 
     def _back_off(self, attempt: int, exc: ConnectionLost) -> None:
-        now = self.world.clock()
+        now = self.surroundings.clock()
         limit = self.deadline if self.contact else min(self.deadline, self.start + FIRST_CONTACT)
         pause = min(BACK_OFF[min(attempt, len(BACK_OFF) - 1)], limit - now)
         if pause <= 0:
             raise _Unreachable(str(exc)) from exc
-        self.world.say(self.progress.lost(str(exc), pause), self.views)
-        self.world.sleep(pause)
-        self.world.reset()
+        self.surroundings.say(self.progress.lost(str(exc), pause), self.views)
+        self.surroundings.sleep(pause)
+        self.surroundings.reset()
 
     def _update(self, index: int, job: View, reply: Reply) -> None:
         if "error" in job:
@@ -242,11 +242,11 @@ class Waiter:
         self.errors.append(f"{target.where}: {why}")
 
     def _cancel(self) -> None:
-        until = self.world.clock() + 3 * GRACE
+        until = self.surroundings.clock() + 3 * GRACE
         self.kill_at = until - 2 * GRACE
         self.deadline = max(self.deadline, until)
         told = False
-        while (pending := self._pending()) and self.world.clock() < until:
+        while (pending := self._pending()) and self.surroundings.clock() < until:
             self._ask("cancel", pending, MAX_BLOCK, told=told)
             told = True
 

@@ -11,7 +11,12 @@ import resource
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, ids, records, results
+from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    batch_writer,
+    ids,
+    journal,
+    results,
+)
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 from ..conftest import gone
@@ -212,7 +217,7 @@ def test_what_is_told_of_failed_attempts_is_bounded(writer):
 
 
 def test_pids_that_the_journal_names_are_remembered_within_bounds(writer, monkeypatch):
-    monkeypatch.setattr(records, "_MOST_PIDS", 3)
+    monkeypatch.setattr(journal, "_MOST_PIDS", 3)
     reader = create(writer)
     for pid in (1, 2, 3, 1, 4):
         writer.note(job=0, state="running", at=1.0, attempt=1, pid=pid, start=1)

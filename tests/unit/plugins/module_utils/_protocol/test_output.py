@@ -60,7 +60,8 @@ result.update(rc=subprocess.call(['sh', '-c', %r]))
 
 
 def info(batch, tail=50, index=0):
-    return batch.serve("list", tail=tail, jids=[batch.jids()[index]])[0]
+    wanted = {} if tail is None else {"tail": tail}
+    return batch.serve("list", jids=[batch.jids()[index]], **wanted)[0]
 
 
 def seen(batch, text, stream="stdout", index=0):

@@ -94,16 +94,16 @@ def test_an_identity_lives_as_long_as_its_process():
     identity = processes.identity(process.pid)
     assert processes.why_gone(identity) is None
     process.communicate(b"\n")
-    assert processes.why_gone(identity) == "it was gone"
+    assert processes.why_gone(identity) == processes.GONE
 
 
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("start", 1, "it was gone"),
-        ("boot_id", "00000000-0000-0000-0000-000000000000", "the host restarted"),
+        ("start", 1, processes.GONE),
+        ("boot_id", "00000000-0000-0000-0000-000000000000", processes.RESTARTED),
         # a container that restarts keeps the boot id of its machine
-        ("init_start", 1, "the host restarted"),
+        ("init_start", 1, processes.RESTARTED),
     ],
 )
 def test_a_reused_pid_and_a_restart_are_not_taken_for_life(key, value, why):

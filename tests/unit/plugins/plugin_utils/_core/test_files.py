@@ -25,7 +25,9 @@ from ansible.template import Templar
 from ansible_collections.background.jobs.plugins.plugin_utils._core import files as _files
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Step
-from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import Call, Command, Store, Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.recipes import Work
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.staging import Store
+from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import Command, ModuleCall
 
 
 class Recorded(t.NamedTuple):
@@ -38,9 +40,9 @@ class Recorded(t.NamedTuple):
         assert self.work.recipe is not None
         return self.work.recipe
 
-    def call(self, number: int) -> Call:
+    def call(self, number: int) -> ModuleCall:
         call = self.work.calls[number]
-        assert isinstance(call, Call)
+        assert isinstance(call, ModuleCall)
         return call
 
     def command(self, number: int) -> str:
@@ -49,7 +51,7 @@ class Recorded(t.NamedTuple):
         return command.words[2].replace(self.store.token, "TOKEN")
 
     def modules(self) -> list[str]:
-        return [call.module for call in self.work.calls if isinstance(call, Call)]
+        return [call.module for call in self.work.calls if isinstance(call, ModuleCall)]
 
     def staged(self) -> dict[str, tuple[str, int]]:
         """name: (content, mode)"""

@@ -14,7 +14,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import r
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.operating import Selection
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import World
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Surroundings
 
 JID = "j123456789012345.0"
 
@@ -40,8 +40,8 @@ class Host:
         self.requests.append(json.loads(json.dumps(request)))
         return self.replies.pop(0)
 
-    def world(self) -> World:
-        return World(
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
             call=self.call, reset=lambda: None, clock=lambda: 0.0, sleep=lambda dummy: None, say=lambda *dummy: None
         )
 
@@ -192,7 +192,7 @@ CANCEL = {"signal": "TERM", "grace": 3.0, "poll": 0.0}
 def test_jobs_are_cancelled_and_waited_for() -> None:
     first = [job(0, asked=True), job(1, "succeeded", result='{"changed": true}')]
     host = Host(first, [job(0, "cancelled", msg="cancelled while it ran")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["msg"]) == (True, "1 job cancelled.")
     assert [one["state"] for one in result["jobs"]] == ["cancelled", "succeeded"]
     assert "failed" not in result
@@ -202,7 +202,7 @@ def test_jobs_are_cancelled_and_waited_for() -> None:
 
 def test_what_ended_by_itself_is_no_change() -> None:
     host = Host([job(0, asked=True)], [job(0, "succeeded", result="{}")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["msg"]) == (False, "0 jobs cancelled.")
 
 
@@ -218,11 +218,13 @@ class Slow(Host):
         asked = {one["jid"] for one in request.get("jobs", self.replies[0]["jobs"])}
         return {**self.replies[0], "jobs": [one for one in self.replies[0]["jobs"] if one["jid"] in asked]}
 
-    def world(self) -> World:
+    def surroundings(self) -> Surroundings:
         def sleep(seconds: float) -> None:
             self.now += seconds
 
-        return World(call=self.call, reset=lambda: None, clock=lambda: self.now, sleep=sleep, say=lambda *dummy: None)
+        return Surroundings(
+            call=self.call, reset=lambda: None, clock=lambda: self.now, sleep=sleep, say=lambda *dummy: None
+        )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_what_does_not_end_is_waited_for_no_longer_than_its_time_and_then_named(
     state: dict[str, t.Any], limit: float, words: str
 ) -> None:
     host = Slow([job(0, asked=True, **state), job(1, "succeeded")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert limit <= host.now <= limit + 1
     assert result["failed"] and not result["changed"]
     assert result["msg"].startswith(f"After {limit:g} s there are jobs that have not ended: job 0 (")
@@ -249,7 +251,7 @@ def test_what_does_not_end_is_waited_for_no_longer_than_its_time_and_then_named(
 def test_what_has_no_supervisor_is_looked_after_until_it_is_gone() -> None:
     left = job(0, "lost", ended_processes=1, ending=[[77, 5]])
     host = Host([left], [left], [job(0, "lost")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert "failed" not in result
     told = [
         (request["op"], request.get("told"), request["grace"], request["jobs"][0]["ending"])
@@ -260,12 +262,12 @@ def test_what_has_no_supervisor_is_looked_after_until_it_is_gone() -> None:
 
 def test_what_still_runs_of_a_lost_job_is_ended_and_that_is_told() -> None:
     host = Host([job(0, "lost", ended_processes=3)], [job(0, "lost")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", False)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["jobs"][0]["state"]) == (True, "lost")
     assert result["msg"] == "0 jobs cancelled. Of lost jobs, 3 processes that still ran were ended."
 
     host = Host([job(0, "lost", processes=3), job(1, "lost")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", True)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", True)
     assert (result["changed"], result["msg"]) == (True, "1 job would be cancelled.")
 
 
@@ -278,7 +280,7 @@ def test_the_record_of_a_lost_job_of_which_something_runs_is_not_pruned() -> Non
 
 def test_in_check_mode_nothing_is_cancelled() -> None:
     host = Host([job(0), job(1, "failed")])
-    result = operating.cancel(host.world(), select(everything=True), CANCEL, "web1", True)
+    result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", True)
     assert (result["changed"], result["msg"], host.requests[0]["op"]) == (True, "1 job would be cancelled.", "list")
 
 

@@ -13,7 +13,7 @@ from ansible.template import Templar
 from ansible_collections.background.jobs.plugins.plugin_utils._host import codec
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import Decoded
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Outcome
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import WaitOutcome
 
 
 def view(
@@ -33,7 +33,7 @@ def view(
 def build(
     *views: dict[str, t.Any], on_timeout: str = "fail", timeout: float = 0.0, **outcome: t.Any
 ) -> dict[str, t.Any]:
-    return report.build(Outcome(views=list(views), **outcome), decode, on_timeout, timeout)
+    return report.build(WaitOutcome(views=list(views), **outcome), decode, on_timeout, timeout)
 
 
 def decode(text: str, state: str) -> Decoded:
@@ -171,7 +171,7 @@ def test_the_message_names_the_task_that_failed_its_block() -> None:
 
 
 def test_what_ansible_does_not_take_has_failed() -> None:
-    outcome = Outcome(views=[view("a", result={"a": 1})])
+    outcome = WaitOutcome(views=[view("a", result={"a": 1})])
     result = report.build(outcome, lambda *dummy: Decoded({"failed": True, "changed": False, "msg": "no text"}))
     assert (result["jobs"][0]["state"], result["failed_jobs"]) == ("failed", ["a"])
 
@@ -179,7 +179,7 @@ def test_what_ansible_does_not_take_has_failed() -> None:
 def test_nor_does_a_task_of_a_block_that_ansible_does_not_take_succeed() -> None:
     refused = Decoded({"failed": True, "changed": False, "msg": "no text"})
     tasks = {"rescued": False, "results": [told("succeeded", {"own": 1}), told("skipped", {"skipped": True})]}
-    outcome = Outcome(views=[view("a", result={"a": 1}, tasks=json.dumps(tasks))])
+    outcome = WaitOutcome(views=[view("a", result={"a": 1}, tasks=json.dumps(tasks))])
     result = report.build(outcome, lambda text, state: refused if "own" in text else codec.decode_result(text, state))
     first, second = result["jobs"][0]["results"]
     assert (first["state"], first["msg"]) == ("failed", "no text")
@@ -192,7 +192,7 @@ def test_a_module_may_say_in_a_word_whether_it_changed_something(word: object, c
 
 
 def test_the_host_knows_best_why_there_is_no_result() -> None:
-    outcome = Outcome(views=[view("a", "failed", {"a": 1})])
+    outcome = WaitOutcome(views=[view("a", "failed", {"a": 1})])
     result = report.build(outcome, lambda *dummy: Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed"))
     assert result["jobs"][0]["msg"] == "was killed"
     assert result["jobs"][0]["result"]["msg"] == "no json"

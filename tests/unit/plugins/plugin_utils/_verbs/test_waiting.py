@@ -15,9 +15,9 @@ from ansible_collections.background.jobs.plugins.plugin_utils._options import Wa
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
     Begun,
-    Outcome,
+    Surroundings,
     Waiter,
-    World,
+    WaitOutcome,
     first_request,
 )
 
@@ -37,8 +37,8 @@ class FakeHost:
         self.lines: list[str] = []
         self.resets = 0
 
-    def world(self) -> World:
-        return World(
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
             call=self.call,
             reset=self.reset,
             clock=lambda: self.now,
@@ -93,16 +93,16 @@ class FakeHost:
         return {"now": self.now, "user": "root", "async_dir": "/d", "jobs": jobs}
 
 
-def wait(host: FakeHost, targets: list[Target] | None = None, **options: t.Any) -> Outcome:
+def wait(host: FakeHost, targets: list[Target] | None = None, **options: t.Any) -> WaitOutcome:
     chosen = (
         targets
         if targets is not None
         else [Target(where=f"jobs[{index}]", jid=jid) for index, jid in enumerate(host.ends)]
     )
-    return Waiter(chosen, WaitOptions(**options), host.world(), "web1").run()
+    return Waiter(chosen, WaitOptions(**options), host.surroundings(), "web1").run()
 
 
-def states(outcome: Outcome) -> list[str]:
+def states(outcome: WaitOutcome) -> list[str]:
     return [view["state"] for view in outcome.views]
 
 
@@ -124,13 +124,13 @@ def test_nothing_to_wait_for_asks_nobody() -> None:
     assert host.requests == []
 
 
-def go_on(host: FakeHost, **options: t.Any) -> Outcome:
+def go_on(host: FakeHost, **options: t.Any) -> WaitOutcome:
     """Wait for the jobs of a host that were launched by a call that began to wait for them."""
     request = first_request(list(host.ends), WaitOptions(**options))
     before = host.now
     begun = Begun(host.call(request), host.now - before)
     targets = [Target(where=f"jobs[{index}]", jid=jid) for index, jid in enumerate(host.ends)]
-    waiter = Waiter(targets, WaitOptions(**options), host.world(), "web1")
+    waiter = Waiter(targets, WaitOptions(**options), host.surroundings(), "web1")
     waiter.take(begun)
     return waiter.run()
 
@@ -277,9 +277,9 @@ def test_a_host_that_answers_at_once_is_not_asked_without_a_pause() -> None:
     def hasty(request: dict[str, t.Any]) -> dict[str, t.Any]:
         return slow({**request, "block": 0.0})
 
-    world = host.world()
-    world.call = hasty
-    Waiter([Target(where="jobs", jid="j1.1")], WaitOptions(), world, "web1").run()
+    surroundings = host.surroundings()
+    surroundings.call = hasty
+    Waiter([Target(where="jobs", jid="j1.1")], WaitOptions(), surroundings, "web1").run()
     assert len(host.requests) <= 8
 
 
@@ -319,7 +319,7 @@ def test_a_job_is_called_what_the_controller_calls_it() -> None:
 def test_what_a_launch_says_it_has_waited_does_not_move_the_deadline_far(waited: float) -> None:
     host = FakeHost({"j1.1": 1e6})
     targets = [Target(where="jobs[0]", jid="j1.1")]
-    waiter = Waiter(targets, WaitOptions(timeout=60.0), host.world(), "web1")
+    waiter = Waiter(targets, WaitOptions(timeout=60.0), host.surroundings(), "web1")
     waiter.take(Begun(host.call(first_request(["j1.1"], WaitOptions())), waited))
     assert waiter.run().timed_out
     assert 30.0 <= host.now <= 70.0

@@ -1,0 +1,141 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Jobs whose supervisor is gone: nobody else will ever say how they ended, so whoever finds that out writes it down."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, journal, results, staged, states
+from ansible_collections.background.jobs.plugins.module_utils._protocol import output as _output
+from ansible_collections.background.jobs.plugins.module_utils._system import files
+
+LOCK_PAUSE = 0.02  # seconds
+_LOCK_TRIES = 50
+_TEMPORARY = "lost.tmp"
+
+
+def declare(reader, why):
+    """Take every job that is not finished for lost, unless its result tells how it ended.
+
+    To be called when the supervisor is gone: then nobody else will ever say it. It is written down too, so that
+    core's async_status and other readers say the same. Of several readers one writes; where another is at it and
+    does not come to an end, nothing is concluded, and the next look tells.
+    """
+    opened = _open_journal(reader)
+    try:
+        if opened is not None:
+            if not _locked(opened):
+                return
+            reader.refresh()  # it may have been done meanwhile, or the supervisor's last lines have come
+        _conclude(reader, why, opened)
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def _open_journal(reader):
+    """Return a file descriptor to append to the journal with, None where that is not possible (a read-only disk)."""
+    try:
+        return files.open_own("journal", flags=os.O_WRONLY | os.O_APPEND, folder=reader.open())
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return None
+
+
+def _conclude(reader, why, opened):
+    rest = reader.take_rest()
+    reader.take_in([rest])  # all of a line but its end may have come
+    now, lines = round(time.time(), 6), []
+    folder = reader.open()
+    output = _output.Output(folder)
+    for index, job in enumerate(reader.jobs):
+        if job["state"] in states.TERMINAL:
+            continue
+        result = reader.final_result(index)
+        if result is None:
+            job.update(state=states.LOST, ended_at=now, msg=_why_lost(reader, why, folder))
+            _write_lost(reader, index, job["msg"], output, folder)
+        else:
+            job.update(state=results.state_of(result), ended_at=now)
+            if job["state"] not in (states.SUCCEEDED, states.FAILED):
+                job["msg"] = str(result.get("msg"))
+        message = {"msg": job["msg"]} if job.get("msg") else {}
+        lines.append(journal.line_of(dict(message, job=index, state=job["state"], at=now)))
+    reader.unfinished = 0
+    if not lines and not rest:
+        return
+    staged.remove_all(folder)
+    _tidy_run(folder)
+    if opened is not None:
+        try:
+            # the first of them ends what a writer that was killed had begun
+            files.write_all(opened, b"\n" + b"".join(lines))
+        except OSError:
+            pass  # a disk that is full: whoever reads next finds the same
+
+
+def _why_lost(reader, why, folder):
+    log = folder.look("supervisor.log")
+    said = "; what it said last stands in %s/supervisor.log" % reader.path if log is not None and log.st_size else ""
+    return "lost: %s before the job returned a result%s" % (why, said)
+
+
+def _tidy_run(folder):
+    """Remove what running jobs had there, arguments among it, but for what they have printed, which goes with their record."""
+    try:
+        run = folder.enter("run")
+    except (files.UnsafePath, OSError):
+        return
+    for name in run.names():
+        if not _output.is_kept_in_run(name):
+            files.try_to_remove_tree(name, run)
+    try:
+        os.rmdir("run", dir_fd=folder.fd)
+    except OSError:
+        pass  # something was printed
+
+
+def _write_lost(reader, index, message, output, folder):
+    jid = ids.jid_of(reader.batch_id, index)
+    if reader.where.jobs.look(jid) is None:  # it was forgotten
+        return
+    printed = {}
+    if output.size(index) is not None:
+        printed = _output.told(*(_output.shown(output.read(index, stream)) for stream in _output.STREAMS))
+    for more in (printed, {}):  # what it printed is the first to go where there is no room
+        text = _text_of(message, more)
+        try:
+            files.write_atomically(jid, text, folder=reader.where.jobs, temporary=(folder, _TEMPORARY))
+            return
+        except OSError:
+            continue
+    try:
+        files.write_in_place(jid, text, reader.where.jobs)
+    except (files.UnsafePath, OSError):
+        pass  # a disk that is read-only, or something else in its place: whoever reads next finds the same
+
+
+def _text_of(message, printed):
+    result = results.of(dict({"failed": True, "changed": False, "msg": message}, **printed))
+    return results.with_state(result, states.LOST).encode("utf-8")
+
+
+def _locked(fd):
+    """Take the lock of a file; False where somebody else holds it for more than a second."""
+    for dummy in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE)
+        except OSError:  # a file system without locks: two readers write the same
+            return True
+    return False

@@ -1,0 +1,54 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a supervisor is told, checked on arrival: requests by whoever may write to its FIFO, and frames by template processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+
+
+def _is_count(value, least=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def request_in(line, size):
+    """Return (indexes, grace, signal) of a line that asks a batch of `size` jobs for something, None where it is none."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("cancel"), list):
+        return None
+    indexes, grace, number = request["cancel"], request.get("grace"), request.get("signal", int(signal.SIGTERM))
+    if not all(_is_count(index) and index < size for index in indexes):
+        return None
+    if not _is_seconds(grace) or not _is_count(number) or number not in signal.valid_signals():
+        return None
+    return indexes, grace, number
+
+
+def _is_seconds(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return value >= 0 and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def is_frame(frame):
+    """Say whether this can be what a template tells of a call."""
+    if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
+        return False
+    if "pid" in frame:
+        return _is_count(frame["pid"], 2)
+    if "error" in frame:
+        return isinstance(frame["error"], str)
+    status, brief = frame.get("status"), frame.get("brief", {})
+    return _is_count(status, -signal.NSIG) and isinstance(brief, dict) and set(brief) <= {"failed", "changed", "rc"}

@@ -1,0 +1,22 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a supervisor knows of a job while it runs."""
+
+from __future__ import annotations
+
+
+class RunningJob:
+    """An attempt of a job that is under way."""
+
+    __slots__ = ("attempt", "call", "is_noted", "output_is_kept", "short_of_memory")
+
+    def __init__(self, attempt):
+        self.attempt = attempt  # attempts.Attempt or script_client.ScriptAttempt: what it does next
+        self.call = None  # module_call.Run: the call that it has under way
+        self.is_noted = False  # whether it stands in the journal
+        self.output_is_kept = False  # whether a call of it was ended, for which what was printed until then is kept
+        self.short_of_memory = None  # why the kernel killed something of it

@@ -1,0 +1,69 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a supervisor takes for a request or a frame, and what it passes over."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import messages
+
+
+def test_a_request_says_which_jobs_are_to_end_and_how():
+    line = json.dumps({"cancel": [0, 2], "grace": 1.5, "signal": 1}).encode("ascii")
+    assert messages.request_in(line, 3) == ([0, 2], 1.5, 1)
+    assert messages.request_in(b'{"cancel": [], "grace": 0}', 3) == ([], 0, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        [],
+        {},
+        {"cancel": 0, "grace": 1},
+        {"cancel": [3], "grace": 1},
+        {"cancel": [-1], "grace": 1},
+        {"cancel": [True], "grace": 1},
+        {"cancel": [0]},
+        {"cancel": [0], "grace": -1},
+        {"cancel": [0], "grace": True},
+        {"cancel": [0], "grace": float("inf")},
+        {"cancel": [0], "grace": 10**400},
+        {"cancel": [0], "grace": 1, "signal": 0},
+        {"cancel": [0], "grace": 1, "signal": 4000},
+    ],
+)
+def test_what_is_no_request_is_passed_over(request_):
+    assert messages.request_in(json.dumps(request_).encode("ascii"), 3) is None
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"\xff", b"[" * 100000])
+def test_a_line_that_is_no_json_is_passed_over(line):
+    assert messages.request_in(line, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "is_one"),
+    [
+        ({"pid": 2}, True),
+        ({"pid": 1}, False),
+        ({"pid": "2"}, False),
+        ({"error": "no"}, True),
+        ({"error": None}, False),
+        ({"status": -9}, True),
+        ({"status": -4000}, False),
+        ({"status": 0, "brief": {"failed": True, "rc": 1}}, True),
+        ({"status": 0, "brief": {"msg": "x"}}, False),
+        ({}, False),
+    ],
+)
+def test_a_frame_tells_of_a_call(more, is_one):
+    assert messages.is_frame(dict(more, job=0, call=7)) is is_one
+    assert not messages.is_frame(dict(more, job=0))
+    assert not messages.is_frame(dict(more, job=-1, call=7))
+    assert not messages.is_frame([more])

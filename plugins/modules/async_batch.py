@@ -27,13 +27,13 @@ options:
         A text that is the YAML or JSON of such a list is taken too, as on a command line. What comes from a host is not.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
-        V(depends_on), V(run_when), V(nice), V(memory_max), V(cpu_quota).
-        V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work where no password is asked for. V(tags) is ignored with a warning.
+        V(depends_on), V(run_when), V(until), V(changed_when), V(failed_when), V(notify), V(run_once), V(tags), V(nice), V(memory_max), V(cpu_quota).
+        V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work where no password is asked for.
         Every other key is an error that says what to do instead.
       - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
         the host. V(always) has a time limit of its own, V(always_timeout), 60 seconds by default.
         V(include_tasks), V(import_tasks), V(include_role) and V(import_role) stand for a block of the tasks of a file or a role.
-        What would need the controller in the middle of a job, such as a condition on a registered result, is refused at launch.
+        What would need the controller in the middle of a job is refused at launch.
         See R(the guide to blocks, ansible_collections.background.jobs.docsite.guide_blocks).
       - V(depends_on) names the jobs that must have ended before a job starts. The name of a loop, without the item, is that of all its jobs.
         V(run_when) says how they must have ended, V(success) (the default), V(failure) or V(always); otherwise the job is C(skipped).
@@ -198,6 +198,55 @@ EXAMPLES = r"""
     tasks:
       - ansible.builtin.command: sleep {{ item }}
         loop: [1, 2, 3]
+
+- name: Go on with the first mirror that answers, and end the attempt after a minute
+  background.jobs.async_batch:
+    wait: true
+    mode: any
+    wait_timeout: 60
+    on_timeout: cancel
+    poll: 5
+    cleanup: true
+    tasks:
+      - name: ask {{ item }}
+        ansible.builtin.uri:
+          url: https://{{ item }}/release
+        loop: "{{ mirrors }}"
+
+- name: Start no more jobs, and end those that run, once one has failed
+  background.jobs.async_batch:
+    any_errors_fatal: true
+    on_failure: cancel
+    tasks:
+      - ansible.builtin.command: /opt/test {{ item }}
+        loop: "{{ suites }}"
+
+- name: Start no more jobs once a fifth of them has failed; keep nothing of what they print
+  background.jobs.async_batch:
+    max_fail_percentage: 20
+    keep_output: 0
+    cpu_quota: 50%
+    tasks:
+      - ansible.builtin.command: /opt/resize {{ item }}
+        loop: "{{ photos }}"
+
+- name: Find out side by side, and have it as facts of the host
+  background.jobs.async_batch:
+    wait: true
+    set_facts: true
+    tasks:
+      - name: machine
+        block:
+          - ansible.builtin.command: cat /etc/machine-id
+            register: found
+          - ansible.builtin.set_fact:
+              machine: "{{ found.stdout }}"
+      - name: release
+        block:
+          - ansible.builtin.command: /opt/app/bin/release
+            register: found
+          - ansible.builtin.set_fact:
+              release: "{{ found.stdout }}"
 """
 
 RETURN = r"""
@@ -210,10 +259,12 @@ changed:
   description: Whether any job was launched; with O(wait=true), whether any job changed anything, as with M(background.jobs.async_wait).
   type: bool
   returned: always
+  sample: true
 msg:
   description: That nothing was started, because the jobs of this O(batch_id) were there already.
   type: str
   returned: where they were, and with O(wait=true)
+  sample: "Batch b482910475620183 is there already: nothing was started."
 jobs:
   description:
     - The jobs, in the order written, a loop's items in its order.
@@ -226,6 +277,7 @@ jobs:
       description: The name of the job.
       type: str
       returned: always
+      sample: build nginx
     ansible_job_id:
       description: The id of the job, for M(background.jobs.async_wait) and M(ansible.builtin.async_status).
       type: str
@@ -240,10 +292,12 @@ jobs:
       description: V(queued), or V(skipped) where its condition was false. Of jobs that were there already, their state.
       type: str
       returned: always
+      sample: queued
     item:
       description: The item of the loop that the job came from.
       type: raw
       returned: for jobs of a loop, unless C(no_log)
+      sample: nginx
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -71,6 +71,27 @@ EXAMPLES = r"""
   background.jobs.async_cancel:
     name: "backup *"
     older_than: 1d
+
+- name: End what this play has launched, and show how that goes
+  background.jobs.async_cancel:
+    jobs: "{{ [build, deployment] }}"
+    poll: 5
+
+- name: End a batch as Ctrl-C would, and give it a minute for that
+  background.jobs.async_cancel:
+    batch_id: "{{ build.batch_id }}"
+    signal: INT
+    grace: 60
+
+- name: End what waits for its turn since an hour ago at most
+  background.jobs.async_cancel:
+    state: queued
+    newer_than: 1h
+
+- name: End every job of this user, those of ansible-core's async too
+  background.jobs.async_cancel:
+    all: true
+    core_jobs: true
 """
 
 RETURN = r"""
@@ -84,30 +105,37 @@ jobs:
       description: The name of the job; its id where it has none.
       type: str
       returned: always
+      sample: monitor
     ansible_job_id:
       description: The id of the job.
       type: str
       returned: always
+      sample: j482910475620183.0
     state:
       description: V(cancelled) for those that were ended; those that had ended before keep their state.
       type: str
       returned: always
+      sample: cancelled
     result:
       description: What the module returned, as far as it could.
       type: dict
       returned: where there is a result
+      sample: {changed: true, rc: -15, stdout: "1 0 0 6180032"}
     msg:
       description: Why the job did not succeed.
       type: str
       returned: where it did not succeed
+      sample: cancelled while it ran
 changed:
   description: Whether a job was ended, or processes that a lost one had left.
   type: bool
   returned: always
+  sample: true
 msg:
   description: How many jobs were ended.
   type: str
   returned: always
+  sample: 1 job cancelled.
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -52,6 +52,19 @@ EXAMPLES = r"""
     name: upgrade
     tail: 20
   register: upgrade
+
+- name: How is what this play has launched?
+  background.jobs.async_info:
+    jobs: "{{ build }}"
+
+- name: The jobs of a batch that have ended or were launched more than an hour ago
+  background.jobs.async_info:
+    batch_id: "{{ build.batch_id }}"
+    older_than: 1h
+
+- name: The jobs of this collection alone
+  background.jobs.async_info:
+    core_jobs: false
 """
 
 RETURN = r"""
@@ -65,100 +78,136 @@ jobs:
       description: The name of the job; its id where it has none.
       type: str
       returned: always
+      sample: nginx
     ansible_job_id:
       description: The id of the job.
       type: str
       returned: always
+      sample: j482910475620183.0
     state:
       description: Its state.
       type: str
       returned: always
+      sample: running
     finished:
       description: Whether the state is one that stays.
       type: bool
       returned: always
+      sample: false
     source:
       description: Who launched it, V(background.jobs) or V(core).
       type: str
       returned: always
+      sample: background.jobs
+    depends_on:
+      description: The names of the jobs that it depends on, the first 50 of them.
+      type: list
+      elements: str
+      returned: for jobs that depend on others
+      sample: [fetch nginx.tar.gz]
     item:
       description: The item of the loop that the job came from.
       type: raw
       returned: for jobs of a loop, unless C(no_log)
+      sample: nginx
     batch_id:
       description: The id of its batch.
       type: str
       returned: for jobs of this collection
+      sample: b482910475620183
     module:
       description: The full name of its module; V(block) for a block.
       type: str
       returned: for jobs of this collection
+      sample: ansible.builtin.command
     attempts:
       description: How often it was started.
       type: int
       returned: always
+      sample: 1
+    failed_attempts:
+      description: The last 100 attempts that were followed by another one, as M(background.jobs.async_wait) tells them.
+      type: list
+      elements: dict
+      returned: for jobs with C(retries), where there were any
+      sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     queued_at:
       description: When it was launched, in seconds of the host's clock since 1970.
       type: float
       returned: where it is known
+      sample: 1795324381.104
     started_at:
       description: When it was started.
       type: float
       returned: where it is known
+      sample: 1795324381.217
     ended_at:
       description: When it ended.
       type: float
       returned: where it is known
+      sample: 1795324422.802
     duration:
       description: How many seconds it ran.
       type: float
       returned: where it is known
+      sample: 41.585
     pid:
       description: Its process.
       type: int
       returned: while it runs, and for V(lost) jobs of which something still runs
+      sample: 4713
     processes:
       description: How many processes it has, with all that it has started.
       type: int
       returned: while it runs, and for V(lost) jobs of which something still runs
+      sample: 3
     cpu_seconds:
       description: How many seconds of CPU these have used.
       type: float
       returned: while it runs, and for V(lost) jobs of which something still runs
+      sample: 12.4
     memory:
       description: How many bytes of memory are resident in these. What they share counts for each of them.
       type: int
       returned: while it runs, and for V(lost) jobs of which something still runs
+      sample: 48963584
     output_size:
       description: How many bytes it has printed, on both streams together, with what was left out since.
       type: int
       returned: while it runs, where its output was kept, and with O(tail) where there is a result
+      sample: 20480
     stdout:
       description: The last lines that it has printed.
       type: str
       returned: with O(tail), unless C(no_log)
+      sample: "Unpacking nginx\nSetting up nginx"
     stdout_lines:
       description: The same as a list.
       type: list
       elements: str
       returned: with O(tail), unless C(no_log)
+      sample: [Unpacking nginx, Setting up nginx]
     stderr:
       description: The last lines that it has printed on standard error.
       type: str
       returned: with O(tail), unless C(no_log)
+      sample: "W: no mirror"
     stderr_lines:
       description: The same as a list.
       type: list
       elements: str
       returned: with O(tail), unless C(no_log)
+      sample: ["W: no mirror"]
     msg:
       description: Why it did not succeed.
       type: str
       returned: where there is something to say
+      sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.
   type: dict
   returned: always
+  sample: {queued: 2, running: 1, succeeded: 6, failed: 0, timed_out: 0, cancelled: 0, skipped: 0, lost: 0}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -48,11 +48,28 @@ EXAMPLES = r"""
   loop:
     - {state: succeeded, age: 1d}
     - {age: 7d}
+
+- name: Forget what this play has launched
+  background.jobs.async_prune:
+    jobs: "{{ build }}"
+
+- name: Forget a batch
+  background.jobs.async_prune:
+    batch_id: "{{ build.batch_id }}"
+
+- name: Forget the builds of the last hour
+  background.jobs.async_prune:
+    name: build *
+    newer_than: 1h
+
+- name: Forget whatever has ended
+  background.jobs.async_prune:
+    all: true
 """
 
 RETURN = r"""
 jobs:
-  description: The jobs whose records were removed.
+  description: The jobs whose records were removed, as M(background.jobs.async_info) lists them.
   type: list
   elements: dict
   returned: always
@@ -61,31 +78,38 @@ jobs:
       description: The name of the job; its id where it has none.
       type: str
       returned: always
+      sample: nginx
     ansible_job_id:
       description: The id of the job.
       type: str
       returned: always
+      sample: j482910475620183.0
     state:
       description: Its state.
       type: str
       returned: always
+      sample: succeeded
     msg:
       description: Why it did not succeed.
       type: str
       returned: where there is something to say
+      sample: "rc 2: make: *** No targets"
 leftovers:
   description:
     - How many other files and folders were removed, see the description.
   type: int
   returned: always
+  sample: 2
 changed:
   description: Whether a record or a leftover was removed.
   type: bool
   returned: always
+  sample: true
 msg:
   description: How many records and leftovers were removed.
   type: str
   returned: always
+  sample: "The records of 12 jobs and 2 leftovers were removed."
 """
 
 from ansible.module_utils.basic import AnsibleModule

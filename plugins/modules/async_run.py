@@ -78,6 +78,43 @@ EXAMPLES = r"""
 - name: Follow it with what ansible-core has
   ansible.builtin.async_status:
     jid: "{{ backup.ansible_job_id }}"
+
+- name: Launch and wait in one task, end the job where it takes too long, and keep its record
+  background.jobs.async_run:
+    wait: true
+    wait_timeout: 600
+    poll: 30
+    on_timeout: cancel
+    cleanup: false
+    task:
+      ansible.builtin.command: /opt/check.sh
+
+- name: Find out in the background, and have it as facts of the host
+  background.jobs.async_run:
+    wait: true
+    set_facts: true
+    task:
+      block:
+        - ansible.builtin.command: cat /etc/machine-id
+          register: found
+        - ansible.builtin.set_fact:
+            machine: "{{ found.stdout }}"
+
+- name: Launch once for each release, however often this play runs
+  background.jobs.async_run:
+    batch_id: "{{ 'b%015d' | format((10 ** 15) | random(seed=inventory_hostname ~ release)) }}"
+    task:
+      ansible.builtin.command: /opt/app/migrate {{ release }}
+
+- name: Hold a job to its limits, and keep little of what it prints
+  background.jobs.async_run:
+    name: index
+    nice: 10
+    memory_max: 2G
+    cpu_quota: 150%
+    keep_output: 64K
+    task:
+      ansible.builtin.command: /opt/app/index
 """
 
 RETURN = r"""
@@ -95,10 +132,12 @@ changed:
   description: Whether the job was launched; with O(wait=true), whether the job changed anything, as with M(background.jobs.async_wait).
   type: bool
   returned: always
+  sample: true
 msg:
   description: That nothing was started, because there was a job of this O(batch_id), or with O(singleton=true) of this O(name), already.
   type: str
   returned: where there was one, and with O(wait=true)
+  sample: "reindex is running already as j482910475620183.0: attached to it."
 jobs:
   description:
     - A list of this one job.
@@ -111,18 +150,22 @@ jobs:
       description: The name of the job.
       type: str
       returned: always
+      sample: nightly-backup
     ansible_job_id:
       description: The id of the job.
       type: str
       returned: always
+      sample: j482910475620183.0
     results_file:
       description: Where the host keeps the result.
       type: str
       returned: always
+      sample: /root/.ansible_async/j482910475620183.0
     state:
       description: V(queued), or V(skipped) where its condition was false. Of a job that was there already, its state.
       type: str
       returned: always
+      sample: queued
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -102,6 +102,16 @@ EXAMPLES = r"""
     mode: any
     timeout: 60
     on_timeout: cancel
+
+- name: Wait for what was launched under these ids, and take over the facts that the jobs have set
+  background.jobs.async_wait:
+    batch_id: ["{{ build.batch_id }}", "{{ deployment.batch_id }}"]
+    set_facts: true
+
+- name: Wait for a backup, where there is one
+  background.jobs.async_wait:
+    name: backup *
+    missing_ok: true
 """
 
 RETURN = r"""
@@ -115,60 +125,78 @@ jobs:
       description: The name of the job; its id where it has none.
       type: str
       returned: always
+      sample: nginx
     ansible_job_id:
       description: The id of the job.
       type: str
       returned: where it was launched
       sample: j482910475620183.0
+    depends_on:
+      description: The names of the jobs that it depends on, the first 50 of them.
+      type: list
+      elements: str
+      returned: for jobs that depend on others
+      sample: [fetch nginx.tar.gz]
     item:
       description: The item of the loop that the job came from.
       type: raw
       returned: for jobs of a loop, unless C(no_log)
+      sample: nginx
     state:
       description:
         - One of V(queued), V(running), V(succeeded), V(failed), V(timed_out), V(cancelled), V(skipped), V(lost).
         - A V(lost) job has neither a process nor a result. It was killed, ran out of memory, or the host was restarted.
       type: str
       returned: always
+      sample: succeeded
     finished:
       description: Whether the state is one that stays.
       type: bool
       returned: always
+      sample: true
     changed:
       description: Whether the job changed anything.
       type: bool
       returned: always
+      sample: true
     attempts:
       description: How often the job was started.
       type: int
       returned: for jobs of this collection
+      sample: 1
     queued_at:
       description: When the job was launched, in seconds of the host's clock since 1970.
       type: float
       returned: where it is known
+      sample: 1795324381.104
     started_at:
       description: When the job was started.
       type: float
       returned: where it is known
+      sample: 1795324381.217
     ended_at:
       description: When the job ended.
       type: float
       returned: where it is known
+      sample: 1795324422.802
     duration:
       description: How many seconds the job ran.
       type: float
       returned: where it is known
+      sample: 41.585
     failed_attempts:
       description: The last 100 attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
       type: list
       elements: dict
       returned: for jobs with C(retries), where there were any
+      sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     result:
       description:
         - What the module returned.
         - Of a block, what its last task returned; of one that failed or was ended, what the task returned with which it happened.
       type: dict
       returned: where the job has ended and left a result
+      sample: {changed: true, rc: 0, stdout: built}
     results:
       description: What each task of a block returned, in the order in which they ran.
       type: list
@@ -179,82 +207,106 @@ jobs:
           description: The name of the task.
           type: str
           returned: always
+          sample: Unpack
         module:
           description: The full name of its module.
           type: str
           returned: always
+          sample: ansible.builtin.unarchive
         item:
           description: The item of the loop that the task came from.
           type: raw
           returned: for tasks of a loop
+          sample: nginx
+        where:
+          description: The file and the line of the task, or its place among the tasks that were launched.
+          type: str
+          returned: where it failed, in a job that needs values which only the host knows
+          sample: /srv/site/roles/web/tasks/main.yml:12
         section:
           description: V(block), V(rescue) or V(always).
           type: str
           returned: always
+          sample: block
         state:
           description: V(succeeded), V(failed), V(timed_out), V(cancelled), V(skipped) or V(lost).
           type: str
           returned: always
+          sample: succeeded
         ignored:
           description: Whether its failure was ignored.
           type: bool
           returned: where it was
+          sample: true
         started_at:
           description: When the task was started, in seconds of the host's clock since 1970.
           type: float
           returned: where it ran
+          sample: 1795324381.217
         ended_at:
           description: When the task ended.
           type: float
           returned: where it ran
+          sample: 1795324382.101
         duration:
           description: How many seconds the task ran, with all of its attempts.
           type: float
           returned: where it ran
+          sample: 0.884
         attempts:
           description: How often the task was started.
           type: int
           returned: where it ran
+          sample: 1
         changed:
           description: Whether the task changed anything.
           type: bool
           returned: always
+          sample: true
         result:
           description: What the module returned.
           type: dict
           returned: always
+          sample: {changed: true, dest: /usr/local/src}
         msg:
           description: Why the task did not succeed.
           type: str
           returned: where it did not succeed
+          sample: "rc 1: no such file"
     registered:
       description:
         - What the tasks inside of the job have registered, by the names of the variables, as the plain tasks would have.
           Tasks with C(no_log) are left out.
       type: dict
       returned: where tasks of the job register something, or the host works out some of its values
+      sample: {page: {changed: false, status: 200}}
     facts:
       description: The facts that the job has set or gathered, by their names.
       type: dict
       returned: where C(registered) is
+      sample: {release: "4.2"}
     notified:
       description: What the job has notified of the play's handlers. The task that waits has them notified.
       type: list
       elements: str
       returned: where C(registered) is
+      sample: [restart nginx]
     cacheable:
       description: The names of those facts that were set with C(cacheable).
       type: list
       elements: str
       returned: where there are any
+      sample: [release]
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool
       returned: where it did
+      sample: true
     msg:
       description: Why the job did not succeed.
       type: str
       returned: where it did not succeed
+      sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.
   type: dict
@@ -273,14 +325,17 @@ failed_jobs:
   type: list
   elements: str
   returned: always
+  sample: [nginx]
 changed:
   description: Whether any job changed anything.
   type: bool
   returned: always
+  sample: true
 failed:
   description: Whether a job did not succeed, or time ran out with O(on_timeout) other than V(return).
   type: bool
   returned: always
+  sample: true
 msg:
   description: All of it in a sentence or two.
   type: str
@@ -290,6 +345,7 @@ elapsed:
   description: How many seconds the task waited.
   type: float
   returned: always
+  sample: 41.9
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -25,7 +25,13 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries import ke
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("async_*.py"))
 PAGES = sorted((*ROOT.glob("docs/docsite/rst/*.rst"), ROOT / "README.md", *ROOT.glob("roles/*/README.md")))
-EXAMPLES = sorted((*ROOT.glob("plugins/modules/*.py"), *ROOT.glob("plugins/filter/*.py")))
+EXAMPLES = sorted(
+    (
+        *ROOT.glob("plugins/modules/*.py"),
+        *ROOT.glob("plugins/filter/*.py"),
+        *ROOT.glob("roles/*/meta/argument_specs.yml"),
+    )
+)
 # What is YAML and no playbook, by its keys: a requirements file, and the definition of an execution environment.
 OTHERS = ({"collections"}, {"version", "images", "dependencies"})
 SECTIONS = ("pre_tasks", "tasks", "post_tasks", "handlers")
@@ -42,6 +48,8 @@ def shown(path: Path) -> list[tuple[str, str]]:
     text = path.read_text()
     if path.suffix == ".py":
         return [("yaml", importlib.import_module(f"ansible_collections.{PREFIX}{_dotted(path)}").EXAMPLES)]
+    if path.suffix == ".yml":
+        return [("yaml", yaml.safe_load(text)["argument_specs"]["main"]["examples"])]
     if path.suffix == ".md":
         return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     found = re.findall(r"^( *)\.\. code-block:: (\w+).*\n\n((?:\1 +.*\n|\n)+)", text, re.MULTILINE)

@@ -136,6 +136,10 @@ def _version(text: str) -> tuple[int, ...]:
 CORE = _version(ansible_version)
 
 
+def _is_for(rule: Record, core: tuple[int, ...]) -> bool:
+    return _version(rule.get("since", "0.0")) <= core and ("until" not in rule or core <= _version(rule["until"]))
+
+
 class Rules:
     """What may differ, each with its reason: see rules.yml."""
 
@@ -143,7 +147,7 @@ class Rules:
         self.replaced = [(re.compile(rule["text"]), rule["by"]) for rule in source["replaced"]]
         self.by_kind = [self._rule(rule) for rule in source["by_kind"]]
         self.words = [self._rule(rule) for rule in source["words"]]
-        self.known = [self._rule(rule) for rule in source["known"] if _version(rule.get("since", "0")) <= CORE]
+        self.known = [self._rule(rule) for rule in source["known"] if _is_for(rule, CORE)]
         self.used: set[int] = set()
 
     @staticmethod

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import errno
 import io
 import json
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import traceback
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import preloading, server
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, preloading, server
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -47,6 +48,7 @@ class Forking:
         self._in_job = False
         self._frame = None
         self._served = False
+        self._compiled = contextlib.ExitStack()
 
     def run(self):
         """Return when all jobs are done; exits in the process of a job. Unfit where no job could be served."""
@@ -55,6 +57,7 @@ class Forking:
         sys.stdout = io.StringIO()  # what a payload that can't be loaded has to say is said again by each job
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
+        self._compiled.enter_context(compiled.used(self._payload.get("compiled")))
         try:
             self._unpack_and_run(program)
         except SystemExit as exc:
@@ -70,6 +73,7 @@ class Forking:
             if not self._in_job:
                 sys.stdout = standard_output
                 runpy.run_module = self._run_module
+                self._compiled.close()
                 self._end_unpacking()
         if not self._served:
             raise Unfit
@@ -97,6 +101,7 @@ class Forking:
         if not hasattr(basic, "_ANSIBLE_ARGS"):
             raise Unfit
         preloading.preload(mod_name)
+        self._compiled.close()
         self._end_unpacking()
         sys.stdout = sys.__stdout__
         self._served = True

@@ -53,6 +53,7 @@ LOCK_PATIENCE = 1.0  # seconds that a launch may take which keeps a batch from b
 _ASK_PATIENCE = 5.0  # seconds that a supervisor may take to read what it was asked before
 NO_ROOM = "The disk is full: the result could not be kept."
 NOT_KEPT = "The result could not be kept: %s."
+MOST_DEPENDENCIES = 50  # those of a job that are told of
 
 
 def started(jid):
@@ -249,4 +250,12 @@ def _is_header(header):
         return False
     if not isinstance(supervisor["pid"], int) or not isinstance(header.get("jobs"), list):
         return False
-    return all(isinstance(job, dict) and isinstance(job.get("name"), str) for job in header["jobs"])
+    return all(_is_job(job, len(header["jobs"])) for job in header["jobs"])
+
+
+def _is_job(job, size):
+    """Say whether this can have been written as a job of a batch.json with `size` of them."""
+    if not isinstance(job, dict) or not isinstance(job.get("name"), str):
+        return False
+    others = job.get("depends_on", [])
+    return isinstance(others, list) and all(journal.is_integer(other) and 0 <= other < size for other in others)

@@ -37,7 +37,8 @@ or by age those that fit:
  "queued_at", "started_at",
  "ended_at", "duration", "no_log",
  "ignore_errors", "msg"}
-{"item", "failed_attempts"}            of those that have them
+{"item", "failed_attempts",            of those that have them. depends_on: the names of the first 50 jobs that it depends on
+ "depends_on"}
 {"supervisor": pid, "always_timeout"}  of jobs of this collection that have not ended
 {"elsewhere": machine}                 of those on another machine that have not ended there
 {"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that it

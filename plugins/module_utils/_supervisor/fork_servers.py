@@ -31,6 +31,8 @@ class Pool:
         self._run_path = run_path
         self._program = fork_client.program(sources["template"])
         self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
+        # Not for other users, who cannot read it.
+        self._compiled = {"compiled": sources["compiled"]} if sources.get("compiled") else {}
         self._environment = environment
         self._watch, self._unwatch = watch, unwatch
         self._now = now
@@ -62,8 +64,11 @@ class Pool:
         """
         key = _key(environment, call)
         if key not in self._templates:
+            payload = dict(self._payloads[call["payload"]], **self._capture)
+            if "become" not in call:
+                payload.update(self._compiled)
             template = fork_client.Template(
-                dict(self._payloads[call["payload"]], **self._capture),
+                payload,
                 (self._environment, fork_client.start_environment(environment)),
                 self._run_path,
                 "%s %s" % (self._batch_id, call["module"]),

@@ -69,7 +69,7 @@ class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, sources, clock, environment, *, groups=None):
-        """sources: the texts of what template processes run, {"template", "capture"}; groups: the control groups of jobs."""
+        """sources: the texts of what template processes run, {"template", "capture"}, and "compiled"; groups: the control groups of jobs."""
         self._plan = plan
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
@@ -110,6 +110,8 @@ class Supervisor:
             for job in self._jobs
         ]
         for about, job in zip(described, self._jobs):
+            if job["depends_on"]:
+                about["depends_on"] = job["depends_on"][: records.MOST_DEPENDENCIES]
             if _has_always(job.get("script", job)["body"]):
                 about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
         header = {

@@ -39,24 +39,40 @@ def own_zip():
     return getattr(__loader__, "archive", None)
 
 
-def keep(async_dir, archive):
-    """Return {path, sha256} of what is kept of the zip `archive` in async_dir; {} where that cannot be, or is there no need.
+def find(async_dir, archive):
+    """Return {path, sha256} of what is kept of the zip `archive` in async_dir; {} where nothing is, {path} of itself."""
+    return _look(async_dir, archive, _kept)
 
-    Nothing is made where no batch was ever recorded.
-    """
+
+def keep(async_dir, archive):
+    """Return what `find` does, after keeping it where it is not; {} where that can't be. Nothing is made where no batch was
+    ever recorded."""
+    return _look(async_dir, archive, lambda *one: _kept(*one) or _write(*one))
+
+
+def _look(async_dir, archive, get):
+    if not archive:
+        return {}
     try:
         folder = place.at(os.path.abspath(os.path.expanduser(async_dir))).batches.make(FOLDER)
-        if not archive or os.path.dirname(os.path.realpath(archive)) == os.path.realpath(folder.path):
-            return {}
-        with open(archive, "rb") as stream:
-            sent = stream.read(_LIMIT)
-        with zipfile.ZipFile(io.BytesIO(sent)) as contents:
-            sources = {name: contents.read(name) for name in sorted(contents.namelist()) if name != _OF_THIS_CALL}
+        if os.path.dirname(os.path.realpath(archive)) == os.path.realpath(folder.path):
+            os.utime(archive)
+            return {"path": archive}  # as the controller knows
+        sources = _sources(archive)
         name = "%s-%s.zip" % (_digest(sources)[:32], sys.implementation.cache_tag)
-        data = _kept(folder, name, sources) or _write(folder, name, sources)
+        data = get(folder, name, sources)
+        if data is None:
+            return {}
         return {"path": os.path.join(os.path.realpath(folder.path), name), "sha256": hashlib.sha256(data).hexdigest()}
     except (files.UnsafePath, OSError, zipfile.BadZipFile):
         return {}
+
+
+def _sources(archive):
+    with open(archive, "rb") as stream:
+        sent = stream.read(_LIMIT)
+    with zipfile.ZipFile(io.BytesIO(sent)) as contents:
+        return {name: contents.read(name) for name in sorted(contents.namelist()) if name != _OF_THIS_CALL}
 
 
 def forget(async_dir, unused_for):
@@ -87,7 +103,7 @@ def _kept(folder, name, sources):
     try:
         data = files.read_own(name, _LIMIT, folder=folder)
         with zipfile.ZipFile(io.BytesIO(data)) as contents:
-            if any(contents.read(source) != sources[source] for source in sources):
+            if contents.testzip() or any(contents.read(source) != sources[source] for source in sources):
                 return None
     except (FileNotFoundError, KeyError, files.UnsafePath, zipfile.BadZipFile):
         return None

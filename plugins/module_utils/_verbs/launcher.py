@@ -58,13 +58,14 @@ def serve(module):
     plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
     if not plan:
         _serving().be(module, _handlers())
+    found = kept.find(async_dir, kept.own_zip())
     try:
-        reply = launch(plan, async_dir, module.params["_singleton"])
+        reply = launch(plan, async_dir, module.params["_singleton"], compiled=found.get("path"))
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
-    reply["kept"] = kept.keep(reply["async_dir"], kept.own_zip())
+    reply["kept"] = found or kept.keep(async_dir, kept.own_zip())
     if request and "attached" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
@@ -84,10 +85,10 @@ def first_answer(packed_request, async_dir):
 
 
 def _handlers():
-    """Return what a module that launches answers besides: what a wait for its jobs asks. Few launches need it."""
-    from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, wait
+    """Return what a module that launches answers besides: all that async_wait does. Few launches need it."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, info, wait
 
-    return {"wait": wait.answer, "cancel": cancel.answer, "forget": forget.answer}
+    return {"cancel": cancel.answer, "forget": forget.answer, "list": info.answer, "wait": wait.answer}
 
 
 def _serving():
@@ -100,8 +101,10 @@ class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 
 
-def launch(packed_plan, async_dir, singleton=None):
+def launch(packed_plan, async_dir, singleton=None, compiled=None):
     """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
+
+    compiled: a zip of what this module runs from, compiled (kept.py), which spares the supervisor to do so again.
 
     Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
     `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
@@ -111,14 +114,14 @@ def launch(packed_plan, async_dir, singleton=None):
         directory = files.job_directory(async_dir)
         if singleton is None:
             with batch_lock.lock(directory, alone=False) as lock:
-                answer = _start(packed_plan, directory, lock)
+                answer = _start(packed_plan, directory, lock, compiled)
             if not answer.get("exists"):
                 return _reply(answer, directory)
         with batch_lock.lock(directory, alone=True) as lock:
             reply = _find(packing.unpack(packed_plan), directory, singleton)
             if reply:
                 return dict(reply, async_dir=directory, user=users.own_name())
-            return _reply(_start(packed_plan, directory, lock), directory)
+            return _reply(_start(packed_plan, directory, lock, compiled), directory)
     except (files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
 
@@ -219,11 +222,11 @@ def _carried():
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
-def _start(packed_plan, directory, lock):
+def _start(packed_plan, directory, lock, compiled):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
-    settings = dict(_sources(), async_dir=directory, lock=lock)
+    settings = dict(_sources(), async_dir=directory, lock=lock, compiled=compiled)
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
-    return _converse(_boot(lock), order)
+    return _converse(_boot(lock, compiled), order)
 
 
 def _converse(process, order):
@@ -287,12 +290,18 @@ def _told(said, process):
         return "it said nothing"
 
 
-def _boot(lock):
+def _own_root():
+    """Return the folder or zip that this collection is imported from."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for dummy in _PACKAGE.split(".")[1:]:
+    for dummy in _PACKAGE.split("."):
         root = os.path.dirname(root)
+    return root
+
+
+def _boot(lock, compiled=None):
+    root = compiled or _own_root()
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOT % os.path.dirname(root), "background.jobs", "supervisor"],
+        [sys.executable, "-I", "-S", "-c", _BOOT % root, "background.jobs", "supervisor"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -72,6 +72,8 @@ def _described(job, state):
     if job.elsewhere and not described["finished"]:
         described["msg"] = lives_elsewhere(batch)
         described["elsewhere"] = batch.elsewhere
+    if header.get("depends_on"):
+        described["depends_on"] = [batch.header["jobs"][index]["name"] for index in header["depends_on"]]
     if "item" in header:
         described["item"] = header["item"]
     if batch and not described["finished"]:

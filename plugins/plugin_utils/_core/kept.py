@@ -51,6 +51,7 @@ def execute(
         if module in known:
             result = _call(action, module, arguments, task_vars, known[module])[0]
             if "not_kept" not in result:
+                result.pop("kept", None)
                 return result
             del known[module]
             notes.write(known)

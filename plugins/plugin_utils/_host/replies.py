@@ -104,6 +104,8 @@ def _check_job(job: object) -> None:
         _expect(isinstance(told.get(key, False), bool), f"{key!r} of a job is {kind(told.get(key))}")
     for key in _NUMBERS:
         _expect(told.get(key) is None or _is_number(told[key]), f"{key!r} of a job is {kind(told.get(key))}")
+    if "depends_on" in told:
+        told["depends_on"] = _texts(told["depends_on"], "depends_on")
     ending = told.get("ending", [])
     _expect(isinstance(ending, list) and all(map(_is_process, ending)), "'ending' of a job names no processes")
     if "error" not in told:

@@ -115,7 +115,9 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
 
 def caches(task: LateTask, action: str) -> bool:
     """Whether what a task of this action sets becomes a fact of the host."""
-    return keywords.is_local(action) and action.rpartition(".")[2] == "set_fact" and "cacheable" in _arguments(task)
+    if not keywords.is_local(action) or action.rpartition(".")[2] != "set_fact":
+        return False
+    return any("cacheable" in _arguments(task, one) for one in task.rounds)
 
 
 def sets(task: LateTask, action: str) -> Iterator[str]:

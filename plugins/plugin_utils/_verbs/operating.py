@@ -44,6 +44,7 @@ _LISTED = (
     "state",
     "finished",
     "item",
+    "depends_on",
     "msg",
     "source",
     "batch_id",

@@ -250,6 +250,7 @@ def test_a_no_log_task_of_a_block_is_hidden_and_no_other(batch):
 def test_jobs_wait_for_those_that_they_depend_on(batch, trail):
     programs = [trail.mark(letter) for letter in "abcd"]
     answers = batch(programs, depends_on=[[1, 2], [3], [3], []]).wait()
+    assert [answer.get("depends_on") for answer in answers] == [["job 1", "job 2"], ["job 3"], ["job 3"], None]
     assert states(answers) == ["succeeded"] * 4
     assert str(trail)[0] == "d" and str(trail)[-1] == "a"
 

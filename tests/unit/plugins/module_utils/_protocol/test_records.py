@@ -30,6 +30,19 @@ def create(writer, size=2):
     return records.BatchReader(writer.async_dir, BATCH)
 
 
+@pytest.mark.parametrize("others", ["0", [1], [-1], [None], ["0"], [True], 7])
+def test_a_job_that_depends_on_what_is_no_job_is_a_damaged_record(writer, others):
+    create(writer)
+    path = os.path.join(writer.path, "batch.json")
+    with open(path) as stream:
+        header = json.load(stream)
+    header["jobs"] = [{"name": "job", "depends_on": others}]
+    with open(path, "w") as stream:
+        json.dump(header, stream)
+    with pytest.raises(records.DamagedRecord):
+        records.BatchReader(writer.async_dir, BATCH)
+
+
 @pytest.mark.parametrize(
     ("jid", "parsed"),
     [

@@ -99,6 +99,15 @@ def test_the_same_module_is_kept_once(async_dir, tmp_path):
     assert other["path"] != first["path"]
 
 
+def test_what_is_kept_is_found(async_dir, tmp_path):
+    sent = archive(tmp_path / "sent.zip")
+    assert kept.find(str(async_dir), sent) == {}
+    told = kept.keep(str(async_dir), sent)
+    assert kept.find(str(async_dir), sent) == told
+    Path(told["path"]).write_bytes(b"PK")
+    assert kept.find(str(async_dir), sent) == {}
+
+
 @pytest.mark.parametrize("change", ["cut", "changed", "another"])
 def test_what_was_tampered_with_is_neither_run_nor_told_of(async_dir, tmp_path, change):
     told = kept_in(async_dir, tmp_path)
@@ -153,7 +162,7 @@ def test_nothing_is_made_where_no_batch_was_recorded(tmp_path):
 def test_a_module_that_is_no_zip_or_kept_already_is_not_kept(async_dir, tmp_path):
     assert kept.keep(str(async_dir), None) == {}
     told = kept_in(async_dir, tmp_path)
-    assert kept.keep(str(async_dir), told["path"]) == {}
+    assert kept.keep(str(async_dir), told["path"]) == {"path": told["path"]}
     (tmp_path / "torn.zip").write_bytes(b"PK")
     assert kept.keep(str(async_dir), str(tmp_path / "torn.zip")) == {}
 

@@ -19,6 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     packing,
 )
 from ansible_collections.background.jobs.plugins.module_utils._verbs import batches, launcher, serving
+from ansible_collections.background.jobs.plugins.modules import async_wait
 
 from ..conftest import Batch, gone, named, wait_for_supervisor
 
@@ -132,6 +133,11 @@ def test_a_module_that_launches_answers_what_a_wait_asks(counted):
     told = served(counted, _request=request_of(counted.batch))
     assert [job["state"] for job in packing.unpack(told["reply"])["jobs"]] == ["succeeded"] * 3
     assert "its action plugin" in served(counted)["msg"]
+
+
+def test_a_module_that_launches_answers_all_that_async_wait_does():
+    # for it is called in its place, where the host keeps it
+    assert launcher._handlers() == async_wait.HANDLERS
 
 
 def test_what_a_launch_is_attached_to_is_not_waited_for_by_the_jobs_of_its_plan(batch, tmp_path):
@@ -276,8 +282,8 @@ def test_a_supervisor_keeps_the_lock_of_a_launcher_that_is_gone_and_leaves_nothi
 def test_an_order_that_was_taken_is_carried_out_though_nobody_listens_any_more(counted, monkeypatch):
     boot = launcher._boot
 
-    def deaf(lock):
-        process = boot(lock)
+    def deaf(lock, compiled):
+        process = boot(lock, compiled)
         process.stdout.close()
         nothing, nobody = os.pipe()
         os.close(nobody)

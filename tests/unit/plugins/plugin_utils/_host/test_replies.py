@@ -59,6 +59,8 @@ def test_an_honest_answer_arrives_as_it_is() -> None:
         (reply({**JOB, "pid": True}), "'pid' of a job"),
         (reply({**JOB, "name": ["x"]}), "'name' of a job"),
         (reply({**ENDED, "result": {}}), "'result' of a job"),
+        (reply({**JOB, "depends_on": "x"}), "'depends_on' is no list of texts"),
+        (reply({**JOB, "depends_on": [1]}), "'depends_on' is no list of texts"),
         (reply({**JOB, "ending": 7}), "'ending' of a job"),
         (reply({**JOB, "ending": [[1]]}), "'ending' of a job"),
         (reply({**JOB, "ending": [["1", 2]]}), "'ending' of a job"),

@@ -30,5 +30,5 @@ def test_a_late_content_is_told_with_what_stands_for_it(tmp_path: Path, text: st
 
 def test_a_content_that_is_known_is_left(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    file.write_text("t")
+    file.write_text("x")
     assert not Contents("t", [{"$expr": "x"}]).take(str(file), "0/f")

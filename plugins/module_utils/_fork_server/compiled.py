@@ -1,0 +1,65 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What was compiled before is not compiled again where a payload is imported: zipimport itself keeps nothing.
+
+A payload holds ansible-core's module_utils, as does every other one, and the zip of the module that launches, which the host
+keeps compiled (_verbs/kept.py). Code of the same source is taken from there.
+"""
+
+from __future__ import annotations
+
+import _imp
+import contextlib
+import importlib.util
+import marshal
+import sys
+import zipfile
+import zipimport
+
+_HEADER = 16  # bytes before the code: PEP 552
+
+
+@contextlib.contextmanager
+def used(path):
+    """While this lasts, zipimport takes code from the zip `path` where that has it of the same source. path: may be None."""
+    really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14
+    known = _open(path) if path and really and not sys.flags.optimize else None
+    if known is None:
+        yield
+        return
+
+    def compile_source(pathname, source):
+        code = _look_up(known, pathname.partition(".zip/")[2] + "c", source)
+        if code is None:
+            return really(pathname, source)
+        _imp._fix_co_filename(code, pathname)
+        return code
+
+    zipimport._compile_source = compile_source
+    try:
+        yield
+    finally:
+        zipimport._compile_source = really
+        known.close()
+
+
+def _open(path):
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile):  # removed since, say
+        return None
+
+
+def _look_up(known, name, source):
+    """Return the code of a source; None where it is not there, of another source, or of another Python."""
+    try:
+        data = known.read(name)
+        if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):
+            return None
+        return marshal.loads(data[_HEADER:])  # noqa: S302  # written by this user's own module
+    except (KeyError, OSError, zipfile.BadZipFile, EOFError, ValueError, TypeError):
+        return None

@@ -42,7 +42,7 @@ class Clock:
             return 0.0
 
 
-class Run:
+class ModuleCall:
     """A call that a job makes: its process and what that prints."""
 
     def __init__(self, base, started, folder=None, call=0):

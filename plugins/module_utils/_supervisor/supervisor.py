@@ -273,9 +273,9 @@ class Supervisor:
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
             base = output.run_base(self._writer.run_path, index, hidden=True)
-            return module_call.Run(base, now, self._writer.run, next(self._numbers))
+            return module_call.ModuleCall(base, now, self._writer.run, next(self._numbers))
         base = output.run_base(self._writer.run_path, index)
-        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
+        run = module_call.ModuleCall(base, now, self._writer.run, next(self._numbers))
         run.output_begins = output.begins(self._writer.folder, index)
         return run
 

@@ -22,9 +22,10 @@ Frames on the socket: four bytes of length, then JSON.
        "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
        more, if it was not
        Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
-       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints
-       and {"token", "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which
-       takes the place of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
+       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints,
+       with {"copies"} in place of {"output"} two for what it reads from its child processes, and {"token",
+       "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which takes the place
+       of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
        be sent to these of its processes, for the supervisor must not
   out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
        "rc"} as far as they are known) where the disk was too full for its result; with "error" when it could not be started
@@ -268,11 +269,13 @@ class _Server:
     def _outputs_in(self, frame):
         """Take the files for what a job prints out of a frame: they are ours to close; none where it brings none."""
         outputs, frame["fds"] = frame["fds"][:2], frame["fds"][2:]
-        self._channel.fds.difference_update(outputs)
+        if "copies" in frame:
+            frame["copies"], frame["fds"] = frame["fds"][:2], frame["fds"][2:]
+        self._channel.fds.difference_update([*outputs, *frame.get("copies", ())])
         return outputs
 
     def _close(self, outputs, frame):
-        for fd in outputs:
+        for fd in [*outputs, *frame.get("copies", ())]:
             os.close(fd)
         self._channel.close_fds(frame["fds"])
 
@@ -698,8 +701,8 @@ class _Forking:
         atexit._clear()
         os.environ.update(frame["environment"])
         basic._ANSIBLE_ARGS = frame["params"].encode("utf-8", "surrogateescape")
-        if self._capture and "output" in frame:
-            self._capture["install"](frame["output"], frame["keep_output"])
+        if self._capture and "keep_output" in frame:
+            self._capture["install"](frame.get("output"), frame["keep_output"], frame.get("copies", ()))
         try:
             return self._run_module(mod_name, *args, **kwargs)
         finally:
@@ -898,7 +901,7 @@ class _Executing:
                 if self._payload["style"] == "ansiballz":
                     text = self._payload["head"] + repr(frame["params"]) + self._payload["tail"]
                     params = text.encode("utf-8", "surrogateescape")
-                    if "output" in frame:
+                    if "keep_output" in frame:
                         params = self._with_capture(params, frame)
                 _write(arguments_file, params, 0o600)
                 program = os.open(arguments_file, os.O_RDONLY)
@@ -917,7 +920,10 @@ class _Executing:
 
     def _with_capture(self, program, frame):
         """Return the text of a program (bytes) that runs `program` and keeps what its child processes print."""
-        settings = (program, self._payload["name"], frame["output"], frame["keep_output"])
+        copies = frame.get("copies", ())
+        for fd in copies:
+            os.set_inheritable(fd, True)
+        settings = (program, self._payload["name"], frame.get("output"), frame["keep_output"], copies)
         return ("%s\nrun_program%r\n" % (self._payload["capture"], settings)).encode("utf-8")
 
 

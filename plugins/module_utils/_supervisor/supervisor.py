@@ -45,7 +45,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     spool,
     timers,
 )
-from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, files, processes
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
@@ -240,8 +240,12 @@ class Supervisor:
         is_foreign = "become" in call
         if self._payloads[call["payload"]]["style"] == "command":
             run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
-        if run.output_begins is not None and not is_foreign:
-            frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
+        if run.output_begins is not None:
+            frame.update(keep_output=self._keep)
+            if not is_foreign:
+                frame.update(output=output.base_of(self._writer.path, index))
+            elif run.most is None:
+                run.copies = frame["copies"] = output.copies_of(self._writer.run_path, index)
         try:
             if attempt.is_first_call:
                 staged.prepare(self._writer.folder, index, self._jobs[index], step)
@@ -252,7 +256,7 @@ class Supervisor:
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
-            run.read()  # what was made ready for another user
+            self._read(index, run)  # what was made ready for another user
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
@@ -549,7 +553,7 @@ class Supervisor:
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._attempts[index], self._clock.now()
-            stdout, stderr = run.read()  # what the next call prints goes there too
+            stdout, stderr = self._read(index, run)  # what the next call prints goes there too
             if run.members:
                 self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
@@ -616,7 +620,7 @@ class Supervisor:
     def _understand(self, index, run):
         if run.most is not None and run.output_begins is not None and self._attempts[index].is_block:
             output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
-        stdout, stderr = run.read()
+        stdout, stderr = self._read(index, run)
         if run.error:
             return _failure(run.error)
         if run.status is None:
@@ -635,6 +639,14 @@ class Supervisor:
         if run.was_ended and results.has_no_result(outcome):
             return self._with_output(index, run, outcome)
         return outcome
+
+    def _read(self, index, run):
+        """Return what a call has printed, and remove it; what another user has read from child processes is kept."""
+        if run.copies:
+            output.add_printed(self._writer.folder, index, run.copies, self._keep, self._writer.run)
+            for path in run.copies:
+                files.remove(os.path.basename(path), self._writer.run)
+        return run.read()
 
     def _with_output(self, index, run, outcome, *own):
         """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.

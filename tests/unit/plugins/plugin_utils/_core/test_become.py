@@ -24,7 +24,9 @@ KEYS = dict.fromkeys(("become", "become_user", "become_method", "become_flags", 
 SUDO = {"become": True, "become_method": "sudo"}
 
 
-def users(*, launching: dict[str, t.Any] | None = None, remote_user: str | None = "deploy", password: str = "") -> t.Any:
+def users(
+    *, launching: dict[str, t.Any] | None = None, remote_user: str | None = "deploy", password: str = ""
+) -> t.Any:
     """Return the users of a launch that becomes another by sudo with these options, or nobody."""
     plugin = None
     if launching is not None:

@@ -54,6 +54,7 @@ _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to en
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
+_GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
 _RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 # Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
@@ -148,7 +149,7 @@ class Supervisor:
             if self._evaluator is not None:
                 self._evaluator.close()
             if self._groups is not None:
-                self._groups.close()
+                self._groups.close(_GROUP_PATIENCE if self._evaluator is not None else 0.0)
         self._writer.close()
 
     def _see_to_the_jobs(self):
@@ -203,6 +204,11 @@ class Supervisor:
         self._starting.add(index)
         about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        try:
+            about.update(groups=self._groups_of(index))
+        except OSError as exc:
+            self._follow(index, attempt.lose("cannot start it: %s" % exc))
+            return
         self._follow(index, attempt.begin(now, about, self._writer.folder))
 
     def _spool(self, index):
@@ -289,10 +295,22 @@ class Supervisor:
         job, said = self._jobs[index], {}
         if "nice" in job:
             said["nice"] = job["nice"]
-        if self._groups is not None and any(key in job for key in cgroups.CONTROLLERS):
-            said["groups"] = self._groups.enter(index, job)
+        groups = self._groups_of(index)
+        if groups:
+            said["groups"] = groups
             run.kills = self._groups.kills(index)
         return said
+
+    def _groups_of(self, index):
+        """Return the files by which processes of a job enter its control groups, which are made where they are missing."""
+        job = self._jobs[index]
+        if self._groups is None or not any(key in job for key in cgroups.CONTROLLERS):
+            return []
+        return self._groups.enter(index, job)
+
+    def _too_much(self, index):
+        limit = results.shown_size(self._jobs[index]["memory_max"])
+        return "it needed more memory than its memory_max of %s" % limit
 
     def _params(self, index, call):
         token = self._plan.get("staging_token")
@@ -627,8 +645,7 @@ class Supervisor:
             return self._with_output(index, run, _failure("it was given up"), stdout, stderr)
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
-            limit = results.shown_size(self._jobs[index]["memory_max"])
-            why = self._short_of_memory[index] = "it needed more memory than its memory_max of %s" % limit
+            why = self._short_of_memory[index] = self._too_much(index)
         if run.most is not None:
             if run.was_ended:
                 self._killed.add(index)
@@ -674,6 +691,10 @@ class Supervisor:
         was_killed = index in self._killed
         self._killed.discard(index)
         if self._groups is not None:
+            if state == states.LOST and self._groups.kills(index):  # that which works out what a script does, for one
+                outcome = results.of(
+                    dict(outcome.result, msg="%s: %s" % (outcome.result["msg"], self._too_much(index)))
+                )
             self._groups.leave(index)
         why = self._short_of_memory.pop(index, None)
         why = why and state == states.FAILED and "killed by signal 9 (SIGKILL): %s" % why

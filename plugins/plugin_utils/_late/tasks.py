@@ -96,6 +96,8 @@ class LateTask(Written):
             self._begin_late(key)
         else:
             self._begin_known()
+        if key is not None:
+            self._take_for_late_what_turns_set()
         self._judge()
 
     def _begin_late(self, key: str) -> None:
@@ -130,6 +132,17 @@ class LateTask(Written):
             scope = self.scope(turn.variables)
             self.rounds.append(Round(turn, scope, self.view(scope), false=turn.skip))
         self.scope({})
+
+    def _take_for_late_what_turns_set(self) -> None:
+        """Each turn of a loop sees what those before it have registered and set."""
+        names = references.names_of(self.source["register"]) if "register" in self.source else []
+        try:
+            names += local.sets(self, t.cast("str", self.action))
+        except Refused:
+            pass  # it is told where the arguments are looked at
+        self.around.flow.set(names, self.where)
+        for view in (self.general, *(one.view for one in self.rounds)):
+            view.forget()
 
     def _control_record(self, control: Mapping[str, t.Any]) -> Node:
         keys = (*keywords.LOOP_CONTROL, "pause")

@@ -139,6 +139,17 @@ def test_a_handler_that_there_is_or_that_nobody_can_know_of_is_not(task: dict[st
     script_of(OUT, {"include_role": {"name": "r"}}, task, roles={"r": role}, no=False)
 
 
+def test_turns_of_a_loop_see_what_those_before_have_set() -> None:
+    task = {"set_fact": {"all": "{{ all }}{{ item }}"}, "loop": [1, 2], "when": "all"}
+    (node,) = nodes_of(task, all="a")
+    assert [turn["args"]["all"] for turn in node["turns"]] == [{"$template": "{{ all }}{{ item }}"}] * 2
+    assert node["when"] == [["all", {"$expr": "all"}]] and "all" in node["vars"]
+    (node,) = nodes_of({"command": "{{ own }}", "loop": [1], "when": "not own", "register": "own"}, own="")
+    assert node["when"] and node["turns"][0]["late"] == [{"$template": "{{ own }}"}]
+    (node,) = nodes_of({"set_fact": {"all": "{{ all }}"}}, all="a")
+    assert node["turns"][0]["args"] == {"all": "a"}
+
+
 DEFAULTS = {
     "ansible.builtin.command": {"chdir": "{{ out.x }}", "creates": "{{ known }}"},
     "ansible.builtin.debug": {"msg": "{{ out.x }}", "verbosity": 1},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -74,6 +75,8 @@ class LateTask(Written):
         self.rounds: list[Round] = []
         self.general = self.view(self.scope({}))
         self.included: dict[str, object] = {}
+        self.known: dict[str, object] = {}
+        """What it sets, as far as that is known at launch."""
 
     def view(self, scope: Scope, turning: t.Iterable[str] = ()) -> View:
         around = self.around
@@ -136,10 +139,8 @@ class LateTask(Written):
     def _take_for_late_what_turns_set(self) -> None:
         """Each turn of a loop sees what those before it have registered and set."""
         names = references.names_of(self.source["register"]) if "register" in self.source else []
-        try:
+        with suppress(Refused):  # it is told where the arguments are looked at
             names += local.sets(self, t.cast("str", self.action))
-        except Refused:
-            pass  # it is told where the arguments are looked at
         self.around.flow.set(names, self.where)
         for view in (self.general, *(one.view for one in self.rounds)):
             view.forget()
@@ -508,3 +509,12 @@ class LateTask(Written):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
             flow.set(local.sets(self, action), self.where)
+            if self._is_certain:
+                flow.know(self.known)
+
+    @property
+    def _is_certain(self) -> bool:
+        """Whether it is known at launch that the task, where the host comes to it, does what it does."""
+        judged = self.when or self.late_loop or any(key in self.source for key in _CONDITIONS)
+        unsure = self.around.uncertain or self.around.failed
+        return not (judged or unsure or any(one.false is not None for one in self.rounds))

@@ -25,12 +25,13 @@ faults: ## Hosts, connections and controllers that break, a few times each; FAUL
 soak: ## The same as often as it takes to believe it: about an hour, with figures at the end
 docs: ## The documentation site, in build/docs/html
 install: ## Install from git, requirements.yml and the tarball with ansible-core alone, and run a job
+awx: ## What the guide to AWX says, under ansible-runner
 galaxy: ## The tarball, and what Galaxy checks on import
 coverage: ## Which lines of plugins/ the unit tests and integration targets run, in jobs too; PARTS=unit-2.21 takes some
 benchmark: ## How fast, beside ansible-core's async
 clean: ## Remove what the targets made
 
-demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean:
+demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
@@ -43,4 +44,4 @@ one:
 shell:
 	@"$(PYTHON)" tests/driver shell
 
-.PHONY: help coverage one shell demo test check unit sanity lint format integration molecule faults soak docs install galaxy benchmark clean
+.PHONY: help coverage one shell demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark clean

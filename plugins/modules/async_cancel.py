@@ -112,7 +112,7 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, options
+from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, info, options, serving, wait
 
 ARGUMENT_SPEC = dict(
     all=dict(type="bool", default=False),
@@ -124,9 +124,11 @@ ARGUMENT_SPEC = dict(
     **options.REQUEST,
 )
 
+HANDLERS = {"cancel": cancel.answer, "list": info.answer, "wait": wait.answer}
+
 
 def main():
-    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS)
 
 
 if __name__ == "__main__":

@@ -163,15 +163,17 @@ counts:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, options
+from ansible_collections.background.jobs.plugins.module_utils._verbs import info, options, serving
 
 ARGUMENT_SPEC = dict(
     core_jobs=dict(type="bool", default=True), tail=dict(type="int"), **options.SELECT, **options.REQUEST
 )
 
+HANDLERS = {"list": info.answer}
+
 
 def main():
-    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS)
 
 
 if __name__ == "__main__":

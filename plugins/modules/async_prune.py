@@ -90,7 +90,7 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, options
+from ansible_collections.background.jobs.plugins.module_utils._verbs import options, prune, serving
 
 ARGUMENT_SPEC = dict(
     all=dict(type="bool", default=False),
@@ -99,9 +99,11 @@ ARGUMENT_SPEC = dict(
     **options.REQUEST,
 )
 
+HANDLERS = {"prune": prune.answer}
+
 
 def main():
-    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS, keeping=False)
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ elapsed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
+from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, info, serving, wait
 
 ARGUMENT_SPEC = dict(
     jobs=dict(type="raw"),
@@ -311,9 +311,11 @@ ARGUMENT_SPEC = dict(
     _async_dir=dict(type="str"),
 )
 
+HANDLERS = {"cancel": cancel.answer, "forget": forget.answer, "list": info.answer, "wait": wait.answer}
+
 
 def main():
-    answers.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+    serving.be(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), HANDLERS)
 
 
 if __name__ == "__main__":

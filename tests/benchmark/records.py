@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, ids, results
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
+from ansible_collections.background.jobs.plugins.module_utils._verbs import info, prune
 
 SIZE = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 RUNS = 3
@@ -54,12 +54,12 @@ def measure(directory: str) -> tuple[float, float]:
     """Return the seconds that listing all took, and forgetting all."""
     fitting = {**dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than")), "core": True}
     before = time.monotonic()
-    found = answers.serve({"op": "list", "select": fitting}, directory)["jobs"]
+    found = info.answer({"op": "list", "select": fitting}, directory)["jobs"]
     listed = time.monotonic() - before
     assert [job["state"] for job in found] == ["succeeded"] * SIZE
     jobs = [{"jid": job["jid"], "dir": job["dir"]} for job in found]
     before = time.monotonic()
-    reply = answers.serve({"op": "forget", "jobs": jobs, "leftovers": fitting}, directory)
+    reply = prune.answer({"op": "prune", "jobs": jobs, "remove": True, "leftovers": fitting}, directory)
     assert all(job["forgotten"] for job in reply["jobs"])
     return listed, time.monotonic() - before
 

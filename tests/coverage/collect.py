@@ -16,11 +16,9 @@ import sys
 
 FOLDER = os.environ.get("BGJ_LINES")
 PLUGINS = "ansible_collections/background/jobs/plugins/"
-# What template processes are handed as text.
-TEXTS = {
-    "background.jobs": "module_utils/_fork_server/server.py",
-    "background.jobs capture": "module_utils/_fork_server/capture.py",
-}
+# What template processes are handed as text is named like "background.jobs server".
+HANDED = "background.jobs "
+HANDED_ROOM = "module_utils/_fork_server/%s.py"
 
 
 def start(folder: str) -> None:
@@ -35,11 +33,12 @@ def start(folder: str) -> None:
 
     def offset_of(code) -> int | None:
         path = code.co_filename
-        name = TEXTS.get(path)
-        if name is None and PLUGINS in path:
+        if path.startswith(HANDED):
+            name = HANDED_ROOM % path[len(HANDED) :]
+        elif PLUGINS in path:
             name = path.rpartition(PLUGINS)[2]
-        elif name is None and path.startswith(checkout):
-            name = path[len(checkout) :]
+        else:
+            name = path[len(checkout) :] if path.startswith(checkout) else None
         return offsets.get(name)
 
     def begun(code, dummy):

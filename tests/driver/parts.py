@@ -29,6 +29,7 @@ HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
 PROPERTIES = HOST_HALF / "test_properties.py"
 SCENARIOS = ROOT / "extensions" / "molecule"
 FAULTS = ROOT / "tests" / "faults"
+AWX = ROOT / "tests" / "awx"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("blocks", "default", "differential")
@@ -96,6 +97,7 @@ def parts() -> list[Part]:
         Part("unit-host", "unit", unit_host, alone="unit"),
         *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
         Part("install", "install", install),
+        Part("awx", "awx", awx),
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
     ]
@@ -344,6 +346,19 @@ def _core_targets() -> Path:
         (unpacked / prefix).rename(target)
         shutil.rmtree(unpacked)
     return target
+
+
+# ---- AWX
+
+
+def awx(job: Job) -> Counts:
+    """The guide to AWX, under ansible-runner."""
+    return _pytest(job, awx_command(machine.newest_core(), AWX))
+
+
+def awx_command(core: str, *arguments: str | Path) -> Command:
+    environment = core_environment(core, "awx", "awx")
+    return [environment.bin / "pytest", *arguments], environment.env, ROOT
 
 
 def scenarios() -> list[str]:

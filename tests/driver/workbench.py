@@ -52,12 +52,15 @@ def one(words: Sequence[str]) -> int:
 
 def _command(core: str, what: str, *more: str) -> parts.Command:
     path = Path(what.partition("::")[0])
+    if path.is_relative_to("extensions/molecule"):  # a target may have the same name
+        return parts.molecule_command(core, path.name, *more)
     if (parts.TARGETS / what).is_dir():
         return parts.integration_command(core, what, *more)
     if what in parts.scenarios():
         return parts.molecule_command(core, what, *more)
-    if path.is_relative_to("tests/faults"):
-        return parts.faults_command(core, what, *more)
+    for folder, command in (("tests/faults", parts.faults_command), ("tests/awx", parts.awx_command)):
+        if path.is_relative_to(folder):
+            return command(core, what, *more)
     environment = machine.core_environment(core, "unit", "unit")
     if path.suffix in (".yml", ".yaml"):
         local = ("-i", "localhost,", "-c", "local")

@@ -164,7 +164,7 @@ def test_each_line_that_any_process_runs_is_counted(tmp_path):
     (tmp_path / "lines").write_bytes(bytes(40))
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'tests' / 'coverage')!r}, {str(plugins)!r}]; import collect; import one; "
-        "exec(compile('x = 1\\n\\ny = 2', 'background.jobs', 'exec'))"
+        "exec(compile('x = 1\\n\\ny = 2', 'background.jobs server', 'exec'))"
     )
     if sys.version_info < (3, 12):
         pytest.skip("sys.monitoring came with Python 3.12")

@@ -53,38 +53,6 @@ def guides() -> list[str]:
     return sections[0]["toctree"]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/docsite/rst/*.rst")), ids=lambda path: path.stem)
-def test_a_guide_shows_tasks_that_could_be_written_so(path):
-    """Each block of YAML is a list of plays or tasks, and options of our verbs in it exist."""
-    options = {verb.stem: set(documented(verb)) for verb in (ROOT / "plugins" / "modules").glob("async_*.py")}
-    for task in tasks_in(path):
-        for key, arguments in task.items():
-            verb = key.removeprefix("background.jobs.")
-            if key.startswith("background.jobs.") and verb in options:
-                assert set(arguments) <= options[verb], (path.name, task.get("name"))
-
-
-def documented(path: Path) -> dict:
-    documentation = yaml.safe_load(re.search(r'^DOCUMENTATION = r?"""(.*?)"""', path.read_text(), re.DOTALL | re.M)[1])
-    found = dict(documentation.get("options", {}))
-    for fragment in documentation.get("extends_documentation_fragment", []):
-        if fragment.startswith("background.jobs."):
-            name, dummy, variant = fragment.removeprefix("background.jobs.").partition(".")
-            text = (ROOT / "plugins" / "doc_fragments" / f"{name}.py").read_text()
-            wanted = re.search(rf'{(variant or "documentation").upper()} = r?"""(.*?)"""', text, re.DOTALL)[1]
-            found |= yaml.safe_load(wanted).get("options", {})
-    return found
-
-
-def tasks_in(path: Path) -> list[dict]:
-    found = []
-    for block in re.findall(r"^\.\. code-block:: yaml.*\n\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE):
-        content = yaml.safe_load(block)
-        if isinstance(content, list):
-            found += [task for entry in content for task in (entry, *entry.get("tasks", [])) if isinstance(task, dict)]
-    return found
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_tells_of_its_variables_alike_everywhere(role):
     folder = ROOT / "roles" / role

@@ -10,6 +10,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 PACKAGE = "ansible_collections.background.jobs.plugins."
 
@@ -94,6 +96,43 @@ def test_each_permission_is_used() -> None:
     assert not [
         f"{room} -> {other}" for room, others in ALLOWED.items() for other in others if (room, other) not in used
     ]
+
+
+def carried(name: str) -> set[str]:
+    """Return what ansible-core sends to a host with one of the modules: all that it imports, wherever that is done."""
+    found: set[str] = set()
+    left = [f"modules.{name}"]
+    while left:
+        for node in ast.walk(ast.parse((PLUGINS / (left.pop().replace(".", "/") + ".py")).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+                room = (node.module or "")[len(PACKAGE) :]
+                names = [f"{room}.{alias.name}" for alias in node.names]
+                names = [name if (PLUGINS / (name.replace(".", "/") + ".py")).exists() else room for name in names]
+                left += set(names) - found
+                found.update(names)
+    return {name.partition(".")[2] for name in found}
+
+
+# What a module has to do with of the verbs' room; not one word more goes to the host.
+FOLLOWING = {"kept", "asked_jobs", "batches", "catalog", "core_async", "info", "orphans", "serving", "telling"}
+VERBS = {
+    "async_info": FOLLOWING | {"options"},
+    "async_prune": FOLLOWING | {"forget", "garbage", "options", "prune"},
+    "async_cancel": FOLLOWING | {"cancel", "options", "wait"},
+    "async_wait": FOLLOWING | {"cancel", "forget", "wait"},
+    "async_run": FOLLOWING | {"cancel", "forget", "launcher", "wait"},
+    "async_batch": FOLLOWING | {"cancel", "forget", "launcher", "wait"},
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_brings_along_what_it_uses(name: str) -> None:
+    found = carried(name)
+    assert {part.partition(".")[2] for part in found if part.startswith("_verbs.")} == VERBS[name]
+    launches = "_verbs.launcher" in found
+    assert any(part.startswith("_supervisor.") for part in found) is launches
+    assert ("_fork_server.server" in found) is launches
+    assert not any(part.startswith("_late.") for part in found), "that comes with the plan that needs it"
 
 
 def test_the_rooms_have_no_cycles() -> None:

@@ -6,7 +6,7 @@
 
 """Makes a copy of what a module reads from its child processes, in files of bounded size, while it reads it.
 
-Like _fork_server/server.py it is sent as text to a bare interpreter, and so imports nothing of this collection. It runs in the
+Like the rest of this room it is sent as text to a bare interpreter, and so imports nothing of this collection. It runs in the
 process of a job. Nothing in it may be felt by the module: it has no threads and keeps no file open, and where a copy
 can't be written, that stream's copy just ends there.
 

@@ -11,26 +11,34 @@ from __future__ import annotations
 import hashlib
 import json
 
+from ansible_collections.background.jobs.plugins.module_utils._late import local_actions
+from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
 
-def put(turn, tokens, scope, stage):
-    """Put the late files of a turn into their place.
+
+def put(turn, tokens, scope, stage, module):
+    """Put the late files of a turn of a task with this module into their place.
 
     Of each in turn["render"]: "file", its place below the staging folder, "mode", and what is in it: "content", a Value,
-    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; that after
-    those of the turn's table for the whole text of a template.
+    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; "number", where
+    a difference is shown, for the text that "content" comes to, and that after those of the turn's table for a template's.
     """
     for late in turn.get("render", ()):
-        text = _content(late, tokens, scope)
+        text = _content(late, tokens, scope, module)
         data = text.encode("utf-8", "surrogateescape")
         stage(late["file"], data, late.get("mode", 0o600))
         if "template" in late:
             tokens.put(len(turn.get("late", ())), text)
+        if "number" in late:
+            tokens.put(late["number"], text)
         if "sha1" in late:
             tokens.put(late["sha1"], hashlib.sha1(data).hexdigest())  # noqa: S324 - core compares files by it
 
 
-def _content(late, tokens, scope):
+def _content(late, tokens, scope, module):
     if "template" in late:
         return scope.fill(late["template"]["text"], late["template"].get("options"))
-    content = tokens.fill(late["fill"]) if "fill" in late else scope.render(late["content"])
+    try:
+        content = tokens.fill(late["fill"]) if "fill" in late else scope.render(late["content"])
+    except TemplateFailed as exc:
+        raise TemplateFailed(local_actions.finalization(module, "content", exc)) from None
     return json.dumps(content) if isinstance(content, (dict, list)) else str(content)

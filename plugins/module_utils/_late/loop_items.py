@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.background.jobs.plugins.module_utils._late import loops
+from ansible_collections.background.jobs.plugins.module_utils._late import loops, results
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import type_name
 
 
@@ -87,5 +87,6 @@ class Loop:
         return variables
 
     def mark(self, result, variables):
-        """Say in the Result of a turn which one it is."""
-        result.value.update(variables)
+        """Say in the Result of a turn which one it is; core 2.21 tells of no item that is null."""
+        has_fields = results.version_of(self._core) >= (2, 21)
+        result.value.update((name, value) for name, value in variables.items() if value is not None or not has_fields)

@@ -45,6 +45,9 @@ _FIELDS = (
     "ansible_job_id",
 )
 
+# What core 2.21 makes of fields that are of another type.
+_TYPES = {"changed": bool, "failed": bool, "unreachable": bool, "skipped": bool, "finished": bool, "rc": int}
+
 
 def version_of(core):
     """Return a version of ansible-core, as "2.21", as a tuple to compare with."""
@@ -87,7 +90,8 @@ class Result:
             if self._has_fields and stream in value and stream + "_lines" not in value:
                 value[stream + "_lines"] = (value[stream] or "").splitlines()
         value["failed"] = protocol.has_failed(value)
-        value["changed"] = protocol.has_changed(value)
+        # older cores keep a word that a module returns
+        value["changed"] = protocol.has_changed(value) if self._has_fields else value.get("changed", False)
         return self
 
     def set_changed_when(self, outcome):
@@ -157,8 +161,10 @@ def of_module(printed, core):
     has_fields = version_of(core) >= (2, 21)
     result = Result(dict(printed), core)
     value = result.value
-    said = _remove_reserved(value, _RESERVED_KEY if has_fields else _INTERNAL_KEY)
+    said, after = _remove_reserved(value, _RESERVED_KEY if has_fields else _INTERNAL_KEY), []
     if has_fields:
+        before, after = _convert(value)
+        said += before
         _remove_empty(value)
     else:
         for key in _INTERNAL:
@@ -168,7 +174,7 @@ def of_module(printed, core):
     for stream in ("stdout", "stderr"):
         if stream in value and stream + "_lines" not in value:
             value[stream + "_lines"] = (value[stream] or "").splitlines()
-    _take_messages(result, said)
+    _take_messages(result, said, after)
     exception = value.pop("exception", None)
     has_said_so = exception or value.get("failed")
     if not has_fields and "failed" not in value and "rc" in value:
@@ -187,6 +193,25 @@ def _remove_reserved(value, message):
     """Remove what modules may not return; return what core says of that."""
     reserved = [key for key in value if key.startswith("_ansible_")]
     return [message.format(key, value.pop(key)) for key in reserved]
+
+
+def _convert(value):
+    """Have fields hold what they are for; return what core says of that, before the result's own warnings and after them."""
+    before, after = [], []
+    said = before
+    for key, given in list(value.items()):
+        said = after if key == "warnings" else said
+        kind = _TYPES.get(key, object)
+        if given is None or isinstance(given, kind):
+            continue
+        of = "Value for result key %r of type %s was " % (key, type(given).__name__)
+        try:
+            value[key] = kind(given)
+            said.append(of + "converted to %s." % kind.__name__)
+        except (TypeError, ValueError):
+            value[key] = None
+            said.append(of + "replaced with None.")
+    return before, after
 
 
 def _remove_empty(value):
@@ -220,11 +245,11 @@ def _drop_discovered(value):
         value["ansible_facts"] = {key: item for key, item in facts.items() if not key.startswith(_DISCOVERED)}
 
 
-def _take_messages(result, said_of_it):
+def _take_messages(result, before, after):
     value = result.value
-    if said_of_it:
+    if before or after:
         own = value.get("warnings")
-        value["warnings"] = said_of_it + (own if isinstance(own, list) else [])
+        value["warnings"] = before + (own if isinstance(own, list) else []) + after
     for key, shown in (("warnings", messages.brief), ("deprecations", messages.deprecation)):
         said = value.get(key)
         if key not in value:

@@ -179,7 +179,9 @@ class Task:
     def put_files(self, view, turn, tokens):
         """Put the files of a turn into their place whose contents are known only now."""
         scope = self.executor.engine.scope(view)
-        self.executor.evaluate(lambda stage: late_files.put(turn, tokens, scope, stage), self.executor.stage)
+        self.executor.evaluate(
+            lambda stage: late_files.put(turn, tokens, scope, stage, self.node["module"]), self.executor.stage
+        )
 
     def _evaluate_loop(self, value):
         return self.render(self.view({}, {}), value)

@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
 
-"""The supervisor's hold on its template processes (what they do: _fork_server/server.py)."""
+"""The supervisor's hold on its template processes (what they do: _fork_server/main.py)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _BOOT = (
     "    while len(data) < size:\n"
     "        data += os.read(0, size - len(data)) or sys.exit()\n"
     "    return data\n"
-    "exec(compile(_read(int(_read(10))), 'background.jobs', 'exec'))\n"
+    "exec(compile(_read(int(_read(10))), 'background.jobs loader', 'exec'))\n"
+    "load(_read(int(_read(10))))()\n"
 )
 
 # What an interpreter or the C library reads when it starts: set later, in the process of a job, it would come too late.
@@ -47,6 +48,11 @@ _STUCK = 1.0  # seconds that a killed process may take to go
 def start_environment(environment):
     """Return the part of a job's environment that has to be there when its interpreter starts."""
     return {key: value for key, value in environment.items() if _READ_AT_START.match(key)}
+
+
+def program(sources):
+    """Return what a template process is sent first of all; sources: {"loader": text, "parts": {name: text}}."""
+    return _sized(sources["loader"].encode("utf-8")) + _sized(json.dumps(sources["parts"]).encode("ascii"))
 
 
 def interpreter(payload):
@@ -64,9 +70,9 @@ class Template:
     What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
     """
 
-    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
+    def __init__(self, payload, environment, directory, label, sent, *, becoming=None):
         """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
-        source: the text of _fork_server/server.py; becoming: how another user is become, see other_user.py."""
+        sent: see `program`; becoming: how another user is become, see other_user.py."""
         own, at_start = environment
         self.becoming = None if becoming is None else other_user.Becoming(becoming, directory)
         ours, theirs = socket.socketpair()
@@ -97,7 +103,7 @@ class Template:
         self._unsent = deque()  # (bytes, file descriptors that go with them)
         if self.becoming is not None:
             self._queue(self.becoming.order(at_start, _BOOT, label))
-        self._queue(_sized(source.encode("utf-8")))
+        self._queue(sent)
         first = dict(payload, directory=directory, interpreter=interpreter(payload))
         if self.becoming is None:
             self._queue(_packed(first))

@@ -29,7 +29,7 @@ class Pool:
         self._payloads = plan["payloads"]
         self._become = plan.get("become", ())
         self._run_path = run_path
-        self._source = sources["template"]
+        self._program = fork_client.program(sources["template"])
         self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
         self._environment = environment
         self._watch, self._unwatch = watch, unwatch
@@ -67,7 +67,7 @@ class Pool:
                 (self._environment, fork_client.start_environment(environment)),
                 self._run_path,
                 "%s %s" % (self._batch_id, call["module"]),
-                self._source,
+                self._program,
                 becoming=self._become[call["become"]] if "become" in call else None,
             )
             self._templates[key] = template

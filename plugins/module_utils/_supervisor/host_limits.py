@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, systemd
+from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, systemd, users
 
 _WAY_OUT = (
     "Become root on a host with systemd, or where control groups can be made; an ordinary user needs a user manager that "
@@ -71,7 +71,7 @@ def prepare(plan, host=None, proc="/proc/self"):
     groups = _groups(plan, limited, scope, why, proc) if limited else None
     warnings = []
     if session is not None and scope is None:
-        warnings.append(_ENDS_WITH_SESSION % (session.user, why, systemd.user_name(os.geteuid())))
+        warnings.append(_ENDS_WITH_SESSION % (session.user, why, users.own_name()))
     return groups, warnings
 
 
@@ -105,7 +105,7 @@ def _called(job):
 
 
 def _refused(key, name, reasons):
-    user = systemd.user_name(os.geteuid())
+    user = users.own_name()
     text = "%s of %s can't be enforced on this host: %s. " % (key, name, "; ".join(reasons))
     return Refused(text + _WAY_OUT % (user, key))
 
@@ -127,5 +127,5 @@ def _check_niceness(jobs):
         raise Refused(
             "nice %d of %s is refused by the host: %s may not go below %d. Become root, have the user's limit "
             "raised (nice in limits.conf), or set nice to %d or more"
-            % (lowest, name, systemd.user_name(os.geteuid()), current, current)
+            % (lowest, name, users.own_name(), current, current)
         )

@@ -23,8 +23,8 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 def main():
     """Read an order from standard input, say on standard output that it was taken, and see it done.
 
-    The order: a line of JSON {"async_dir", "template", "capture", "lock"}, then the packed plan; template and capture:
-    the texts of the files of these names; lock: the file descriptor of a lock that was handed over, to be kept until all
+    The order: a line of JSON {"async_dir", "template", "capture", "lock"}, then the packed plan; template: the texts of the
+    fork server (fork_client.program), capture: the one of that file; lock: the file descriptor of a lock that was handed over, to be kept until all
     is recorded. The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
     batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
     """

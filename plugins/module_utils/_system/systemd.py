@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import subprocess
 import time
 from collections import namedtuple
+
+from ansible_collections.background.jobs.plugins.module_utils._system import users
 
 _BUSCTL_PATIENCE = 10.0  # seconds
 _MOVE_PATIENCE = 5.0
@@ -55,7 +56,7 @@ class Host:
         found = _SESSION.search(self.text("proc/self/cgroup"))
         if found is None or not os.path.exists(self.path("run/systemd/sessions", found[2])):
             return None
-        user = user_name(int(found[1]))
+        user = users.name_of(int(found[1]))
         return Session(found[2], user) if self._kills(user) else None
 
     def _kills(self, user):
@@ -128,7 +129,7 @@ class Host:
 
     def _user_bus(self):
         """Return the environment in which busctl finds the user's manager."""
-        user = user_name(os.geteuid())
+        user = users.own_name()
         if not self.lingers(user):
             raise NoScope(
                 "the user manager of %s ends with the last session of the user, for lingering is not enabled" % user
@@ -157,10 +158,3 @@ class Host:
             said = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()
             raise NoScope("systemd refused a scope (%s)" % (said or "busctl said nothing"))
         return done.stdout.decode("utf-8", "replace")
-
-
-def user_name(uid):
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return "uid %d" % uid

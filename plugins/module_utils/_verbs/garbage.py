@@ -37,7 +37,7 @@ def looking(selection, directory, get_reader, tell, now):
     While the context lasts, no launch can be in the middle of writing records that look like leftovers.
     get_reader: returns the refreshed BatchReader of a batch id, or None; tell: takes in words what is left alone.
     """
-    fitting = selection["names"] is None and (selection["states"] is None or states.LOST in selection["states"])
+    fitting = fits(selection)
     try:
         if fitting:
             files.check_job_directory(directory)
@@ -62,6 +62,11 @@ def looking(selection, directory, get_reader, tell, now):
         found = _of_launches(directory, dead, present) + _of_batches(readers, present, tell)
         found += _half_written(directory, present, set(catalog.batch_ids(directory)), selection)
         yield [one for one in found if one.at is None or catalog.is_of_age(selection, one.at, now)]
+
+
+def fits(selection):
+    """Whether a selection is about what no job has, too."""
+    return selection["names"] is None and (selection["states"] is None or states.LOST in selection["states"])
 
 
 def _of_launches(directory, dead, present):

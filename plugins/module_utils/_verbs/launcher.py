@@ -13,15 +13,16 @@ from __future__ import annotations
 import glob
 import json
 import os
-import pwd
 import selectors
 import subprocess
 import sys
 import time
 
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, users
+from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
@@ -56,13 +57,14 @@ def serve(module):
     """Be the module `module`: start the batch that its action plugin has planned, answer what it asks for, or both."""
     plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
     if not plan:
-        _waiter().be(module)
+        _serving().be(module, _handlers())
     try:
         reply = launch(plan, async_dir, module.params["_singleton"])
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
+    reply["kept"] = kept.keep(reply["async_dir"], kept.own_zip())
     if request and "attached" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
@@ -75,17 +77,23 @@ def first_answer(packed_request, async_dir):
     """
     begun = time.monotonic()
     try:
-        reply = _waiter().serve(packing.unpack(packed_request), async_dir)
+        reply = _serving().serve(packing.unpack(packed_request), async_dir, _handlers())
     except (files.UnsafePath, OSError):
         return {}
     return {"reply": packing.pack(reply), "waited": time.monotonic() - begun}
 
 
-def _waiter():
-    """Return the module of that name, which imports this file, and which few launches need."""
-    from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as found
+def _handlers():
+    """Return what a module that launches answers besides: what a wait for its jobs asks. Few launches need it."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, wait
 
-    return found
+    return {"wait": wait.answer, "cancel": cancel.answer, "forget": forget.answer}
+
+
+def _serving():
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import serving
+
+    return serving
 
 
 class LaunchError(Exception):
@@ -109,7 +117,7 @@ def launch(packed_plan, async_dir, singleton=None):
         with batch_lock.lock(directory, alone=True) as lock:
             reply = _find(packing.unpack(packed_plan), directory, singleton)
             if reply:
-                return dict(reply, async_dir=directory, user=user_name())
+                return dict(reply, async_dir=directory, user=users.own_name())
             return _reply(_start(packed_plan, directory, lock), directory)
     except (files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
@@ -118,7 +126,7 @@ def launch(packed_plan, async_dir, singleton=None):
 def _reply(answer, directory):
     if "error" in answer:
         raise LaunchError("Nothing was started: %s." % answer["error"])
-    return dict(answer, async_dir=directory, user=user_name())
+    return dict(answer, async_dir=directory, user=users.own_name())
 
 
 def _find(plan, directory, singleton):
@@ -135,9 +143,11 @@ def _find(plan, directory, singleton):
 
 def _states_of(plan, directory):
     """Return the states of the jobs of a plan, None where no batch of its id was launched here."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import batches
+
     batch_id = plan["batch_id"]
     try:
-        reader = _waiter().look_up(directory, batch_id)
+        reader = batches.look_up(directory, batch_id)
         recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
     except files.UnsafePath as exc:
         raise LaunchError(
@@ -166,6 +176,8 @@ def _brief(names):
 
 def _running(name, directory):
     """Return what is told of the newest job of a name that has not ended, None where there is none."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import info
+
     selection = {
         "names": [glob.escape(name)],
         "batch_ids": None,
@@ -174,7 +186,7 @@ def _running(name, directory):
         "newer_than": None,
         "core": False,
     }
-    jobs = _waiter().serve({"op": "list", "select": selection}, directory)["jobs"]
+    jobs = info.answer({"op": "list", "select": selection}, directory)["jobs"]
     jobs = [job for job in jobs if "elsewhere" not in job]  # one on each machine
     unfinished = [job for job in jobs if job["state"] != _states.LOST]
     if unfinished:
@@ -189,6 +201,12 @@ def _running(name, directory):
     return None
 
 
+def _sources():
+    """Return the texts of what template processes run."""
+    parts = {name: _text_of(name) for name in loader.PARTS}
+    return {"template": {"loader": _text_of("loader"), "parts": parts}, "capture": _text_of("capture")}
+
+
 def _text_of(name):
     """Return the source of a file of the room of fork servers, out of this module's zip."""
     rooms = os.path.dirname(os.path.dirname(__file__))
@@ -197,14 +215,13 @@ def _text_of(name):
 
 def _carried():
     """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
-    from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, server  # noqa: F401
-    from ansible_collections.background.jobs.plugins.module_utils._supervisor import main  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, main  # noqa: F401
+    from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
 def _start(packed_plan, directory, lock):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
-    settings = {"async_dir": directory, "lock": lock}
-    settings.update(template=_text_of("server"), capture=_text_of("capture"))
+    settings = dict(_sources(), async_dir=directory, lock=lock)
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
     return _converse(_boot(lock), order)
 
@@ -293,11 +310,3 @@ def _environment():
     except OSError:
         return None  # as it is now
     return {os.fsdecode(name): os.fsdecode(value) for name, dummy, value in pairs}
-
-
-def user_name():
-    """Return the name of the user that the task runs as."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return "uid %d" % os.geteuid()

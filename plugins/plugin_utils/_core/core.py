@@ -33,7 +33,6 @@ import typing as t
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ansible.collections.list import list_collections
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.executor import module_common
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
@@ -41,7 +40,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.utils.yaml import from_yaml
 from ansible.plugins import loader as plugin_loader
-from ansible.plugins.list import list_plugins
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
@@ -258,6 +256,8 @@ class Core:
         collection, dot, leaf = name.rpartition(".")
         if not dot:
             return closest(leaf, _modules_of([*(self._collections(home) or ()), "ansible.legacy"]))
+        from ansible.collections.list import list_collections  # it brings along all of ansible-galaxy
+
         known = ["ansible.builtin", "ansible.legacy", *list_collections()]
         within = [collection] if collection in known else closest(collection, known)[:1]
         return [f"{one}.{module}" for one in within for module in closest(leaf, _modules_of([one]))]
@@ -358,7 +358,9 @@ class Core:
             collection_list=collections,
         )
         if handler is None:
-            raise plainly(f"its action plugin {chosen!r} cannot be loaded.")
+            raise plainly(
+                f"its action plugin {chosen!r} cannot be loaded. Run the task as a plain one, which says why."
+            )
         return t.cast("ActionBase", handler)
 
     def ask(self, step: Step) -> Asked:
@@ -476,6 +478,8 @@ def _from_text(text: str) -> object:
 
 def _modules_of(collections: list[str]) -> list[str]:
     """Return the names of modules, without their collections."""
+    from ansible.plugins.list import list_plugins  # as above
+
     found: Collection[str] = refusing(list_plugins, "module", collections)
     return list(dict.fromkeys(name.rpartition(".")[2] for name in found))
 

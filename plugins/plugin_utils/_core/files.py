@@ -240,7 +240,7 @@ def _expand(handler: t.Any, path: str, sudoable: bool, become: Become | None) ->
     if not path.startswith("~"):
         return path
     if ".." in path.split("/")[:-1]:  # which core refuses too
-        raise Refused(f"{path!r} leads out of a home directory.")
+        raise Refused(f"{path!r} leads out of a home directory. Write it without '..'.")
     name, slash, rest = path.partition("/")
     if name == "~":
         if become is not None and sudoable:

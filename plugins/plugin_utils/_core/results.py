@@ -10,6 +10,7 @@ What it needs, checked with 2.19.14, 2.20.10 and 2.21.5:
 
 - `ActionBase._parse_returned_data(res, profile)`, which needs no more of its object than `_used_interpreter`, and returns
   a dict in 2.19 and 2.20, a `UnifiedTaskResult` in 2.21;
+- `Direction` and `get_module_decoder`, for what of it is no result by itself;
 - `DeferredWarningContext`, which collects the warnings of a task;
 - 2.19, 2.20: `TaskExecutor._apply_task_result_compat`, `AnsibleActionCapturedError.maybe_raise_on_result`,
   `_error_utils.result_dict_from_exception`, and `remove_internal_keys`;
@@ -19,11 +20,13 @@ What it needs, checked with 2.19.14, 2.20.10 and 2.21.5:
 
 from __future__ import annotations
 
+import json
 import typing as t
 from collections.abc import Sequence
 
 from ansible._internal._display_utils import DeferredWarningContext
 from ansible.errors import AnsibleError, AnsibleTaskError
+from ansible.module_utils.common.json import Direction, get_module_decoder
 from ansible.plugins.action import ActionBase
 
 Arguments = dict[str, t.Any]
@@ -52,6 +55,13 @@ def registered(stdout: str, stderr: str = "", rc: int = 0) -> Arguments:
     if context.get_deprecation_warnings():
         result["deprecations"] = context.get_deprecation_warnings()
     return result
+
+
+def with_messages(result: Arguments) -> Arguments:
+    """Return a result, whose warnings and deprecations are as a module printed them, with what core makes of these."""
+    decoder = get_module_decoder(_PROFILE, Direction.MODULE_TO_CONTROLLER)
+    said = {key: result[key] for key in ("warnings", "deprecations") if key in result}
+    return {**result, **json.loads(json.dumps(said), cls=decoder)} if said else result
 
 
 def _of_exception(exc: Exception) -> Arguments:

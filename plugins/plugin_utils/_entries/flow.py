@@ -78,6 +78,10 @@ class Flow:
             for beginning in _FACTS_OF.get(leaf, ()):
                 self.facts.setdefault(beginning, where)
 
+    def cache(self, where: str) -> None:
+        """Take note that a fact which is set stands in ansible_facts too."""
+        self.facts.setdefault(ALL_FACTS, where)
+
     def is_fact(self, name: str) -> bool:
         """Whether `name` may be a fact that the job has gathered."""
         return any(name.startswith(beginning) for beginning in self.facts)

@@ -72,7 +72,7 @@ class Written(Values):
         candidates = []
         for key in self.source:
             if not isinstance(key, str):
-                raise self.refuse(str(key), "keys must be strings.")
+                raise self.refuse(str(key), "it is no string, and keys must be. Put it in quotes.")
             reason = self.keys.why_refused(key)
             if reason is not None:
                 raise self.refuse(key, reason)

@@ -118,6 +118,15 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
     return {"files": files, "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()}}
 
 
+def caches(task: LateTask, action: str) -> bool:
+    """Whether what a task of this action sets becomes a fact of the host."""
+    return (
+        keywords.is_local(action)
+        and action.rpartition(".")[2] == "set_fact"
+        and any("cacheable" in _arguments(task, one) for one in task.rounds)
+    )
+
+
 def sets(task: LateTask, action: str) -> Iterator[str]:
     """Return the names of the variables that a task of this action sets."""
     leaf = action.rpartition(".")[2]

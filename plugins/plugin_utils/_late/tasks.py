@@ -509,6 +509,8 @@ class LateTask(Written):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
             flow.set(local.sets(self, action), self.where)
+            if local.caches(self, action):
+                flow.cache(self.where)
             if self._is_certain:
                 flow.know(self.known)
 

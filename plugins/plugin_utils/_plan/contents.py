@@ -60,7 +60,7 @@ class Contents:
             return {"fill": text}
         number = int(whole[1])
         if number < len(self.values):
-            return {"content": self.values[number]}
+            return {"content": self.values[number], "number": number}
         return {"template": self.template}
 
     def left(self, staged: list[list[t.Any]]) -> list[list[t.Any]]:

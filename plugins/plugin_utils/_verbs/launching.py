@@ -225,7 +225,11 @@ def _send(
             f"done, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
         ) from exc
     if reply.get("failed") or "async_dir" not in reply:
-        raise LaunchFailed(_remote.failure(reply, "the host gave no answer to the launch"))
+        raise LaunchFailed(
+            _remote.failure(
+                reply, "the host gave no answer to the launch. With -vvv Ansible shows what it said instead."
+            )
+        )
     try:
         return replies.launched(reply, len(plan["jobs"])), was_asked_once
     except replies.Malformed as exc:

@@ -23,7 +23,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection i
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import (
     MAX_BLOCK,
     MAX_BYTES,
-    PROTOCOL,
     Begun,
     Waiter,
     World,
@@ -89,13 +88,8 @@ class Selection:
         return cls(None, _fitting(options, core))
 
     def request(self, op: str, **more: t.Any) -> dict[str, t.Any]:
-        request: dict[str, t.Any] = {
-            "protocol": PROTOCOL,
-            "op": op,
-            "mode": "all",
-            "block": 0.0,
-            "max_bytes": MAX_BYTES,
-        }
+        """Return a request about them (its shape: module_utils/_protocol/requests.py)."""
+        request: dict[str, t.Any] = {"op": op}
         if self.targets is not None:
             asked = [target for target in self.targets if target.jid is not None]
             request["jobs"] = [{"jid": target.jid, "dir": target.directory} for target in asked]
@@ -183,14 +177,14 @@ def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
 def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
     """Remove the records of jobs that have ended, and what is left of launches and batches that are no more."""
     leftovers = {} if selection.fitting is None else {"leftovers": selection.fitting}
-    reply = call(selection.request("list", **leftovers))
+    reply = call(selection.request("prune", remove=False, **leftovers))
     errors = _errors(reply)
     finished = [job for job in reply["jobs"] if "error" not in job and job["finished"]]
     ended = [job for job in finished if not job.get("processes")]
     reply["troubles"] = [
         *(reply.get("troubles") or ()),
         *(
-            f"The record of {_listed(job)['name']} is kept: it is lost, but it still runs."
+            f"The record of {_listed(job)['name']} is kept: it is lost, but processes of it still run. async_cancel ends them."
             for job in finished
             if job not in ended
         ),
@@ -204,7 +198,7 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
             result.update(failed=True, msg="; ".join(errors))
         return _finish(result, reply)
     targets = [Target(where=job["jid"], jid=job["jid"], directory=job["dir"]) for job in ended]
-    done = call(Selection(targets, None).request("forget", **leftovers))
+    done = call(Selection(targets, None).request("prune", remove=True, **leftovers))
     removed = [job for job, answer in zip(jobs, done["jobs"], strict=True) if answer.get("forgotten")]
     number = len(done.get("leftovers") or ())
     told = f"{_records(removed, number)} {'was' if len(removed) == 1 and not number else 'were'} removed."
@@ -245,7 +239,8 @@ def cancel(world: World, selection: Selection, options: Options, host: str, chec
         return _finish(result, reply)
     number = signal_number(options["signal"])
     begun = world.clock()
-    reply = world.call(selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK))
+    request = selection.request("cancel", grace=options["grace"], signal=number, block=MAX_BLOCK, max_bytes=MAX_BYTES)
+    reply = world.call(request)
     asked = {job["jid"] for job in reply["jobs"] if job.get("asked")}
     far = [str(job["msg"]) for job in reply["jobs"] if job.get("error") == "elsewhere"]
     near = [job for job in reply["jobs"] if job.get("error") != "elsewhere"]

@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import core, late
+from ansible_collections.background.jobs.plugins.plugin_utils._core import core, kept, late
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
@@ -34,6 +34,7 @@ Result = dict[str, t.Any]
 
 display = Display()
 
+_LAUNCHING = ("async_batch", "async_run")
 # Seconds for which calls that seem to have been cut off are taken for that, and not for failures.
 _BENEFIT_OF_DOUBT = 30.0
 
@@ -85,7 +86,9 @@ class Remote:
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         result = self.execute(_request=packing.pack(request))
         if result.get("failed") or "reply" not in result:
-            raise WaitFailed(failure(result, "the host gave no answer"))
+            raise WaitFailed(
+                failure(result, "the host gave no answer to the request. With -vvv Ansible shows what it said instead.")
+            )
         try:
             return replies.unpacked(result["reply"], request)
         except replies.Malformed as exc:
@@ -128,12 +131,12 @@ class Remote:
 
     def execute(self, **arguments: object) -> Result:
         """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
-        arguments = {**_options.SMALLEST[self._module], **arguments, "_async_dir": self._async_dir}
-        result = self.attempt(
-            lambda: self._action._execute_module(
-                f"background.jobs.{self._module}", arguments, task_vars=self._task_vars
-            )
-        )
+        # Those that launch answer the same requests.
+        modules = [self._module, *(_LAUNCHING if self._module == "async_wait" else ())]
+        calls = [
+            (module, {**_options.SMALLEST[module], **arguments, "_async_dir": self._async_dir}) for module in modules
+        ]
+        result = self.attempt(lambda: kept.execute(self._action, calls, self._task_vars))
         if result.get("unreachable"):
             raise self._lost(str(result.get("msg") or "the host is unreachable"))
         if why := transport.stopped(result):

@@ -13,6 +13,7 @@ import typing as t
 from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.plugin_utils._core.results import with_messages
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
 
@@ -140,7 +141,7 @@ def _add_final(job: Result, told: Result) -> str | None:
     entries = told["results"]
     for entry in entries:
         if isinstance(entry["result"], str):
-            entry["result"] = json.loads(entry["result"])
+            entry["result"] = with_messages(json.loads(entry["result"]))
         if entry["state"] in states.UNSUCCESSFUL and not entry.get("msg"):
             entry["msg"] = reason(entry)
     job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
@@ -156,7 +157,10 @@ def _add_final(job: Result, told: Result) -> str | None:
         return None
     job["results"] = entries
     culprit = told.get("culprit")
-    return None if culprit is None else str(entries[culprit]["name"])
+    if culprit is None:
+        return None
+    job["result"] = entries[culprit]["result"]
+    return str(entries[culprit]["name"])
 
 
 def _registered(place: Result, entries: list[Result]) -> Result:

@@ -20,7 +20,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._options import Wa
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import Progress
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target, View
 
-PROTOCOL = 1
 MAX_BLOCK = 15.0
 MAX_BYTES = 8 * 1024 * 1024
 GRACE = 10.0
@@ -175,10 +174,13 @@ class Waiter:
             if line is not None:
                 self.world.say(line, self.views)
 
-    def _ask(self, op: str, indexes: list[int], block: float, max_bytes: int = MAX_BYTES, told: bool = False) -> Reply:
+    def _ask(self, op: str, indexes: list[int], block: float = 0.0, told: bool = False) -> Reply:
         jobs = [(self.targets[index].jid, self.targets[index].directory) for index in indexes]
-        mode = self.options.mode if op == "wait" else "all"
-        request = _request(op, jobs, mode, block, max_bytes=max_bytes)
+        request = _request(op, jobs)
+        if op != "forget":
+            request.update(block=block, max_bytes=MAX_BYTES)
+        if op == "wait":
+            request["mode"] = self.options.mode
         if op == "cancel":
             request.update(grace=max(0.0, self.kill_at - self.world.clock()), told=told)
             for job, index in zip(request["jobs"], indexes, strict=True):
@@ -198,7 +200,8 @@ class Waiter:
                 self._back_off(attempt, exc)
                 attempt += 1
                 # The time that was meant for waiting went by while there was no connection.
-                request["block"] = min(request["block"], self._block(self.world.clock()))
+                if "block" in request:
+                    request["block"] = min(request["block"], self._block(self.world.clock()))
             else:
                 self.contact = True
                 return reply
@@ -260,7 +263,7 @@ class Waiter:
         if not ended:
             return
         try:
-            self._ask("forget", ended, 0.0, max_bytes=0)
+            self._ask("forget", ended)
         except _Unreachable as exc:
             self.warnings.append(f"The records of {len(ended)} jobs were not removed: {exc}")
 
@@ -268,26 +271,13 @@ class Waiter:
 def first_request(jids: list[str], options: WaitOptions) -> dict[str, t.Any]:
     """Return what the call that launches these jobs may ask for at once: see Begun."""
     block = min(_FIRST_BLOCK, options.poll or MAX_BLOCK, options.timeout or MAX_BLOCK)
-    return _request("wait", [(jid, None) for jid in jids], options.mode, block)
+    request = _request("wait", [(jid, None) for jid in jids])
+    return {**request, "mode": options.mode, "block": block, "max_bytes": MAX_BYTES}
 
 
-def _request(
-    op: str,
-    jobs: list[tuple[str | None, str | None]],
-    mode: str,
-    block: float,
-    *,
-    max_bytes: int = MAX_BYTES,
-) -> dict[str, t.Any]:
-    return {
-        "protocol": PROTOCOL,
-        "op": op,
-        "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs],
-        "mode": mode,
-        "block": block,
-        "max_bytes": max_bytes,
-        "grace": GRACE,
-    }
+def _request(op: str, jobs: list[tuple[str | None, str | None]]) -> dict[str, t.Any]:
+    """Return what all requests about these jobs have (their shapes: module_utils/_protocol/requests.py)."""
+    return {"op": op, "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs]}
 
 
 def _unseen(target: Target) -> View:

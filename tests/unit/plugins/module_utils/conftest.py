@@ -17,8 +17,15 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
-from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import (
+    cancel,
+    forget,
+    info,
+    launcher,
+    prune,
+    serving,
+    wait,
+)
 
 # A payload in the form that ansible-core gives it: a program that carries a zip, puts it on sys.path, hands the
 # arguments over in ansible.module_utils.basic and has runpy run the module. The module runs the Python text in its
@@ -84,6 +91,29 @@ def payload(**changes):
     )
 
 
+HANDLERS = {
+    "wait": wait.answer,
+    "cancel": cancel.answer,
+    "list": info.answer,
+    "forget": forget.answer,
+    "prune": prune.answer,
+}
+_USUAL = {
+    "wait": {"mode": "all", "block": 30.0, "max_bytes": 1 << 23},
+    "cancel": {"block": 30.0, "max_bytes": 1 << 23, "grace": 10.0},
+}
+
+
+def ask(async_dir, op, **settings):
+    """Return the answer to a request, of which the settings are what differs from the usual."""
+    request = dict(_USUAL.get(op, {}), **dict(settings, op=op))
+    return serving.serve(packing.unpack(packing.pack(request)), str(async_dir), HANDLERS)
+
+
+def named(*jids):
+    return {"jobs": [{"jid": jid, "dir": None} for jid in jids]}
+
+
 def step(program, name="task", **settings):
     """Return a step of a job that runs `program` in the probe module."""
     call = {"module": "probe", "payload": "p", "params": json.dumps({"run": program})}
@@ -142,10 +172,7 @@ class Batch:
         return os.path.join(self.async_dir, ".background_jobs", self.batch_id, *parts)
 
     def serve(self, op="wait", jids=None, **settings):
-        request = {"op": op, "mode": "all", "block": 30.0, "max_bytes": 1 << 23, "grace": 10.0}
-        request["jobs"] = [{"jid": jid, "dir": None} for jid in (jids or self.jids())]
-        request.update(settings)
-        return _answers.serve(request, self.async_dir)["jobs"]
+        return ask(self.async_dir, op, **dict(named(*(jids or self.jids())), **settings))["jobs"]
 
     def wait(self, **settings):
         return self.serve(**settings)

@@ -21,10 +21,10 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     results,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
-from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, launcher, telling
 
-from .conftest import Batch, wait_for_supervisor
+from .conftest import Batch, named, wait_for_supervisor
+from .conftest import ask as _ask
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -204,8 +204,8 @@ def nothing(**more):
 
 
 def ask(place, op, **more):
-    request = {"op": op, "mode": "all", "block": 0.0, "grace": 0.1, "max_bytes": 1 << 20}
-    return _answers.serve(dict(request, **more), str(place.path))
+    brief = {"wait": {"block": 0.0}, "cancel": {"block": 0.0, "grace": 0.1}}
+    return _ask(place.path, op, **dict(brief.get(op, {}), **more))
 
 
 def by_ids(place):
@@ -221,7 +221,7 @@ def go_through_the_verbs(place, good_is_readable=True):
     """Have each verb meet what is there; the good jobs stay as they are until they are forgotten, and then are gone."""
     replies = []
     for op in ("list", "wait", "cancel"):
-        for asked in ({"select": nothing()}, by_ids(place)):
+        for asked in (by_ids(place),) if op == "wait" else ({"select": nothing()}, by_ids(place)):
             signal.alarm(PATIENCE)
             reply = ask(place, op, **asked)
             replies.append(reply)
@@ -237,8 +237,8 @@ def go_through_the_verbs(place, good_is_readable=True):
         assert [answer["state"] for answer in launched.wait()] == ["skipped"]
         wait_for_supervisor(launched)
     signal.alarm(PATIENCE)
-    replies.append(ask(place, "list", select=nothing(), leftovers=nothing()))
-    reply = ask(place, "forget", leftovers=nothing(), **by_ids(place))
+    replies.append(ask(place, "prune", remove=False, select=nothing(), leftovers=nothing()))
+    reply = ask(place, "prune", remove=True, leftovers=nothing(), **by_ids(place))
     replies.append(reply)
     signal.alarm(0)
     if good_is_readable:
@@ -458,12 +458,16 @@ def test_an_async_dir_that_is_not_ours_is_refused_by_each_verb(place, kind):
     replies = []
     for op in ("list", "wait", "cancel", "forget"):
         signal.alarm(PATIENCE)
-        replies.append(ask(place, op, leftovers=nothing(), **by_ids(place)))
+        replies.append(ask(place, op, **by_ids(place)))
         assert all(answer["error"] == "not_found" for answer in replies[-1]["jobs"])
         assert all("could not look for job" in answer["msg"] for answer in replies[-1]["jobs"])
-        if op != "forget":
+        if op in ("list", "cancel"):
             reply = ask(place, op, select=nothing())
             assert reply["jobs"] == [] and "could not look for jobs" in reply["troubles"][0]
+    for remove in (False, True):
+        reply = ask(place, "prune", remove=remove, leftovers=nothing(), **by_ids(place))
+        assert reply["leftovers"] == []
+        assert any("could not look for leftovers" in trouble for trouble in reply["troubles"])
     with pytest.raises(launcher.LaunchError, match="async_dir"):
         Batch(place.path, ["pass"]).launch()
     with pytest.raises(launcher.LaunchError, match="async_dir"):
@@ -475,12 +479,12 @@ def test_an_async_dir_that_is_not_ours_is_refused_by_each_verb(place, kind):
 def test_where_a_record_goes_away_during_a_wait_that_is_told(batch):
     running = batch(["import time; time.sleep(300)"])
     reader = records.BatchReader(running.async_dir, running.batch_id)
-    question = _answers._Question({"op": "list", "jobs": [{"jid": running.jids()[0], "dir": None}]}, running.async_dir)
+    asked = asked_jobs.AskedJobs(named(running.jids()[0]), running.async_dir)
     journal = running.path("journal")
     os.rename(journal, journal + ".away")
     try:
-        question.refresh(look_for_processes=True)
-        (answer,) = question.report(1 << 20)
+        asked.refresh(look_for_processes=True)
+        (answer,) = telling.with_results(asked, 1 << 20)
         assert answer["error"] == "not_found"
         os.mkfifo(journal)
         with pytest.raises(records.files.UnsafePath, match="not a regular file"):

@@ -25,9 +25,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import records, states
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify, processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
 
-from .conftest import Batch, gone
+from .conftest import Batch, ask, gone
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE = 60  # seconds for anything that is awaited; it takes milliseconds
@@ -311,8 +310,8 @@ class Jobs(RuleBasedStateMachine):
     @precondition(lambda self: self.batches)
     def look_for_leftovers(self, remove):
         nothing = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"), None)
-        request = {"op": "forget" if remove else "list", "leftovers": dict(nothing, core=True), "max_bytes": 0}
-        _answers.serve(dict(request, jobs=[]), self.batches[0].batch.async_dir)
+        fitting = dict(nothing, core=True)
+        ask(self.batches[0].batch.async_dir, "prune", remove=remove, leftovers=fitting, jobs=[])
 
     @invariant()
     def all_is_as_it_has_to_be(self):
@@ -328,8 +327,7 @@ class Jobs(RuleBasedStateMachine):
 
     def compare_what_is_told(self):
         nothing = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"), None)
-        request = {"op": "list", "select": dict(nothing, core=True)}
-        reply = _answers.serve(request, self.batches[0].batch.async_dir)
+        reply = ask(self.batches[0].batch.async_dir, "list", select=dict(nothing, core=True))
         expected = {
             batch.jids[index]: batch.states[index]
             for batch in self.batches

@@ -10,8 +10,9 @@ import signal
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import server
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
 from ..conftest import gone, payload
 
@@ -23,9 +24,8 @@ class Served:
 
     def __init__(self, folder):
         self.folder = str(folder)
-        with open(server.__file__, encoding="utf-8") as stream:
-            source = stream.read()
-        self.template = fork_client.Template(payload(), (dict(os.environ), {}), self.folder, "test", source)
+        program = fork_client.program(launcher._sources()["template"])
+        self.template = fork_client.Template(payload(), (dict(os.environ), {}), self.folder, "test", program)
         self.pid = self.template._process.pid
         self._frames = []
 
@@ -98,3 +98,19 @@ def test_its_jobs_end_with_a_supervisor_that_was_killed_before_it_had_read_all(s
     select.select([served.template], [], [], 20)  # it has said something that nobody reads
     served.template.close()
     assert gone(pid)
+
+
+def test_all_files_of_the_room_are_sent():
+    names = {name[: -len(".py")] for name in os.listdir(os.path.dirname(loader.__file__)) if name.endswith(".py")}
+    assert names - {"__init__"} == {*loader.PARTS, "loader", "capture"}
+
+
+def test_a_module_finds_nothing_of_what_serves_it(served, tmp_path):
+    path = str(tmp_path / "found")
+    served.order(0, "import sys; open('%s', 'w').write(' '.join(sys.modules))" % path)
+    assert sorted(served.next())[-1] == "pid"
+    assert served.next()["status"] == 0
+    with open(path, encoding="ascii") as stream:
+        found = stream.read().split()
+    assert "json" in found
+    assert not [name for name in found if name.startswith(("ansible_collections", "background"))]

@@ -257,7 +257,35 @@ def test_files_whose_contents_are_late_are_put_in_their_place(late, data):
     assert len(run.calls[1][1]["sha1"]) == 40
 
 
+@pytest.mark.parametrize("late", [{"content": {"$expr": "nope"}}, {"fill": "x" + token(0)}])
+def test_contents_that_cannot_be_worked_out_are_those_of_an_argument(s, late):
+    node = s.node("copy", "ansible.builtin.copy", s.turn([{"$expr": "nope"}], dest="/f"))
+    node["turns"][0]["render"] = [dict(late, file="0/f", sha1=5, mode=0o644)]
+    assert Run(s.of([node])).result["msg"] == (
+        "Task failed: Finalization of task args for 'ansible.builtin.copy' failed: "
+        "Error while resolving value for 'content': 'nope' is undefined"
+    )
+
+
+@pytest.mark.parametrize(("expression", "text"), [("out.n", "3"), ("{'a': out.n}", '{"a": 3}')])
+def test_a_difference_shows_the_text_that_a_content_comes_to(s, expression, text):
+    content = {"$expr": expression}
+    node = s.call("copy", late=[content], arguments={"after": token(0)})
+    node["turns"][0]["render"] = [{"content": content, "number": 0, "file": "0/f"}]
+    run = Run(s.of([s.call("one", register="out"), node]), {"one": [{"n": 3}]})
+    assert run.calls[1][1]["after"] == text
+
+
 # ---- loops
+
+
+@pytest.mark.parametrize(("core", "told"), [("2.19", [None, 1]), ("2.21", ["none", 1])])
+def test_an_item_that_is_null_is_told_by_older_cores_only(core, told):
+    s = Script(core)
+    run = Run(
+        s.of([s.call(loop=[None, 1], register="out"), see(s, "out.results | map(attribute='item', default='none')")])
+    )
+    assert seen(run) == [told]
 
 
 def test_all_turns_of_a_loop_run_even_where_one_fails(s):

@@ -25,7 +25,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import module_call
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, prune
 
 BATCH = "b123456789012345"
 CONTENT = b"staged"
@@ -118,14 +118,14 @@ def test_leftovers_are_removed_in_the_folder_that_they_were_found_in(swapped):
         swapped.writer.note(job=index, state="failed", at=1.0)
     swapped.writer.flush()
     where = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"))
-    question = answers._Question({"op": "forget", "jobs": [], "leftovers": where}, str(swapped.path))
-    question.refresh(look_for_processes=True)
-    with question.leftovers(where, str(swapped.path), 0.0) as found:
+    asked = asked_jobs.AskedJobs({"jobs": []}, str(swapped.path), all_batches=True)
+    asked.refresh(look_for_processes=True)
+    with prune._found(asked, where) as found:
         assert found
         swapped.swap()
         for leftover in found:
-            question.remove(leftover, str(swapped.path))
-    assert question.troubles == []
+            prune._is_removed(asked, leftover)
+    assert asked.troubles == []
     assert not swapped.batch().parent.joinpath("b000000000000007").exists()
     assert not swapped.batch("staged").exists(), "what only a running batch needs went too"
 

@@ -37,7 +37,7 @@ class Place:
         self.jobs = jobs
         self.watched = []
         plan = {"batch_id": "b1", "payloads": {"a": {}, "b": {}}, "jobs": jobs}
-        sources = {"template": "", "capture": ""}
+        sources = {"template": {"loader": "", "parts": {}}, "capture": ""}
         self.pool = fork_servers.Pool(plan, "/run", sources, {}, watch=self.watched.append, unwatch=self.watched.remove)
 
     def get(self, number):

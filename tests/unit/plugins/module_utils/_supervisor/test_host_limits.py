@@ -175,7 +175,7 @@ class Supervised:
         self.batch = Batch(tmp_path / "async", programs, *positional, **settings)
         os.mkdir(self.batch.async_dir, 0o700)
         writer = batch_writer.BatchWriter(self.batch.async_dir, self.batch.batch_id)
-        sources = {"template": launcher._text_of("server"), "capture": launcher._text_of("capture")}
+        sources = launcher._sources()
         plan = packing.unpack(packing.pack(self.batch.plan))
         supervisor = _supervisor.Supervisor(plan, writer, sources, module_call.Clock(), dict(os.environ), groups=groups)
         supervisor.record()

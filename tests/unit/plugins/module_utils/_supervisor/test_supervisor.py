@@ -355,7 +355,7 @@ def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
     planned = Batch(tmp_path, ["pass"])
     writer = batch_writer.BatchWriter(planned.async_dir, planned.batch_id)
     supervisor = _supervisor.Supervisor(
-        planned.plan, writer, dict.fromkeys(("template", "capture"), ""), module_call.Clock(), {}
+        planned.plan, writer, {"template": {"loader": "", "parts": {}}, "capture": ""}, module_call.Clock(), {}
     )
     supervisor.record()
     reader = records.BatchReader(planned.async_dir, planned.batch_id)

@@ -10,8 +10,9 @@ import os
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers as _answers
 from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, launcher
+
+from ..conftest import ask
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -24,8 +25,7 @@ def selection(**more):
 
 
 def listed(directory, **more):
-    request = {"op": "list", "select": dict(selection(), **more)}
-    return _answers.serve(request, str(directory))
+    return ask(directory, "list", select=dict(selection(), **more))
 
 
 def names(directory, **more):
@@ -98,11 +98,10 @@ def test_a_record_that_is_not_to_be_trusted_is_told_and_others_are_not_affected(
 
 
 def test_a_job_is_cancelled_by_its_name_and_told_to_have_been(some):
-    request = {"op": "cancel", "select": selection(), "mode": "all", "block": 30.0, "max_bytes": 1 << 20, "grace": 5.0}
-    request["select"]["names"] = ["job [23]"]
-    answers = _answers.serve(request, some.async_dir)["jobs"]
+    fitting = dict(selection(), names=["job [23]"])
+    answers = ask(some.async_dir, "cancel", select=fitting, grace=5.0)["jobs"]
     assert [(job["state"], job["asked"]) for job in answers] == [("cancelled", True)] * 2
-    again = _answers.serve(request, some.async_dir)["jobs"]
+    again = ask(some.async_dir, "cancel", select=fitting, grace=5.0)["jobs"]
     assert ["asked" in job for job in again] == [False, False]
 
 

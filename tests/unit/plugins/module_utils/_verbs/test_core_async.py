@@ -11,7 +11,9 @@ import sys
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, core_async
+from ansible_collections.background.jobs.plugins.module_utils._verbs import core_async
+
+from ..conftest import ask, named
 
 STEM = "j246813579"
 JID = STEM + ".1"
@@ -75,8 +77,7 @@ def members():
 def cancel(folder):
     (folder / JID).write_text('{"started": 1, "finished": 0}')
     folder.chmod(0o700)
-    request = {"op": "cancel", "jobs": [{"jid": JID, "dir": None}], "mode": "all", "block": 5.0, "max_bytes": 1 << 20}
-    return answers.serve(dict(request, grace=0.1), str(folder))["jobs"][0]
+    return ask(folder, "cancel", block=5.0, grace=0.1, **named(JID))["jobs"][0]
 
 
 @pytest.mark.parametrize("program", [DAEMON, UNWAITED])

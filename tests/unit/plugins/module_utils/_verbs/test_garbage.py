@@ -14,9 +14,8 @@ import sys
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, ids, records
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers
 
-from ..conftest import gone, wait_for_supervisor
+from ..conftest import ask, gone, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -32,9 +31,8 @@ def selection(**more):
 def prune(directory, check=False, **more):
     """Return the leftovers that were removed, or would be, below the directory, and what was told of others."""
     fitting = dict(selection(), **more)
-    request = {"op": "list" if check else "forget", "max_bytes": 0, "leftovers": fitting}
-    request.update({"select": fitting} if check else {"jobs": []})
-    reply = answers.serve(request, str(directory))
+    about = {"select": fitting} if check else {"jobs": []}
+    reply = ask(directory, "prune", remove=not check, leftovers=fitting, **about)
     return sorted(os.path.relpath(path, str(directory)) for path in reply["leftovers"]), reply["troubles"]
 
 

@@ -18,9 +18,9 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     batch_writer,
     packing,
 )
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import batches, launcher, serving
 
-from ..conftest import Batch, gone, wait_for_supervisor
+from ..conftest import Batch, gone, named, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -112,8 +112,8 @@ def served(counted, **params):
 
 
 def request_of(batch, block=20.0):
-    jobs = [{"jid": jid, "dir": None} for jid in batch.jids()]
-    return packing.pack({"op": "wait", "jobs": jobs, "mode": "all", "block": block, "max_bytes": 1 << 20})
+    request = {"op": "wait", "mode": "all", "block": block, "max_bytes": 1 << 20}
+    return packing.pack(dict(request, **named(*batch.jids())))
 
 
 def test_the_call_that_launches_may_wait_as_well(counted):
@@ -144,10 +144,10 @@ def test_what_a_launch_is_attached_to_is_not_waited_for_by_the_jobs_of_its_plan(
 
 
 def test_jobs_are_launched_where_they_cannot_be_looked_at_afterwards(counted, monkeypatch):
-    def refuse(request, async_dir):
+    def refuse(request, async_dir, handlers):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(answers, "serve", refuse)
+    monkeypatch.setattr(serving, "serve", refuse)
     told = served(counted, _plan=counted.order, _request=request_of(counted.batch))
     monkeypatch.undo()
     assert told["changed"] and "reply" not in told
@@ -302,16 +302,16 @@ def test_records_that_are_removed_while_somebody_waits_are_told_to_be_gone(count
     pid = counted.launch()["pid"]
     counted.batch.wait()
     assert gone(pid)
-    batches = answers._Batches(None)
-    reader = batches.get(counted.batch.async_dir, counted.batch.batch_id)
+    followed = batches.Batches()
+    reader = followed.get(counted.batch.async_dir, counted.batch.batch_id)
     reader.jobs[1]["state"], reader.unfinished = "running", 1  # as it may have been when it was read
     for index in range(3):
         reader.forget(index)
     reader.remove_if_empty()
-    lost = batches.refresh(look_for_processes=True)
+    lost = followed.refresh(look_for_processes=True)
     assert [type(why) for why in lost.values()] == [FileNotFoundError]
     assert list(lost) == [reader]
-    assert batches.get(counted.batch.async_dir, counted.batch.batch_id) is None
+    assert followed.get(counted.batch.async_dir, counted.batch.batch_id) is None
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     results,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import answers, launcher
+from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch
+from ..conftest import Batch, ask, named
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -62,15 +62,11 @@ class Place:
         self.writer.flush()
 
     def ask(self, op, **more):
-        request = {"op": op, "mode": "all", "block": 0.0, "grace": 0.1, "max_bytes": 1 << 20}
-        return answers.serve(dict(request, **more), self.path)
+        brief = {"wait": {"block": 0.0}, "cancel": {"block": 0.0, "grace": 0.1}}
+        return ask(self.path, op, **dict(brief.get(op, {}), **more))
 
     def files(self):
         return sorted(os.listdir(self.path)), sorted(os.listdir(self.writer.path))
-
-
-def named(*jids):
-    return {"jobs": [{"jid": jid, "dir": None} for jid in jids]}
 
 
 def select(**changes):
@@ -91,10 +87,10 @@ def test_nothing_is_concluded_of_a_batch_of_another_machine(place):
         assert [job["state"] for job in jobs] == ["running", "queued", "succeeded"]
         assert all("another machine, far," in job["msg"] and place.writer.path in job["msg"] for job in jobs[:2])
         assert jobs[2]["msg"] is None
-    reply = place.ask("list", select=select(), leftovers=select())
+    reply = place.ask("prune", remove=False, select=select(), leftovers=select())
     assert [job["state"] for job in reply["jobs"]] == ["running", "queued", "succeeded"]
     assert reply["leftovers"] == []
-    place.ask("forget", leftovers=select(), **named(*JIDS[:2]))
+    place.ask("prune", remove=True, leftovers=select(), **named(*JIDS[:2]))
     assert place.files() == before
 
 
@@ -123,7 +119,7 @@ def test_there_may_be_more_batches_than_a_process_may_open_files(place):
         for asked in ({"select": select()}, named(*jids)):
             reply = place.ask("list", tail=1, **asked)
             assert ([job["state"] for job in reply["jobs"]], reply["troubles"]) == (["succeeded"] * count, [])
-        reply = place.ask("forget", leftovers=select(), **named(*jids))
+        reply = place.ask("prune", remove=True, leftovers=select(), **named(*jids))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert all(job["forgotten"] for job in reply["jobs"])
@@ -247,4 +243,4 @@ def test_a_launch_that_holds_the_lock_does_not_hold_up_who_forgets(place, monkey
         assert time.monotonic() - before < 5
         assert reply["jobs"][0]["forgotten"] is True
         assert os.path.isdir(place.writer.path), "for async_prune to find"
-    assert place.ask("list", select=select(), leftovers=select())["leftovers"] == [place.writer.path]
+    assert place.ask("prune", remove=False, select=select(), leftovers=select())["leftovers"] == [place.writer.path]

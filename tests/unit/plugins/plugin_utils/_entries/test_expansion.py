@@ -235,7 +235,7 @@ def test_every_refused_key_is_named_with_its_job_and_a_way_out(key: str) -> None
         ({"command": 1, "ignore_errors": "maybe"}, ["'ignore_errors'", "true or false", "'maybe'"]),
         ({"command": 1, "environment": "A=b"}, ["'environment'", "dictionary"]),
         ({"command": 1, "vars": "x"}, ["'vars'", "dictionary"]),
-        ({1: 2}, ["'1'", "strings"]),
+        ({1: 2}, ["'1'", "Put it in quotes"]),
     ],
 )
 def test_bad_entries(entry: object, words: list[str]) -> None:

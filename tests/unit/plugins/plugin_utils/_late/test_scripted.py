@@ -438,6 +438,16 @@ def test_tasks_without_a_module() -> None:
     assert nodes[8]["turns"][0]["late"] == [{"$template": "{{ of_file }}"}]
 
 
+def test_a_cacheable_fact_stands_in_ansible_facts() -> None:
+    dummy, plain, cached = nodes_of(
+        {"set_fact": {"x": 1, "cacheable": True}},
+        {"debug": {"msg": "{{ ansible_facts.x }}"}},
+        {"debug": {"msg": "{{ x }}"}},
+    )
+    assert plain["turns"][0]["args"] == {"msg": {"$template": "{{ ansible_facts.x }}"}}
+    assert cached["turns"][0]["args"] == {"msg": 1}
+
+
 @pytest.mark.parametrize(
     ("task", "words"),
     [

@@ -334,6 +334,13 @@ def test_a_late_value_that_an_action_plugin_uses_up_is_refused() -> None:
         plan([scripted(step(), late=late)])
 
 
+def test_a_script_in_check_mode_needs_no_late_value() -> None:
+    record: dict[str, t.Any] = {"late": [{"$template": "{{ out }}"}], "calls": []}
+    planner._check_tokens({**record, "recipe": {"kind": "script", "checked": {"skipped": True}}}, "T")
+    with pytest.raises(Refused, match="decides on the controller"):
+        planner._check_tokens({**record, "recipe": {"kind": "copy"}}, "T")
+
+
 def test_all_calls_of_a_script_that_cannot_be_made_are_told() -> None:
     with pytest.raises(Refused, match=r"2 tasks cannot run[^$]*it is bad"):
         plan([scripted(step("bad"))])

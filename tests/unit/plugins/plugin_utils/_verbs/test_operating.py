@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import requests
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.operating import Selection
@@ -24,6 +25,9 @@ def job(number: int = 0, state: str = "running", **more: t.Any) -> dict[str, t.A
     return {**about, "finished": state not in ("queued", "running"), "ignore_errors": False, **more}
 
 
+OPS = ("wait", "cancel", "list", "forget", "prune")
+
+
 class Host:
     """Answers each request with the next of its replies."""
 
@@ -32,6 +36,7 @@ class Host:
         self.requests: list[dict[str, t.Any]] = []
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        requests.check(request, OPS)
         self.requests.append(json.loads(json.dumps(request)))
         return self.replies.pop(0)
 
@@ -136,7 +141,8 @@ def test_what_has_ended_is_removed_and_nothing_else() -> None:
     result = operating.prune(host.call, select(everything=True), False)
     assert (result["changed"], [one["name"] for one in result["jobs"]]) == (True, ["job 0"])
     assert result["msg"] == "The record of 1 job was removed."
-    assert (host.requests[1]["op"], host.requests[1]["jobs"]) == ("forget", [{"jid": JID, "dir": "/d"}])
+    assert [(request["op"], request["remove"]) for request in host.requests] == [("prune", False), ("prune", True)]
+    assert host.requests[1]["jobs"] == [{"jid": JID, "dir": "/d"}]
 
 
 def test_what_somebody_else_has_removed_meanwhile_is_no_change() -> None:
@@ -174,7 +180,9 @@ def test_the_record_of_a_lost_job_that_still_runs_is_kept_and_told_of() -> None:
     host = Host([job(0, "lost", processes=1), job(1, "lost")], [job(1, "lost", forgotten=True)])
     result = operating.prune(host.call, select(everything=True), False)
     assert [one["name"] for one in result["jobs"]] == ["job 1"]
-    assert result["warnings"] == ["The record of job 0 is kept: it is lost, but it still runs."]
+    assert result["warnings"] == [
+        "The record of job 0 is kept: it is lost, but processes of it still run. async_cancel ends them."
+    ]
     assert len(host.requests[1]["jobs"]) == 1
 
 
@@ -188,7 +196,7 @@ def test_jobs_are_cancelled_and_waited_for() -> None:
     assert (result["changed"], result["msg"]) == (True, "1 job cancelled.")
     assert [one["state"] for one in result["jobs"]] == ["cancelled", "succeeded"]
     assert "failed" not in result
-    assert [(request["op"], request.get("grace")) for request in host.requests] == [("cancel", 3.0), ("wait", 10.0)]
+    assert [(request["op"], request.get("grace")) for request in host.requests] == [("cancel", 3.0), ("wait", None)]
     assert host.requests[0]["signal"] == signal.SIGTERM
 
 
@@ -204,6 +212,7 @@ class Slow(Host):
     now = 0.0
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        requests.check(request, OPS)
         self.requests.append(json.loads(json.dumps(request)))
         self.now += request["block"]
         asked = {one["jid"] for one in request.get("jobs", self.replies[0]["jobs"])}

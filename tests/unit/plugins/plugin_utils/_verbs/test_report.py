@@ -8,6 +8,7 @@ import json
 import typing as t
 
 import pytest
+from ansible.template import Templar
 
 from ansible_collections.background.jobs.plugins.plugin_utils._host import codec
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import Decoded
@@ -197,12 +198,19 @@ def test_the_host_knows_best_why_there_is_no_result() -> None:
     assert result["jobs"][0]["result"]["msg"] == "no json"
 
 
+# As modules print them.
+EVENT = {"__ansible_type": "Event", "msg": "old", "formatted_source_context": None, "formatted_traceback": None}
+WARNING = {"__ansible_type": "WarningSummary"}
+RESULT = {"failed": True, "msg": "why", "of": "the task"}
+DEPRECATION = {"__ansible_type": "DeprecationSummary", "version": "9.0.0", "date": None}
+
+
 def final(**more: t.Any) -> str:
     """Return what a host tells of a job with a script."""
     entries = [
         {"name": "a", "state": "succeeded", "changed": True, "result": json.dumps({"changed": True, "n": 1})},
         {"name": "b", "state": "succeeded", "changed": False, "result": json.dumps({"changed": False, "n": 2})},
-        {"name": "c", "state": "failed", "changed": False, "result": json.dumps({"failed": True, "msg": "why"})},
+        {"name": "c", "state": "failed", "changed": False, "result": json.dumps(RESULT)},
     ]
     told = {
         "final": True,
@@ -224,6 +232,7 @@ def test_what_a_job_with_a_script_hands_back() -> None:
     }
     assert (job["facts"], job["cacheable"], job["notified"]) == ({"x": 1, "y": 2}, ["y"], ["h"])
     assert (job["changed"], job["msg"]) == (True, "c: why")
+    assert job["result"] == RESULT  # and not what its results file makes of it
     assert [entry["result"].get("n") for entry in job["results"]] == [1, 2, None]
 
 
@@ -233,6 +242,18 @@ def test_a_job_of_one_task_is_told_as_that() -> None:
     job = report.job_of(view("j", result={"changed": False}, tasks=told), decode)
     assert job["result"] == {"changed": True, "n": 1} and job["changed"]
     assert "results" not in job and "cacheable" not in job
+
+
+def test_messages_in_what_is_registered_are_those_that_a_task_would_register() -> None:
+    said = {
+        "warnings": [{**WARNING, "event": {**EVENT, "msg": "odd"}}],
+        "deprecations": [{**DEPRECATION, "event": EVENT}],
+    }
+    entry = {"name": "a", "state": "succeeded", "changed": False, "result": json.dumps({"n": 1, **said})}
+    job = report.job_of(view("j", result={}, tasks=final(results=[entry], registered={"one": {"entry": 0}})), decode)
+    seen = Templar(variables=job["registered"]).resolve_variable_expression("one")
+    assert seen["warnings"] == ["odd"]
+    assert [(told["msg"], told["version"]) for told in seen["deprecations"]] == [("old", "9.0.0")]
 
 
 def test_what_jobs_hand_on_to_the_play() -> None:

@@ -8,6 +8,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import requests
+from ansible_collections.background.jobs.plugins.modules import async_wait
 from ansible_collections.background.jobs.plugins.plugin_utils._host.transport import ConnectionLost
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
@@ -55,6 +57,7 @@ class FakeHost:
         return jid in self.cancelled or self.now >= self.ends[jid]
 
     def call(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
+        requests.check(request, async_wait.HANDLERS)
         self.requests.append({**request})
         if any(start <= self.now < end for start, end in self.outages):
             raise ConnectionLost("no route to host")

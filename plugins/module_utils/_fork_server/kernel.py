@@ -1,0 +1,75 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What a template asks the kernel about processes, and has it do with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+# What must not come between a fork and what the process is to do about it.
+HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Reaper:
+    """Makes a process the reaper of what its children leave behind, so that all of it is found below it at a time-out.
+
+    prctl(2) is loaded before the first fork; elsewhere than on Linux it is a function that does nothing.
+    """
+
+    def __init__(self):
+        try:
+            import ctypes
+
+            self._prctl = ctypes.CDLL(None).prctl
+        except (ImportError, OSError, AttributeError):
+            self._prctl = lambda *args: None
+
+    def become(self):
+        self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has gone, or has become somebody else
+
+
+def start_of(pid):
+    """Return when a process started, None where there is none."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return None
+    return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+def below(ancestors):
+    """Return the pids of what is, or descends from, one of these processes, or shares a session with one that does."""
+    parents, sessions = {}, {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as stream:
+                    text = stream.read()
+            except OSError:  # it has gone
+                continue
+            fields = text[text.rindex(b")") + 2 :].split()
+            parents[int(name)], sessions[int(name)] = int(fields[1]), int(fields[3])
+    found, before, own = set(ancestors), 0, os.getsid(0)
+    while len(found) != before:
+        before = len(found)
+        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is in ours yet
+        found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
+    return found
+
+
+def return_code(status):
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,0 +1,63 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Loads the files of this room into a bare interpreter, which the supervisor sends them to.
+
+That is the interpreter which the module itself would run under, on whose path nothing of this collection is: so they import
+nothing but each other. Once they are loaded, no trace is left of where they came from: the payload has packages of the same
+names, and a module is to find what it would find otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import json
+import sys
+
+_ROOM = "ansible_collections.background.jobs.plugins.module_utils._fork_server"
+# All that is sent, besides this file and capture.py, which goes where output is kept.
+PARTS = ("bounded_output", "channel", "executing", "forking", "kernel", "main", "preloading", "server")
+
+
+class _Sources:
+    """Finds and loads the modules of the room, by their texts, and the packages that they are in."""
+
+    def __init__(self, texts):
+        self._texts = {"%s.%s" % (_ROOM, name): text for name, text in texts.items()}
+        self._packages = [_ROOM.rsplit(".", count)[0] for count in range(_ROOM.count(".") + 1)]
+        self._names = [*self._packages, *self._texts]
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in self._names:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname in self._packages)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        name = module.__name__
+        if name in self._texts:
+            text, label = self._texts.pop(name), "background.jobs %s" % name.rpartition(".")[2]
+            exec(compile(text, label, "exec", dont_inherit=True, optimize=2), module.__dict__)  # pylint: disable=exec-used
+
+    def take_out(self):
+        """Take the modules of these names out of what is imported, and return them."""
+        return {name: sys.modules.pop(name) for name in self._names if name in sys.modules}
+
+
+def load(data):
+    """Return the main function of the program; data: {name: text} of its parts, as JSON."""
+    sources = _Sources(json.loads(data))
+    others = sources.take_out()
+    sys.meta_path.insert(0, sources)
+    try:
+        return importlib.import_module(_ROOM + ".main").main
+    finally:
+        sys.meta_path.remove(sources)
+        sources.take_out()
+        sys.modules.update(others)

@@ -1,0 +1,85 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+# pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
+
+"""The template process: loads a module's payload once and forks a process for each job.
+
+The template never runs a module itself, so nothing of one job is seen by the next. Payloads of another form
+(binary, old-style, not recognised) are executed, job by job, as Ansible would.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import executing, forking, kernel
+from ansible_collections.background.jobs.plugins.module_utils._fork_server.channel import Channel
+
+_OWN_FOLDER = "background-jobs."
+
+
+def main():
+    # who tells all of a service to end tells its jobs, and their supervisor, which has the say
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    sock = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    channel = Channel(sock)
+    payload = channel.receive()
+    if payload is None:
+        return
+    payload["is_foreign"] = payload["directory"] is None
+    if not payload["is_foreign"]:
+        _serve(channel, payload)
+        return
+    payload["directory"], own = _own_folder(), os.getpid()
+    try:
+        _serve(channel, payload)
+    finally:
+        if os.getpid() == own:
+            shutil.rmtree(payload["directory"], ignore_errors=True)
+
+
+def _own_folder():
+    """Make a folder for a template of another user than the supervisor, where Ansible has its temporary files or any do."""
+    kept = os.path.expanduser("~/.ansible/tmp")
+    try:
+        os.makedirs(kept, 0o700, exist_ok=True)
+        _sweep(kept)
+        return tempfile.mkdtemp(prefix="%s%d." % (_OWN_FOLDER, os.getpid()), dir=kept)
+    except OSError:
+        _sweep(tempfile.gettempdir())
+        return tempfile.mkdtemp(prefix="%s%d." % (_OWN_FOLDER, os.getpid()))
+
+
+def _sweep(parent):
+    """Remove the folders of templates that were killed."""
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        pid = name[len(_OWN_FOLDER) :].partition(".")[0]
+        if (
+            name.startswith(_OWN_FOLDER)
+            and pid.isdigit()
+            and os.lstat(path).st_uid == os.geteuid()
+            and kernel.start_of(int(pid)) is None
+        ):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _serve(channel, payload):
+    if payload["style"] == "ansiballz" and payload.get("fork", True):
+        try:
+            forking.Forking(channel, payload).run()
+            return
+        except forking.Unfit:
+            pass
+    executing.Executing(channel, payload).run()

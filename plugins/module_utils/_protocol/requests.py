@@ -1,0 +1,163 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What an action plugin asks of a host about its jobs, and what it is answered: the shapes, and the check of requests.
+
+A request is a dictionary: "op", and what that takes.
+
+op      takes                                       does
+wait    jobs, mode, block, max_bytes                returns when the jobs have ended, or any of them (mode: all, any)
+cancel  jobs or select, grace, block, max_bytes,    has jobs end, by a signal and after `grace` seconds by SIGKILL, and
+        signal and told if need be                  returns as a wait for all of them; told: they have had the signal
+list    jobs or select, tail if wanted              tells of jobs without their results; tail: with so many last lines
+forget  jobs                                        removes the records of jobs that have ended
+prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: with
+        if wanted                                   what is left of launches and batches that are no more
+
+jobs       [{"jid", "dir": async directory, or null for that of the task, "ending": as it was answered, if it was}]
+select     {"names": [patterns], "batch_ids": [ids], "states": [states], "older_than", "newer_than": seconds, each of them or
+           null, "core": whether jobs of core's async count too}: the jobs in the async directory that fit all of it
+leftovers  a selection, as in select: which of them
+block      seconds after which the call returns in any case
+max_bytes  of results in the answer; where there are more, one comes at least, and the others are `deferred`
+
+An answer, {"now", "user", "async_dir", "jobs", "troubles", "leftovers"}: the time of the host, who was asked and where,
+in words what could not be looked at or done, and the paths of leftovers. Its jobs, in the order in which they were named,
+or by age those that fit:
+
+{"jid", "dir"}                         always
+{"error": not_found, invalid or        of what can't be told of; elsewhere: it runs on another machine, and is not cancelled
+ elsewhere, "msg"}
+{"source": background.jobs or core,    of all others. msg: why it came to its state, where that is known. Times are seconds
+ "state", "finished", "name",          since the epoch, null where there was none. Of core's jobs, name, batch_id, module
+ "batch_id", "module", "attempts",     and queued_at are null
+ "queued_at", "started_at",
+ "ended_at", "duration", "no_log",
+ "ignore_errors", "msg"}
+{"item", "failed_attempts"}            of those that have them
+{"supervisor": pid, "always_timeout"}  of jobs of this collection that have not ended
+{"elsewhere": machine}                 of those on another machine that have not ended there
+{"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that it
+                                       is to be asked for again
+{"asked", "ended_processes",           cancel: whether it had not ended and was told to; how many processes it had left, if
+ "ending": [[pid, start]]}             it was lost; and which are still to end, for the next call to look after
+{"pid", "processes", "cpu_seconds",    list: what runs of it, and what it has printed, as far as it may be shown
+ "memory", "output_size", "stdout",
+ "stdout_lines", "stderr", "stderr_lines"}
+{"forgotten"}                          forget, prune: whether its record was removed
+
+The controller checks answers in _host/replies.py.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+
+
+class Malformed(Exception):
+    """A request that no action plugin of this collection makes."""
+
+
+def check(request, ops):
+    """Raise Malformed where something is no request, or none of these `ops`: it says what is wrong."""
+    _expect(isinstance(request, dict), "a request is a dictionary")
+    op = request.get("op")
+    _expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
+    needed, optional = _SHAPES[op]
+    given = set(request) - {"op"}
+    if _MAY_SELECT[op] and "select" in given:
+        needed = dict(needed, select=_is_selection)
+    else:
+        needed = dict(needed, jobs=_are_jobs)
+    for key in sorted(given):
+        _expect(key in needed or key in optional, "%r takes no %r" % (op, key))
+    for key in sorted(needed):
+        _expect(key in given, "%r needs %r" % (op, key))
+    for key, value in request.items():
+        if key != "op":
+            _expect((needed.get(key) or optional[key])(value), "%r of %r can't be %.80r" % (key, op, value))
+
+
+def _expect(holds, otherwise):
+    if not holds:
+        raise Malformed(otherwise)
+
+
+def _is_flag(value):
+    return isinstance(value, bool)
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value):
+    return _is_integer(value) and value >= 0
+
+
+def _is_span(value):
+    """Say whether this is a number of seconds."""
+    return (_is_integer(value) or isinstance(value, float)) and value >= 0
+
+
+def _is_mode(value):
+    return value in ("all", "any")
+
+
+def _is_signal(value):
+    return _is_integer(value) and 0 < value < 65
+
+
+def _are_jobs(value):
+    return isinstance(value, list) and all(map(_is_job, value))
+
+
+def _is_job(value):
+    return (
+        isinstance(value, dict)
+        and {"jid", "dir"} <= set(value) <= {"jid", "dir", "ending"}
+        and isinstance(value["jid"], str)
+        and (value["dir"] is None or isinstance(value["dir"], str))
+        and (value.get("ending") is None or _are_processes(value["ending"]))
+    )
+
+
+def _are_processes(value):
+    return isinstance(value, list) and all(
+        isinstance(process, list) and len(process) == 2 and _is_integer(process[0]) for process in value
+    )
+
+
+_SELECTION = ("names", "batch_ids", "states", "older_than", "newer_than", "core")
+
+
+def _is_selection(value):
+    return (
+        isinstance(value, dict)
+        and set(value) == set(_SELECTION)
+        and all(value[key] is None or _are_texts(value[key]) for key in ("names", "batch_ids", "states"))
+        and set(value["states"] or ()) <= set(states.ALL)
+        and all(value[key] is None or _is_span(value[key]) for key in ("older_than", "newer_than"))
+        and _is_flag(value["core"])
+    )
+
+
+def _are_texts(value):
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+# By what is asked: what a request needs besides jobs or a selection, and what else it may have, each with its check.
+_SHAPES = {
+    "wait": ({"mode": _is_mode, "block": _is_span, "max_bytes": _is_count}, {}),
+    "cancel": (
+        {"grace": _is_span, "block": _is_span, "max_bytes": _is_count},
+        {"signal": _is_signal, "told": _is_flag},
+    ),
+    "list": ({}, {"tail": _is_count}),
+    "forget": ({}, {}),
+    "prune": ({"remove": _is_flag}, {"leftovers": _is_selection}),
+}
+_MAY_SELECT = {"wait": False, "cancel": True, "list": True, "forget": False, "prune": True}

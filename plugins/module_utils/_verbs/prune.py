@@ -1,0 +1,47 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Removes records, and with them what killed launches and batches that are no more have left; or says what there is."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._verbs import (
+    forget,
+    garbage,
+    info,
+    kept,
+    telling,
+)
+
+
+def answer(request, async_dir):
+    """Answer a request to prune."""
+    leftovers = request.get("leftovers")
+    asked = info.found(request, async_dir, all_batches=leftovers is not None)
+    answers = telling.with_results(asked, 0) if request["remove"] else info.listed(asked)
+    told = []
+    if leftovers is not None:
+        with _found(asked, leftovers) as found:
+            if request["remove"]:
+                forget.note_forgotten(asked, answers)
+                if garbage.fits(leftovers) and leftovers["batch_ids"] is None:
+                    kept.forget(asked.directory, leftovers["older_than"])
+            told = [leftover.path for leftover in found if not request["remove"] or _is_removed(asked, leftover)]
+    elif request["remove"]:
+        forget.note_forgotten(asked, answers)
+    return {"jobs": answers, "leftovers": told, "troubles": asked.troubles}
+
+
+def _found(asked, selection):
+    """Return a context of the leftovers (garbage.py)."""
+    return garbage.looking(selection, asked.directory, asked.reader, asked.troubles.append, time.time())
+
+
+def _is_removed(asked, leftover):
+    """Remove a leftover; say whether all of it is gone."""
+    return garbage.remove(leftover, asked.batches.place(asked.directory), asked.troubles.append)

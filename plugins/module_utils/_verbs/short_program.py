@@ -1,0 +1,59 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What is sent in place of a module that the host has kept (kept.py): this text, with a call of `run` as its last line."""
+
+from __future__ import annotations
+
+import sys
+
+# The folder that the connection led to may be anybody's.
+sys.path[:] = [path for path in sys.path if path not in ("", ".")]
+
+import hashlib  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import runpy  # noqa: E402
+import stat  # noqa: E402
+
+
+def why_not(path, sha256):
+    """Return what is wrong with a file that has to have this SHA-256 and be changed by us or root only; None if nothing."""
+    try:
+        at = path
+        while True:
+            found = os.lstat(at)
+            if not (stat.S_ISREG if at == path else stat.S_ISDIR)(found.st_mode):
+                return "%s is a file of another kind" % at
+            if found.st_uid not in (0, os.geteuid()):
+                return "%s belongs to uid %d" % (at, found.st_uid)
+            if found.st_mode & 0o022 and not (found.st_mode & stat.S_ISVTX and at != path):
+                return "%s can be written by others" % at
+            if at == "/":
+                break
+            at = os.path.dirname(at)
+        with open(path, "rb") as stream:
+            return None if hashlib.sha256(stream.read()).hexdigest() == sha256 else "%s was changed" % path
+    except OSError as exc:
+        return str(exc)
+
+
+def run(path, sha256, module, arguments):
+    """Run a module out of the zip at `path` as ansible-core's wrapper does; `arguments` is its JSON."""
+    missing = why_not(path, sha256)
+    if missing:
+        print(json.dumps({"changed": False, "not_kept": missing}))
+        return
+    try:
+        os.getcwd()
+    except OSError:  # of the user before `become`, who lets nobody in
+        os.chdir("/")
+    sys.path.insert(0, path)
+    from ansible.module_utils import basic
+
+    basic._ANSIBLE_ARGS = arguments.encode("utf-8")
+    basic._ANSIBLE_PROFILE = "legacy"
+    runpy.run_module(module, {"_module_fqn": module, "_modlib_path": path}, "__main__", True)

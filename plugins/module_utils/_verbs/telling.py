@@ -1,0 +1,119 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What is told of a job (the shape: _protocol/requests.py)."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.module_utils._system import files
+
+
+def about(asked, job):
+    """Return what there is to say of a job without its result, and its state, None where that can't be told."""
+    told = {"jid": job.jid, "dir": job.directory}
+    if job.error:
+        return dict(told, **job.error), None
+    state = asked.state(job)
+    if state["state"] is None:  # its results file went away while we looked
+        return dict(told, **job.not_found()), None
+    told.update(_described(job, state))
+    if job.ask_to_end:
+        told["asked"] = True
+    if job.processes_ended:
+        told["ended_processes"] = job.processes_ended
+    return told, state
+
+
+def with_results(asked, max_bytes):
+    """Return what is told of each job; results until `max_bytes` of them are together, at least one."""
+    answers, total = [], 0
+    for job in asked.jobs:
+        told, state = about(asked, job)
+        answers.append(told)
+        if not told.get("finished"):
+            continue
+        if total >= max_bytes:
+            told["deferred"] = True
+            continue
+        for key, text in (("result", result_text(job, state)), ("tasks", _tasks_text(job))):
+            if text is not None:
+                total += len(text)
+                told[key] = text
+    return answers
+
+
+def _described(job, state):
+    header, batch = {}, job.batch
+    if batch:
+        header = dict(batch.header["jobs"][job.index])
+    started, ended = state.get("started_at"), state.get("ended_at")
+    described = {
+        "source": "background.jobs" if batch else "core",
+        "state": state["state"],
+        "finished": state["state"] in states.TERMINAL,
+        "name": header.get("name"),
+        "batch_id": batch.batch_id if batch else None,
+        "module": header.get("module"),
+        "attempts": state.get("attempts", 1),
+        "queued_at": batch.header["launched_at"] if batch else None,
+        "started_at": started,
+        "ended_at": ended,
+        "duration": round(ended - started, 6) if started and ended else None,
+        "ignore_errors": header.get("ignore_errors", False),
+        "no_log": header.get("no_log", False),
+        "msg": state.get("msg"),
+    }
+    if job.elsewhere and not described["finished"]:
+        described["msg"] = lives_elsewhere(batch)
+        described["elsewhere"] = batch.elsewhere
+    if "item" in header:
+        described["item"] = header["item"]
+    if batch and not described["finished"]:
+        described["supervisor"] = batch.header["supervisor"]["pid"]
+        described["always_timeout"] = header.get("always_timeout", 0)
+    if state.get("failed_attempts"):
+        described["failed_attempts"] = state["failed_attempts"]
+    return described
+
+
+def lives_elsewhere(batch):
+    """Say where a job lives that is told of here because the directory is there on several machines."""
+    return (
+        "its batch was launched on another machine, %s, and only there can it be seen whether it still runs, and be "
+        "cancelled. If that machine is no more, remove %s by hand." % (batch.elsewhere, batch.path)
+    )
+
+
+def _tasks_text(job):
+    try:
+        return job.batch.tasks_text(job.index) if job.batch else None
+    except (files.UnsafePath, OSError):
+        return None  # its result is told all the same
+
+
+def result_text(job, state):
+    """Return the text of the result of a finished job, None where there is none to tell."""
+    if not job.batch:
+        return state.get("result")
+    try:
+        text = job.batch.result_text(job.index)
+    except (files.UnsafePath, OSError) as exc:
+        return results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
+    text = results.without_state(text, state["state"]) if text else text
+    # of a lost job there is nothing to tell but what it had printed
+    return text if state["state"] != states.LOST or "stdout" in parsed(text) else None
+
+
+def parsed(text):
+    """Return a result, which is empty where its text (or None) is none."""
+    try:
+        result = json.loads(text) if text is not None else {}
+    except (ValueError, RecursionError):
+        result = {}
+    return result if isinstance(result, dict) else {}

@@ -1,0 +1,48 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Answers a wait: when the jobs have ended, and after a while in any case."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._system import inotify
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+
+_CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
+
+
+def answer(request, async_dir):
+    """Answer a request to wait."""
+    with contextlib.closing(inotify.Watcher()) as watcher:
+        asked = asked_jobs.AskedJobs(request, async_dir, watcher)
+        asked.refresh(look_for_processes=True)
+        until_answered(asked, watcher, request["block"], request["mode"])
+    return {"jobs": telling.with_results(asked, request["max_bytes"]), "troubles": asked.troubles}
+
+
+def until_answered(asked, watcher, block, mode="all", ending=None):
+    """Return when the jobs are finished, or any of them (`mode`), after `block` seconds at the latest.
+
+    ending: what was told to end is looked after meanwhile (cancel.Ending).
+    """
+    now = time.monotonic()
+    deadline, check_at = now + block, now + _CHECK_LIFE
+    while now < deadline and (_look_at(ending) or not asked.are_answered(mode)):
+        watcher.wait(max(0.0, min(deadline, check_at, _look_at(ending) or deadline) - now))
+        now = time.monotonic()
+        if _look_at(ending) and now >= _look_at(ending):
+            ending.look_after(now)
+        check = now >= check_at
+        if check:
+            check_at = now + _CHECK_LIFE
+        asked.refresh(look_for_processes=check)
+
+
+def _look_at(ending):
+    return ending.look_at if ending else None

@@ -1,0 +1,154 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""Calls of this collection's modules, in short where the host has kept the module: see module_utils/_verbs/kept.py.
+
+What a host has said that it keeps is noted in the temporary folder of this run of ansible-playbook, which all of its
+worker processes share. What it says when it is asked again counts: anything but the file that it told of is sent anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import typing as t
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ansible import constants
+from ansible.executor.module_common import _BuiltModule
+from ansible.module_utils.common.json import Direction, get_module_encoder
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+Arguments = dict[str, t.Any]
+# Of a module: path and sha256 of what the host keeps, shebang of the interpreter that it was kept for.
+Kept = dict[str, str]
+
+PROGRAM = Path(__file__).resolve().parents[2] / "module_utils" / "_verbs" / "short_program.py"
+_PREFIX = "background.jobs."
+_PROFILE = "legacy"
+_KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
+
+
+def execute(
+    action: ActionBase, calls: Sequence[tuple[str, Arguments]], task_vars: Arguments, folder: Path | None = None
+) -> Arguments:
+    """Return what the module of the first of `calls` returns, or that of another one, all of which would do the same.
+
+    calls: name in this collection and arguments; the others are made where the host keeps them and not the first.
+    """
+    folder = folder or Path(constants.DEFAULT_LOCAL_TMP) / "background_jobs"  # type: ignore[attr-defined]
+    notes = Notes(folder, action, task_vars)
+    known = notes.read()
+    for module, arguments in calls:
+        if module in known:
+            result = _call(action, module, arguments, task_vars, known[module])[0]
+            if "not_kept" not in result:
+                return result
+            del known[module]
+            notes.write(known)
+    module, arguments = calls[0]
+    result, shebang = _call(action, module, arguments, task_vars)
+    kept = _checked(result.pop("kept", None))
+    if kept and shebang and _is_as_wrapped(task_vars):
+        notes.write({**notes.read(), module: {**kept, "shebang": shebang}})
+    return result
+
+
+def _call(
+    action: ActionBase, module: str, arguments: Arguments, task_vars: Arguments, kept: Kept | None = None
+) -> tuple[Arguments, str | None]:
+    """Return the result of a call, and the shebang that it was made with."""
+    really = action._configure_module
+    used: list[str | None] = []
+
+    def configure(module_name: str, module_args: t.Any, task_vars: t.Any) -> tuple[t.Any, str]:
+        if kept is None:
+            bits, path = really(module_name=module_name, module_args=module_args, task_vars=task_vars)
+        else:
+            encoder = get_module_encoder(_PROFILE, Direction.CONTROLLER_TO_MODULE)
+            text = json.dumps({"ANSIBLE_MODULE_ARGS": module_args}, cls=encoder)
+            bits, path = _short(module_name, text, kept), f"{module_name.rpartition('.')[2]}.py"
+        used.append(bits.shebang)
+        return bits, path
+
+    setattr(action, "_configure_module", configure)  # noqa: B010  # mypy takes no method for a variable
+    try:
+        result = action._execute_module(f"{_PREFIX}{module}", dict(arguments), task_vars=task_vars)
+    finally:
+        del action._configure_module
+    return result, used[0] if used else None
+
+
+def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:
+    fqn = f"ansible_collections.{module.replace(_PREFIX, _PREFIX + 'plugins.modules.')}"
+    # In two lines: a traceback shows the last one, and arguments may hold secrets.
+    call = f"\nARGUMENTS = {arguments!r}\nrun({kept['path']!r}, {kept['sha256']!r}, {fqn!r}, ARGUMENTS)\n"
+    return _BuiltModule(
+        b_module_data=f"{kept['shebang']}\n".encode() + PROGRAM.read_bytes() + call.encode(),
+        module_style="new",
+        shebang=kept["shebang"],
+        serialization_profile=_PROFILE,
+    )
+
+
+def _checked(told: object) -> Kept | None:
+    """Return what a host says that it keeps, None where that is no such thing."""
+    if not isinstance(told, Mapping):
+        return None
+    found = {key: str(told.get(key)) for key in _KEPT}
+    return found if all(pattern.fullmatch(found[key]) for key, pattern in _KEPT.items()) else None
+
+
+def _is_as_wrapped(task_vars: Arguments) -> bool:
+    """Whether core's wrapper does no more around a module than the short program."""
+    limit = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
+    return not limit
+
+
+class Notes:
+    """What the host of a task keeps, for the user and the interpreter that the task has there."""
+
+    def __init__(self, folder: Path, action: ActionBase, task_vars: Arguments) -> None:
+        self._folder = folder
+        self._action = action
+        self._task_vars = task_vars
+
+    def read(self) -> dict[str, Kept]:
+        try:
+            return t.cast("dict[str, Kept]", json.loads(self._path().read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def write(self, known: dict[str, Kept]) -> None:
+        """Other workers see the old notes or these; what two of them write at once need not all stay."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._path()
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps(known))
+        written.replace(path)
+
+    def _path(self) -> Path:
+        """The first call of a host finds its interpreter, which is part of the name."""
+        action = self._action
+        delegated_to = action._task.delegate_to
+        own = self._task_vars["ansible_delegated_vars"][delegated_to] if delegated_to else self._task_vars
+        become = action._connection.become
+        options = {key: value for key, value in action._connection.get_options().items() if "pass" not in key}
+        about = [
+            own.get("inventory_hostname"),
+            action._connection.transport,
+            options,
+            [become.name, become.get_option("become_user")] if become else None,
+            action._templar.template(own.get("ansible_python_interpreter")),
+            (own.get("ansible_facts") or {}).get("discovered_interpreter_python"),
+        ]
+        text = json.dumps(about, sort_keys=True, default=str)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"

@@ -1,0 +1,182 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules that a host keeps, and the program that runs them: real zips, run by an interpreter of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
+
+PROGRAM = Path(kept.__file__).with_name("short_program.py")
+MODULE = """
+import json
+import sys
+from ansible.module_utils import basic
+print(json.dumps({"arguments": json.loads(basic._ANSIBLE_ARGS.decode()), "name": __name__, "module": _module_fqn,
+                  "here": [path for path in sys.path if path in ("", ".")]}))
+"""
+FILES = {
+    "ansible/__init__.py": "",
+    "ansible/module_utils/__init__.py": "",
+    "ansible/module_utils/basic.py": "_ANSIBLE_ARGS = None\n",
+    "a/__init__.py": "",
+    "a/module.py": MODULE,
+}
+
+
+@pytest.fixture
+def async_dir(tmp_path):
+    (tmp_path / "async").mkdir(mode=0o700)
+    (tmp_path / "async" / ".background_jobs").mkdir(mode=0o700)
+    return tmp_path / "async"
+
+
+def archive(path, files=None, **more):
+    """Write a zip as ansible-core sends it."""
+    with zipfile.ZipFile(path, "w") as target:
+        for name, text in dict(files or FILES, **more).items():
+            target.writestr(name, text)
+    return str(path)
+
+
+def kept_in(async_dir, tmp_path, name="payload.zip", **more):
+    return kept.keep(str(async_dir), archive(tmp_path / name, **more))
+
+
+def run(told, folder, **more):
+    """Run the short program of what is told to be kept, in `folder`; return what it prints."""
+    told = dict(told, **more)
+    text = PROGRAM.read_text() + "\nrun(%r, %r, 'a.module', '{\"x\": 1}')\n" % (told["path"], told["sha256"])
+    done = subprocess.run(
+        [sys.executable], input=text, capture_output=True, text=True, check=True, cwd=str(folder), timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+def test_what_is_kept_runs_as_what_was_sent(async_dir, tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('the folder of another user was looked at')\n")
+    told = kept_in(async_dir, tmp_path)
+    assert os.stat(told["path"]).st_mode & 0o777 == 0o600
+    assert run(told, tmp_path) == {
+        "arguments": {"x": 1},
+        "name": "__main__",
+        "module": "a.module",
+        "here": [],
+    }
+
+
+def test_it_is_kept_compiled(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    # Whatever the source says: it is not looked at.
+    with zipfile.ZipFile(told["path"]) as contents:
+        found = {name: contents.read(name) for name in contents.namelist()}
+    found["a/module.py"] = b"raise SystemExit('compiled anew')"
+    archive(told["path"], found)
+    assert (
+        run(told, tmp_path, sha256=kept.hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest())["module"]
+        == "a.module"
+    )
+
+
+def test_the_same_module_is_kept_once(async_dir, tmp_path):
+    first = kept_in(async_dir, tmp_path)
+    written = os.stat(first["path"]).st_ino
+    # core's wrapper puts the path of each call's zip into it
+    second = kept_in(async_dir, tmp_path, "second.zip", **{"sitecustomize.py": "# second"})
+    assert second == first
+    assert os.stat(first["path"]).st_ino == written
+    other = kept_in(async_dir, tmp_path, "other.zip", **{"a/other.py": ""})
+    assert other["path"] != first["path"]
+
+
+@pytest.mark.parametrize("change", ["cut", "changed", "another"])
+def test_what_was_tampered_with_is_neither_run_nor_told_of(async_dir, tmp_path, change):
+    told = kept_in(async_dir, tmp_path)
+    data = Path(told["path"]).read_bytes()
+    if change == "another":
+        archive(told["path"], **{"a/module.py": "print('evil')"})
+    else:
+        Path(told["path"]).write_bytes(data[:-9] if change == "cut" else data[:50] + b"x" + data[51:])
+    assert "was changed" in run(told, tmp_path)["not_kept"]
+    # the next call that brings the module mends it
+    again = kept_in(async_dir, tmp_path)
+    assert again["path"] == told["path"]
+    assert run(again, tmp_path)["module"] == "a.module"
+
+
+def test_what_is_gone_is_told(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    os.unlink(told["path"])
+    assert "No such file" in run(told, tmp_path)["not_kept"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "parent"])
+def test_what_others_may_change_is_not_run(async_dir, tmp_path, what):
+    told = kept_in(async_dir, tmp_path)
+    at = {"file": Path(told["path"]), "folder": Path(told["path"]).parent, "parent": async_dir}[what]
+    at.chmod(at.stat().st_mode | 0o020)
+    assert "can be written by others" in run(told, tmp_path)["not_kept"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_another_user_is_not_run(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    os.chown(told["path"], 1234, -1)
+    assert "belongs to uid 1234" in run(told, tmp_path)["not_kept"]
+
+
+def test_a_link_is_not_followed(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    os.rename(told["path"], told["path"] + ".moved")
+    os.symlink(told["path"] + ".moved", told["path"])
+    assert "another kind" in run(told, tmp_path)["not_kept"]
+
+
+def test_nothing_is_made_where_no_batch_was_recorded(tmp_path):
+    assert kept_in(tmp_path / "none", tmp_path) == {}
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "core").mkdir(mode=0o700)
+    assert kept_in(tmp_path / "core", tmp_path) == {}
+    assert not list((tmp_path / "core").iterdir())
+
+
+def test_a_module_that_is_no_zip_or_kept_already_is_not_kept(async_dir, tmp_path):
+    assert kept.keep(str(async_dir), None) == {}
+    told = kept_in(async_dir, tmp_path)
+    assert kept.keep(str(async_dir), told["path"]) == {}
+    (tmp_path / "torn.zip").write_bytes(b"PK")
+    assert kept.keep(str(async_dir), str(tmp_path / "torn.zip")) == {}
+
+
+def test_those_that_nobody_uses_make_room(async_dir, tmp_path):
+    for number in range(kept._MOST + 3):
+        told = kept_in(async_dir, tmp_path, **{"a/number.py": str(number)})
+        os.utime(told["path"], (number, number))
+    folder = Path(told["path"]).parent
+    (folder / "x.zip.77").write_bytes(b"")  # of a writer that was killed long ago
+    os.utime(folder / "x.zip.77", (1, 1))
+    kept_in(async_dir, tmp_path, **{"a/number.py": "last"})
+    found = list(folder.iterdir())
+    assert len(found) == kept._MOST
+    assert min(os.stat(path).st_mtime for path in found) == 4
+
+
+def test_forgetting(async_dir, tmp_path):
+    old = kept_in(async_dir, tmp_path)["path"]
+    os.utime(old, (1, 1))
+    young = kept_in(async_dir, tmp_path, **{"a/young.py": ""})["path"]
+    kept.forget(str(async_dir), 3600)
+    assert [os.path.exists(path) for path in (old, young)] == [False, True]
+    kept.forget(str(async_dir), None)
+    assert not os.path.exists(os.path.dirname(young))
+    kept.forget(str(async_dir), None)

@@ -42,7 +42,7 @@ class Clock:
             return 0.0
 
 
-class Run:
+class ModuleCall:
     """A call that a job makes: its process and what that prints."""
 
     def __init__(self, base, started, folder=None, call=0):
@@ -68,6 +68,7 @@ class Run:
         self.untold = False  # whether it is still to be told to end
         self.to_kill = False
         self.stopping = None  # the (state, reason) that it was told to end for
+        self.copies = ()  # paths of what another user has read from child processes, (stdout, stderr)
         self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
 
     @property

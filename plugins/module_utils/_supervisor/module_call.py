@@ -68,6 +68,7 @@ class ModuleCall:
         self.untold = False  # whether it is still to be told to end
         self.to_kill = False
         self.stopping = None  # the (state, reason) that it was told to end for
+        self.copies = ()  # paths of what another user has read from child processes, (stdout, stderr)
         self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
 
     @property

@@ -126,7 +126,7 @@ class Supervisor:
         self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
-                self._end(index, states.SKIPPED, _skipped(job["skip"]))
+                self._end(index, states.SKIPPED, results.skipped(job["skip"]))
         self._endings.write()
         self._writer.flush()
 
@@ -718,10 +718,10 @@ class Supervisor:
                 self._endings.without_output(other)
                 self._ended(other, states.FAILED, *self._failed.pop(other))
             else:
-                self._ended(other, states.SKIPPED, _skipped(reason))
+                self._ended(other, states.SKIPPED, results.skipped(reason))
         for other in (index, *(other for other, dummy in stopped)):
             for dependant, reason in self._scheduler.settle(other):
-                self._ended(dependant, states.SKIPPED, _skipped(reason))
+                self._ended(dependant, states.SKIPPED, results.skipped(reason))
         self._failed.pop(index, None)
         if halted and self._cancels_on_failure:
             self._cancel_the_rest()
@@ -765,7 +765,3 @@ def _has_always(nodes):
 
 def _failure(message):
     return results.of({"failed": True, "changed": False, "msg": message})
-
-
-def _skipped(reason):
-    return results.of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})

@@ -48,7 +48,7 @@ AS_IN = {"async_cancel": "async_wait", "async_prune": "async_info"}
 # What the playbook below has no reason to return: of hosts and jobs that are not well, and of rare keywords.
 UNSEEN = {
     "async_batch": {"msg"},
-    "async_wait": {"jobs.cacheable", "jobs.results.item"},
+    "async_wait": {"jobs.cacheable", "jobs.gathered", "jobs.results.item"},
 }
 
 Tree = dict[str, t.Any]

@@ -374,6 +374,7 @@ class Executor:
             told["culprit"] = self._culprit
         told["facts"] = {} if self._job.get("no_log") else self.variables.to_hand_back()
         told["cacheable"] = sorted(self.variables.cacheable.intersection(told["facts"]))
+        told["gathered"] = self.variables.gathered(told["facts"])
         told["notified"] = list(self._handlers.handed_back)
         return self._record.pieces(told, wall or self.wall)
 

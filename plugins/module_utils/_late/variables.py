@@ -69,6 +69,10 @@ class Variables:
         facts = dict(self.facts, **{name: self.set[name] for name in self._of_set_fact})
         return {name: value for name, value in facts.items() if name not in self._hidden}
 
+    def gathered(self, names):
+        """Return which of these names are of facts that modules have returned, and no set_fact has set since."""
+        return sorted(name for name in names if name not in self._of_set_fact)
+
     def injected(self, facts):
         """Return what of facts are variables of their own."""
         if not self._inject:

@@ -17,7 +17,6 @@ from collections import namedtuple
 from ansible_collections.background.jobs.plugins.module_utils._late import (
     handlers,
     record,
-    results,
     task,
     tries,
     variables,
@@ -275,15 +274,13 @@ class Executor:
         if done.ignored:
             return True, None
         if where.rescuing:
-            self.variables.set.update(ansible_failed_task=_described(done), ansible_failed_result=done.result.value)
+            self.variables.set.update(ansible_failed_task=_described(done), ansible_failed_result=done.returned)
         return False, self._record.index_of_failure(done)
 
     def _register(self, done):
         name = done.node.get("register")
         if not name:
             return
-        if not done.looped and results.version_of(self.core) < (2, 21):
-            done.result.value.pop("invocation", None)
         self.variables.set[name] = done.result.value
         self._record.register(name, done, self.is_hidden(done.node))
 

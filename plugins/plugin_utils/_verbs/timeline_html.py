@@ -281,6 +281,7 @@ dd p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
 dd ol{margin:0;padding-left:1.4rem;overflow-wrap:anywhere}
 pre{margin:0;padding:.5rem .7rem;overflow:auto;background:var(--paper);border:1px solid var(--line);border-radius:4px;font:12px/1.4 ui-monospace,monospace}
 a{color:var(--link)}
+@media (max-width:900px){.attempts,.start,th.when span:nth-child(2){display:none}}
 @media print{form{display:none}}
 """
 

@@ -89,6 +89,16 @@ def test_a_rescue_knows_what_failed_and_so_do_those_after_it(s):
     assert run.report["facts"] == {}
 
 
+@pytest.mark.parametrize("register", [{}, {"register": "out"}])
+def test_older_cores_tell_a_rescue_how_a_module_was_called_and_register_it_not(register):
+    s = Script("2.19")
+    answer = dict(BAD, invocation={"module_args": {"a": 1}})
+    rescue = see(s, "[ansible_failed_result.invocation.module_args, out.invocation is defined]")
+    run = Run(s.of([block(s.call("bad", **register), rescue=[rescue])]), {"bad": [answer]})
+    assert seen(run) == [[{"a": 1}, False]]
+    assert json.loads(run.report["results"][0]["result"]) == dict(BAD, exception="(traceback unavailable)")
+
+
 def test_a_failure_that_nobody_rescues_is_the_job_s(s):
     run = Run(s.of([s.call("fine"), s.call("bad"), s.call("never")]), {"bad": [BAD]})
     assert (run.state, run.result["msg"]) == ("failed", "no")

@@ -41,9 +41,13 @@ class Flow:
     facts: dict[str, str] = field(default_factory=dict)
     known: dict[str, object] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    stronger: set[str] = field(default_factory=set)
 
-    def set(self, names: Iterable[str], where: str) -> None:
+    def set(self, names: Iterable[str], where: str, stronger: bool = False) -> None:
+        """Take note of what a task sets. stronger: than include_vars, as register and set_fact are."""
         for name in names:
+            if stronger:
+                self.stronger.add(name)
             self.names.setdefault(name, where)
             self.known.pop(name, None)
             self.touched.add(name)

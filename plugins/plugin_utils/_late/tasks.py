@@ -504,15 +504,16 @@ class LateTask(Written):
         """Take note of what the task sets."""
         flow = self.around.flow
         for name in references.names_of(self.source["register"]) if "register" in self.source else ():
-            flow.set([name], self.where)
+            flow.set([name], self.where, stronger=True)
         if any(one.false is None for one in self.rounds):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
-            flow.set(local.sets(self, action), self.where)
+            reads = action.rpartition(".")[2] == "include_vars"
+            flow.set(local.sets(self, action), self.where, stronger=not reads)
             if local.caches(self, action):
                 flow.cache(self.where)
             if self._is_certain:
-                flow.know(self.known)
+                flow.know({name: one for name, one in self.known.items() if not (reads and name in flow.stronger)})
 
     @property
     def _is_certain(self) -> bool:

@@ -214,6 +214,7 @@ def test_what_is_set_to_a_known_value_in_any_case_is_known(tasks: list[t.Any]) -
         [SET, {"block": [{"command": 1}], "always": [{"include_tasks": "set.yml"}]}, USE],
         [SET, {"block": [{"command": 1}], "rescue": [USE]}],
         [SET, {"meta": "flush_handlers"}, USE],
+        [SET, {"include_vars": "vars.yml"}, USE],
         [{"include_role": {"name": "ends"}}, USE],
         [{"include_role": {"name": "handles"}}, SET],
     ],

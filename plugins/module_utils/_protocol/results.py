@@ -236,6 +236,11 @@ def of(result):
     return Outcome(text_of(result), result, has_failed(result), has_changed(result))
 
 
+def skipped(reason):
+    """Return the Outcome of what was skipped."""
+    return of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})
+
+
 def brief(result):
     """Return in one short line why a result is a failure."""
     rc = result.get("rc")

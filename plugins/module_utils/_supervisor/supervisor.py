@@ -45,7 +45,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     spool,
     timers,
 )
-from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, files, processes
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
@@ -54,6 +54,7 @@ _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to en
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
+_GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
 _RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 # Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
@@ -125,7 +126,7 @@ class Supervisor:
         self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
-                self._end(index, states.SKIPPED, _skipped(job["skip"]))
+                self._end(index, states.SKIPPED, results.skipped(job["skip"]))
         self._endings.write()
         self._writer.flush()
 
@@ -146,7 +147,7 @@ class Supervisor:
             if self._evaluator is not None:
                 self._evaluator.close()
             if self._groups is not None:
-                self._groups.close()
+                self._groups.close(_GROUP_PATIENCE if self._evaluator is not None else 0.0)
         self._writer.close()
 
     def _see_to_the_jobs(self):
@@ -202,6 +203,11 @@ class Supervisor:
         self._starting.add(index)
         about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        try:
+            about.update(groups=self._groups_of(index))
+        except OSError as exc:
+            self._follow(index, attempt.lose("cannot start it: %s" % exc))
+            return
         self._follow(index, attempt.begin(now, about, self._writer.folder))
 
     def _spool(self, index):
@@ -239,8 +245,12 @@ class Supervisor:
         is_foreign = "become" in call
         if self._payloads[call["payload"]]["style"] == "command":
             run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
-        if run.output_begins is not None and not is_foreign:
-            frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
+        if run.output_begins is not None:
+            frame.update(keep_output=self._keep)
+            if not is_foreign:
+                frame.update(output=output.base_of(self._writer.path, index))
+            elif run.most is None:
+                run.copies = frame["copies"] = output.copies_of(self._writer.run_path, index)
         try:
             if attempt.is_first_call:
                 staged.prepare(self._writer.folder, index, self._jobs[index], step)
@@ -251,7 +261,7 @@ class Supervisor:
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
-            run.read()  # what was made ready for another user
+            self._read(index, run)  # what was made ready for another user
             return _failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
@@ -273,9 +283,9 @@ class Supervisor:
     def _new_run(self, index, step, now):
         if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
             base = output.run_base(self._writer.run_path, index, hidden=True)
-            return module_call.Run(base, now, self._writer.run, next(self._numbers))
+            return module_call.ModuleCall(base, now, self._writer.run, next(self._numbers))
         base = output.run_base(self._writer.run_path, index)
-        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
+        run = module_call.ModuleCall(base, now, self._writer.run, next(self._numbers))
         run.output_begins = output.begins(self._writer.folder, index)
         return run
 
@@ -284,10 +294,22 @@ class Supervisor:
         job, said = self._jobs[index], {}
         if "nice" in job:
             said["nice"] = job["nice"]
-        if self._groups is not None and any(key in job for key in cgroups.CONTROLLERS):
-            said["groups"] = self._groups.enter(index, job)
+        groups = self._groups_of(index)
+        if groups:
+            said["groups"] = groups
             run.kills = self._groups.kills(index)
         return said
+
+    def _groups_of(self, index):
+        """Return the files by which processes of a job enter its control groups, which are made where they are missing."""
+        job = self._jobs[index]
+        if self._groups is None or not any(key in job for key in cgroups.CONTROLLERS):
+            return []
+        return self._groups.enter(index, job)
+
+    def _too_much(self, index):
+        limit = results.shown_size(self._jobs[index]["memory_max"])
+        return "it needed more memory than its memory_max of %s" % limit
 
     def _params(self, index, call):
         token = self._plan.get("staging_token")
@@ -548,7 +570,7 @@ class Supervisor:
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
-            stdout, stderr = run.read()  # what the next call prints goes there too
+            stdout, stderr = self._read(index, run)  # what the next call prints goes there too
             if run.members:
                 self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
@@ -617,15 +639,14 @@ class Supervisor:
     def _understand(self, index, run):
         if run.most is not None and run.output_begins is not None and self._running[index].attempt.is_block:
             output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
-        stdout, stderr = run.read()
+        stdout, stderr = self._read(index, run)
         if run.error:
             return _failure(run.error)
         if run.status is None:
             return self._with_output(index, run, _failure("it was given up"), stdout, stderr)
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
-            limit = results.shown_size(self._jobs[index]["memory_max"])
-            why = self._running[index].short_of_memory = "it needed more memory than its memory_max of %s" % limit
+            why = self._running[index].short_of_memory = self._too_much(index)
         if run.most is not None:
             if run.was_ended:
                 self._running[index].output_is_kept = True
@@ -636,6 +657,14 @@ class Supervisor:
         if run.was_ended and results.has_no_result(outcome):
             return self._with_output(index, run, outcome)
         return outcome
+
+    def _read(self, index, run):
+        """Return what a call has printed, and remove it; what another user has read from child processes is kept."""
+        if run.copies:
+            output.add_printed(self._writer.folder, index, run.copies, self._keep, self._writer.run)
+            for path in run.copies:
+                files.remove(os.path.basename(path), self._writer.run)
+        return run.read()
 
     def _with_output(self, index, run, outcome, *own):
         """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.
@@ -661,6 +690,10 @@ class Supervisor:
         if attempt.is_block:
             self._spool(index).remove()
         if self._groups is not None:
+            if state == states.LOST and self._groups.kills(index):  # that which works out what a script does, for one
+                outcome = results.of(
+                    dict(outcome.result, msg="%s: %s" % (outcome.result["msg"], self._too_much(index)))
+                )
             self._groups.leave(index)
         why = running.short_of_memory
         why = why and state == states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
@@ -685,10 +718,10 @@ class Supervisor:
                 self._endings.without_output(other)
                 self._ended(other, states.FAILED, *self._failed.pop(other))
             else:
-                self._ended(other, states.SKIPPED, _skipped(reason))
+                self._ended(other, states.SKIPPED, results.skipped(reason))
         for other in (index, *(other for other, dummy in stopped)):
             for dependant, reason in self._scheduler.settle(other):
-                self._ended(dependant, states.SKIPPED, _skipped(reason))
+                self._ended(dependant, states.SKIPPED, results.skipped(reason))
         self._failed.pop(index, None)
         if halted and self._cancels_on_failure:
             self._cancel_the_rest()
@@ -732,7 +765,3 @@ def _has_always(nodes):
 
 def _failure(message):
     return results.of({"failed": True, "changed": False, "msg": message})
-
-
-def _skipped(reason):
-    return results.of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})

@@ -401,6 +401,14 @@ def test_a_task_is_tried_again_until_its_condition_holds(s):
     assert run.report["results"][0]["attempts"] == 3
 
 
+def test_arguments_are_worked_out_once_for_all_attempts(s):
+    node = s.call(
+        "try", until="out.n == 2", retries=5, register="out", late=[{"$expr": "out.n"}], arguments={"v": token(0)}
+    )
+    run = Run(s.of([s.call("first", register="out"), node]), {"first": [{"n": 0}], "try": [{"n": 1}, {"n": 2}]})
+    assert [arguments["v"] for name, arguments in run.calls if name == "try"] == [0, 0]
+
+
 def test_how_often_may_be_known_late():
     s = Script()
     body = [

@@ -178,7 +178,13 @@ def _registered(place: Result, entries: list[Result]) -> Result:
     """Return what a name stands for in the job: the result of one task, or of all turns of a loop."""
     if "entry" in place:
         return t.cast("Result", entries[place["entry"]]["result"])
-    return {**place["more"], "results": [entries[index]["result"] for index in place["entries"]]}
+    left_out = place.get("without") or ()
+    items = [entries[index]["result"] for index in place["entries"]]
+    return {**place["more"], "results": [_without(left_out, item) for item in items] if left_out else items}
+
+
+def _without(keys: t.Collection[str], result: Result) -> Result:
+    return {key: value for key, value in result.items() if key not in keys}
 
 
 def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:

@@ -289,6 +289,14 @@ def test_a_difference_shows_the_text_that_a_content_comes_to(s, expression, text
 # ---- loops
 
 
+@pytest.mark.parametrize(("core", "without"), [("2.19", ["warnings"]), ("2.21", None)])
+def test_older_cores_move_the_messages_of_items_to_the_loop(core, without):
+    s = Script(core)
+    run = Run(s.of([s.call("warns", loop=[1, 2], register="out")]), {"warns": [dict(GOOD, warnings=["odd"])]})
+    assert run.report["registered"]["out"].get("without") == without
+    assert run.report["registered"]["out"]["more"]["warnings"] == ["odd", "odd"]
+
+
 @pytest.mark.parametrize(("core", "told"), [("2.19", [None, 1]), ("2.21", ["none", 1])])
 def test_an_item_that_is_null_is_told_by_older_cores_only(core, told):
     s = Script(core)

@@ -258,6 +258,14 @@ def test_messages_in_what_is_registered_are_those_that_a_task_would_register() -
     assert [(told["msg"], told["version"]) for told in seen["deprecations"]] == [("old", "9.0.0")]
 
 
+def test_messages_of_the_items_of_a_loop_may_stand_beside_them_alone() -> None:
+    entry = {"name": "a", "state": "succeeded", "changed": False, "result": json.dumps({"n": 1, "warnings": ["odd"]})}
+    loop = {"entries": [0], "more": {"warnings": ["odd"]}, "without": ["warnings"]}
+    job = report.job_of(view("j", result={}, tasks=final(results=[entry], registered={"all": loop})), decode)
+    assert job["registered"] == {"all": {"warnings": ["odd"], "results": [{"n": 1}]}}
+    assert job["results"][0]["result"]["warnings"] == ["odd"]
+
+
 def test_what_jobs_hand_on_to_the_play() -> None:
     jobs = [
         {"facts": {"a": 1, "b": 1}, "notified": ["x", "y"]},

@@ -40,6 +40,8 @@ options:
   wait:
     description:
       - Whether to wait for the jobs, and return what M(background.jobs.async_wait) returns.
+      - The task holds one of the forks of C(ansible-playbook) meanwhile. With more hosts than forks, leave it out, and use
+        M(background.jobs.async_wait) in the next task.
     type: bool
     default: false
   wait_timeout:

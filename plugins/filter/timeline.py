@@ -13,21 +13,28 @@ version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
 description:
-  - Draws one row for each job, time from left to right, in characters or as SVG.
+  - Draws one row for each job, time from left to right, in characters, as SVG, or as a page of HTML.
   - Dots before a bar are the time that a job was queued.
+  - The page needs nothing from elsewhere. Its rows can be sorted and filtered, and each unfolds. It shows why a job did not succeed, what it depends on,
+    its failed attempts, the tasks of a block, and the last lines that were printed. What hosts have said is shown as text, whatever it is.
+  - Jobs of several hosts stand in groups, on one scale. Their times are those of each host's own clock.
 positional: width
 options:
   _input:
-    description: The jobs that M(background.jobs.async_wait) returned, or its whole result.
+    description:
+      - The jobs that M(background.jobs.async_wait) returned, or its whole result.
+      - For several hosts a dictionary with either of these for each of them. A result without jobs, of a task that failed before, gives a host without rows.
     type: raw
     required: true
   width:
-    description: The width of the picture, in characters, or in pixels for SVG. Without it V(80) and V(800).
+    description:
+      - The width of the picture, in characters, or in pixels for SVG. Without it V(80) and V(800).
+      - A page is as wide as its window.
     type: int
   format:
-    description: V(text) for characters, V(svg) for an SVG document.
+    description: V(text) for characters, V(svg) for an SVG document, V(html) for an HTML document.
     type: str
-    choices: [text, svg]
+    choices: [text, svg, html]
     default: text
 """
 
@@ -49,6 +56,14 @@ EXAMPLES = r"""
     dest: timeline.svg
     mode: "0644"
   delegate_to: localhost
+
+- name: Keep a page about the jobs of all hosts
+  ansible.builtin.copy:
+    content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'done'))) | background.jobs.timeline(format='html') }}"
+    dest: timeline.html
+    mode: "0644"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -63,18 +78,20 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import timeline as _timeline
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import timeline_html
 
 
 def timeline(jobs: object, width: int | None = None, format: str = "text") -> str:
     draw: dict[str, t.Callable[[], str]] = {
         "text": lambda: _timeline.text(jobs, int(width or 80)),
         "svg": lambda: _timeline.svg(jobs, int(width or 800)),
+        "html": lambda: timeline_html.page(jobs),
     }
     if format not in draw:
-        raise AnsibleFilterError(f"timeline: format must be text or svg: got {format!r}.{nearest(format, draw)}")
+        raise AnsibleFilterError(f"timeline: format must be text, svg or html: got {format!r}.{nearest(format, draw)}")
     try:
         return draw[format]()
-    except (Refused, TypeError, ValueError) as exc:
+    except (Refused, TypeError, ValueError, OverflowError) as exc:
         raise AnsibleFilterError(f"timeline cannot be drawn: {exc}") from exc
 
 

@@ -283,7 +283,7 @@ jobs:
     facts:
       description: The facts that the job has set or gathered, by their names.
       type: dict
-      returned: where C(registered) is
+      returned: where C(registered) is, or there are any
       sample: {release: "4.2"}
     notified:
       description: What the job has notified of the play's handlers. The task that waits has them notified.
@@ -298,11 +298,11 @@ jobs:
       returned: where there are any
       sample: [release]
     gathered:
-      description: The names of those facts that modules have gathered.
+      description: The names of those facts that modules have returned, as M(ansible.builtin.setup) does.
       type: list
       elements: str
       returned: where there are any
-      sample: [ansible_os_family]
+      sample: [ansible_kernel]
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool

@@ -52,6 +52,9 @@ def check_enforced(jobs):
     assert slow < 0.6, slow  # a quarter of a second or so; unlimited, up to one
     rescued = jobs["block"]
     assert (rescued["state"], rescued["rescued"]) == ("succeeded", True), rescued
+    worked_out = jobs["is worked out"]
+    assert worked_out["state"] == "lost", worked_out
+    assert worked_out["msg"].endswith("it needed more memory than its memory_max of 64M"), worked_out
 
 
 def limited():
@@ -62,6 +65,14 @@ def limited():
         python(GREEDY, "200", name="is not limited"),
         python(BUSY, name="is slow", cpu_quota="25%"),
         {"name": "block", "memory_max": "64M", "block": [python(GREEDY, "200")], "rescue": [python(GREEDY, "8")]},
+        {
+            "name": "is worked out",
+            "memory_max": "64M",
+            "block": [
+                {"ansible.builtin.command": "true", "register": "out"},
+                {"ansible.builtin.set_fact": {"big": "{{ out.rc | string * 200000000 }}"}},
+            ],
+        },
     ]
 
 
@@ -72,7 +83,7 @@ def test_systemd_hands_over_a_scope_in_which_jobs_are_limited(host, play, until)
     jobs = batch(play, machine, [*limited(), tell])
     check_enforced(jobs)
     inside = jobs["tell"]["result"]["stdout_lines"]
-    assert any("/background-jobs-b" in line and ".scope" in line and "/job-5" in line for line in inside), inside
+    assert any("/background-jobs-b" in line and ".scope" in line and "/job-6" in line for line in inside), inside
     gone = "systemctl list-units --all --no-legend 'background-jobs-*'"
     until(lambda: not machine.run("sh", "-c", gone).strip(), "the scope is gone")
     assert left(machine) == []

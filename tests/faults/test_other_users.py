@@ -105,7 +105,7 @@ def test_its_files_are_for_that_user_and_no_other(machine, play, until, way):
 @EACH_WAY
 def test_it_is_cancelled_and_timed_out_with_all_that_it_has_started(machine, play, way):
     launcher, become, dummy = WAYS[way]
-    sleeps = {"ansible.builtin.shell": "sleep 4242 & sleep 4243; sleep 4244", **become}
+    sleeps = {"ansible.builtin.shell": "echo of a child; sleep 4242 & sleep 4243; sleep 4244", **become}
     tasks = [
         run("cancelled", {"block": [whoami("before", register="x"), sleeps, {"command": "touch /tmp/too-far"}]}),
         run("plain", {"block": [{"command": "id -un"}, sleeps]}),
@@ -117,6 +117,7 @@ def test_it_is_cancelled_and_timed_out_with_all_that_it_has_started(machine, pla
             "retries": 50,
             "delay": 0.2,
         },
+        {"name": "tail", "background.jobs.async_info": {"name": ["cancelled", "plain"], "tail": 5}},
         {"name": "cancel", "background.jobs.async_cancel": {"name": ["cancelled", "plain"], "grace": 5}},
         {**waited("timed out", {"block": [sleeps], "timeout": 2}), "ignore_errors": True},
         {
@@ -126,6 +127,7 @@ def test_it_is_cancelled_and_timed_out_with_all_that_it_has_started(machine, pla
         },
     ]
     played = play(machine, tasks, vars={"ansible_user": launcher})
+    assert [job["stdout_lines"][-1] for job in played.result("tail")["jobs"]] == ["of a child"] * 2
     assert [job["state"] for job in played.result("look")["jobs"]] == ["cancelled", "cancelled"]
     (job,) = played.result("timed out")["jobs"]
     assert job["state"] == "timed_out" and job["duration"] < 8, job

@@ -155,7 +155,7 @@ def names() -> set[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_named_is_there(path: Path) -> None:
-    named = set(re.findall(r"(?<![\w./])background\.jobs\.((?:patterns\.)?[a-z]\w*)", path.read_text()))
+    named = set(re.findall(r"(?<![\w./@])background\.jobs\.((?:patterns\.)?[a-z]\w*)", path.read_text()))
     assert not named - names() - {"docsite"}
 
 

@@ -42,9 +42,10 @@ CORES_WORDS = {
     "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
 }
 # What follows the colon of two messages that are documented: 'What the host answered cannot be right, ...: it ...', and the
-# same of what it was asked; and what a host tells the controller alone.
+# same of what it was asked; and what a host tells the controller alone, and a page its reader.
 DETAILS = (
     "plugin_utils/_host/replies.py",
+    "plugin_utils/_verbs/timeline_html.py",
     "module_utils/_protocol/packing.py",
     "module_utils/_protocol/requests.py",
     "module_utils/_verbs/short_program.py",

@@ -19,6 +19,7 @@ the others an eighth each; of these as many are left as make up the other half.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import io
 import os
@@ -27,6 +28,7 @@ import sys
 
 _MASK = b"********"  # what ansible-core puts in place of a secret
 _BLOCK = 65536
+_OUT_OF_THE_WAY = 200  # of the file descriptors that modules get
 _read = os.read
 
 
@@ -94,6 +96,51 @@ class Stream:
             os.unlink(path, dir_fd=self._folder)
         except FileNotFoundError:
             pass
+
+
+class Handed:
+    """As a Stream, in one file that is open: of a job whose user must not enter the folder. fd: is moved out of the way."""
+
+    def __init__(self, fd, keep):
+        try:
+            self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+            os.close(fd)
+        except OSError:  # so many are not allowed here
+            self._fd = fd
+            os.set_inheritable(fd, False)
+        self._identity = _identity(self._fd)
+        self._keep = keep
+        self._begin = keep // 2  # where in the file what comes last begins
+        self._left_out = 0
+        self._ended = False
+
+    def write(self, data):
+        """As that of a Stream."""
+        try:
+            # a module may have closed whatever is open
+            self._ended = self._ended or _identity(self._fd) != self._identity
+            if not self._ended:
+                size = os.fstat(self._fd).st_size
+                self._put(data, size)
+                self._shorten(size + len(data))
+        except OSError:
+            self._ended = True
+
+    def _put(self, data, at):
+        while data:
+            written = os.pwrite(self._fd, data, at)
+            data, at = data[written:], at + written
+
+    def _shorten(self, size):
+        """Leave out what lies between the first half and the last quarter of what may be kept."""
+        if size <= self._keep:
+            return
+        last = os.pread(self._fd, self._keep // 4, size - self._keep // 4)
+        self._left_out += size - len(last) - self._begin
+        mark = b"\n... %d bytes left out ...\n" % self._left_out
+        self._begin = self._keep // 2 + len(mark)
+        self._put(mark + last, self._keep // 2)
+        os.ftruncate(self._fd, self._begin + len(last))
 
 
 class _Pipe:
@@ -224,9 +271,14 @@ def _watched(file, stream, modules):
     return io.TextIOWrapper(file, encoding=encoding, errors=errors) if encoding else file
 
 
-def install(base, keep):
-    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes of a stream."""
-    streams = [(name, Stream("%s.%s" % (base, name), keep)) for name in ("stdout", "stderr")]
+def install(base, keep, fds=()):
+    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes of a stream.
+
+    fds: of files to be used in place of those.
+    """
+    names = ("stdout", "stderr")
+    streams = [(name, Handed(fd, keep)) for name, fd in zip(names, fds)]
+    streams = streams or [(name, Stream("%s.%s" % (base, name), keep)) for name in names]
     modules = []
     open_process = subprocess.Popen.__init__
 
@@ -256,7 +308,7 @@ def install(base, keep):
 _OS_READ = _OsRead()
 
 
-def run_program(program, name, base, keep):
+def run_program(program, name, base, keep, fds=()):
     """Run the text of a module's program (bytes), and have copies made once it begins with the module itself."""
     import runpy
 
@@ -264,7 +316,7 @@ def run_program(program, name, base, keep):
 
     def run_watched(*args, **kwargs):
         runpy.run_module = run_module
-        install(base, keep)
+        install(base, keep, fds)
         return run_module(*args, **kwargs)
 
     runpy.run_module = run_watched

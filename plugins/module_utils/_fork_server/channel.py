@@ -13,9 +13,10 @@ Frames on the socket: four bytes of length, then JSON.
        "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
        more, if it was not
        Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
-       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints
-       and {"token", "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which
-       takes the place of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
+       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints,
+       with {"copies"} in place of {"output"} two for what it reads from its child processes, and {"token",
+       "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which takes the place
+       of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
        be sent to these of its processes, for the supervisor must not
   out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
        "rc"} as far as they are known) where the disk was too full for its result; with "error" when it could not be started

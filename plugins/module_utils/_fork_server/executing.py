@@ -65,7 +65,7 @@ class Executing:
                 if self._payload["style"] == "ansiballz":
                     text = self._payload["head"] + repr(frame["params"]) + self._payload["tail"]
                     params = text.encode("utf-8", "surrogateescape")
-                    if "output" in frame:
+                    if "keep_output" in frame:
                         params = self._with_capture(params, frame)
                 server.write(arguments_file, params, 0o600)
                 program = os.open(arguments_file, os.O_RDONLY)
@@ -84,5 +84,8 @@ class Executing:
 
     def _with_capture(self, program, frame):
         """Return the text of a program (bytes) that runs `program` and keeps what its child processes print."""
-        settings = (program, self._payload["name"], frame["output"], frame["keep_output"])
+        copies = frame.get("copies", ())
+        for fd in copies:
+            os.set_inheritable(fd, True)
+        settings = (program, self._payload["name"], frame.get("output"), frame["keep_output"], copies)
         return ("%s\nrun_program%r\n" % (self._payload["capture"], settings)).encode("utf-8")

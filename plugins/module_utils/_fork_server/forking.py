@@ -117,8 +117,8 @@ class Forking:
         atexit._clear()
         os.environ.update(frame["environment"])
         basic._ANSIBLE_ARGS = frame["params"].encode("utf-8", "surrogateescape")
-        if self._capture and "output" in frame:
-            self._capture["install"](frame["output"], frame["keep_output"])
+        if self._capture and "keep_output" in frame:
+            self._capture["install"](frame.get("output"), frame["keep_output"], frame.get("copies", ()))
         try:
             return self._run_module(mod_name, *args, **kwargs)
         finally:

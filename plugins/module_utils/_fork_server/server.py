@@ -123,11 +123,13 @@ class Server:
     def _outputs_in(self, frame):
         """Take the files for what a job prints out of a frame: they are ours to close; none where it brings none."""
         outputs, frame["fds"] = frame["fds"][:2], frame["fds"][2:]
-        self._channel.fds.difference_update(outputs)
+        if "copies" in frame:
+            frame["copies"], frame["fds"] = frame["fds"][:2], frame["fds"][2:]
+        self._channel.fds.difference_update([*outputs, *frame.get("copies", ())])
         return outputs
 
     def _close(self, outputs, frame):
-        for fd in outputs:
+        for fd in [*outputs, *frame.get("copies", ())]:
             os.close(fd)
         self._channel.close_fds(frame["fds"])
 

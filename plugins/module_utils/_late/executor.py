@@ -17,7 +17,6 @@ from collections import namedtuple
 from ansible_collections.background.jobs.plugins.module_utils._late import (
     handlers,
     record,
-    results,
     task,
     tries,
     variables,
@@ -275,15 +274,13 @@ class Executor:
         if done.ignored:
             return True, None
         if where.rescuing:
-            self.variables.set.update(ansible_failed_task=_described(done), ansible_failed_result=done.result.value)
+            self.variables.set.update(ansible_failed_task=_described(done), ansible_failed_result=done.returned)
         return False, self._record.index_of_failure(done)
 
     def _register(self, done):
         name = done.node.get("register")
         if not name:
             return
-        if not done.looped and results.version_of(self.core) < (2, 21):
-            done.result.value.pop("invocation", None)
         self.variables.set[name] = done.result.value
         self._record.register(name, done, self.is_hidden(done.node))
 
@@ -377,7 +374,7 @@ class Executor:
             told["culprit"] = self._culprit
         told["facts"] = {} if self._job.get("no_log") else self.variables.to_hand_back()
         told["cacheable"] = sorted(self.variables.cacheable.intersection(told["facts"]))
-        told["gathered"] = sorted(self.variables.gathered.intersection(told["facts"]))
+        told["gathered"] = self.variables.gathered(told["facts"])
         told["notified"] = list(self._handlers.handed_back)
         return self._record.pieces(told, wall or self.wall)
 

@@ -86,6 +86,8 @@ class Record:
             more = {key: value for key, value in done.result.value.items() if key != "results"}
             entries = [turn.index for turn in done.turns]
             self._registered[name] = {"entries": entries, "more": more}
+            if results.version_of(self._core) < (2, 21):  # they have moved there from the items
+                self._registered[name]["without"] = [key for key in ("warnings", "deprecations") if key in more]
 
     def pieces(self, told, wall):
         """Yield the JSON text of the report, an entry at a time."""

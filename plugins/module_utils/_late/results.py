@@ -151,6 +151,11 @@ class Result:
             value["msg"] = "Task failed: %s failed: %s" % (who, why)
         return self
 
+    def register(self):
+        """Leave out what core does not register; that older cores do in a loop."""
+        if not self._has_fields and "invocation" in self.value:
+            self.value = {key: item for key, item in self.value.items() if key != "invocation"}
+
     def told(self):
         """Return what the controller is told: its warnings and deprecations in the form that it displays."""
         return dict(self.value, **self.messages) if self.messages else self.value

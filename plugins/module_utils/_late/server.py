@@ -111,6 +111,9 @@ class Conversation:
             self._send({"do": "broken", "why": "%s: %s" % (type(exc).__name__, exc)})
 
     def _begin(self, order):
+        for path in order.get("groups", ()):
+            with open(path, "w", encoding="ascii") as stream:
+                stream.write(str(os.getpid()))
         if order.get("nice") is not None:
             _be_nice(order["nice"])
         script = order["script"]

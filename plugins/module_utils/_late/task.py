@@ -55,6 +55,7 @@ class Task:
         self.turns = []
         self.looped = False
         self.result = None  # of all of it
+        self.returned = None  # the value of that before it is registered
         self.was_stopped = False
 
     @property
@@ -111,6 +112,7 @@ class Task:
                 self._add(self.new_turn(results.failure(str(exc), self.core, bare=True)))
                 return
         self.result = results.of_loop([turn.result for turn in self.turns], self.core)
+        self.returned = self.result.value
 
     def _breaks(self, turn, variables):
         """Say whether the loop ends with the item that it has come to. Where that cannot be told, this item has failed;
@@ -149,7 +151,9 @@ class Task:
 
     def _add(self, turn):
         self.turns.append(turn)
-        self.result = turn.result
+        self.result, self.returned = turn.result, turn.result.value
+        if not self.looped:
+            self.result.register()
         self.executor.took_turn(self, turn, self.where)
 
     def _of_stopped(self, stopped):

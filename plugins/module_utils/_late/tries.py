@@ -46,6 +46,7 @@ class Tries:
         self._task, self._turn, self._view, self._variables = task, turn, view, variables
         self._executor, self._node, self._core = task.executor, task.node, task.core
         self._limit, self._delay = 1, scheduler.DELAY
+        self._tokens = Tokens(self._executor.token, self._late)  # core works arguments out once for all attempts
         self.made = 0
         self.state = None  # where the result does not tell
         self.why = None  # what the result does not say
@@ -174,7 +175,7 @@ class Tries:
             self._task.arguments = context.given
 
     def _calls(self):
-        tokens = Tokens(self._executor.token, self._late)
+        tokens = self._tokens
         self._task.put_files(self._view, self._turn, tokens)
         for number in range(len(self._turn.get("late", ()))):
             tokens.of(number)  # all are worked out before anything is done

@@ -69,10 +69,9 @@ class Variables:
         facts = dict(self.facts, **{name: self.set[name] for name in self._of_set_fact})
         return {name: value for name, value in facts.items() if name not in self._hidden}
 
-    @property
-    def gathered(self):
-        """The names of facts that modules have returned, and that nothing has set."""
-        return self.facts.keys() - self._of_set_fact
+    def gathered(self, names):
+        """Return which of these names are of facts that modules have returned, and no set_fact has set since."""
+        return sorted(name for name in names if name not in self._of_set_fact)
 
     def injected(self, facts):
         """Return what of facts are variables of their own."""

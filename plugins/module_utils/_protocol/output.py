@@ -9,6 +9,7 @@
 Below the batch's folder:
   output/<index>.<stream>.<offset>   what was read from child processes of the job; its first and its last part
   run/<index>.<stream>               what the process of the job prints itself, while a call runs
+  run/<index>.children.<stream>      what a call of another user has read from its child processes, while it runs
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PIDS = "pids."  # files in run/: "index pid" a line, as the template processes h
 LEAST = 4096  # bytes of a stream that can be kept, but for none at all
 _MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
 _MOST_OF_TAIL = 1024 * 1024
-_OWN = re.compile(r"[0-9]+\.(stdout|stderr)\Z")
+_OWN = re.compile(r"[0-9]+\.(children\.)?(stdout|stderr)\Z")
 _MARK = re.compile(rb"\n\.\.\. ([0-9]+) bytes left out \.\.\.\n")
 _PIECE = 65536
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # of str.splitlines()
@@ -46,6 +47,11 @@ def base_of(batch_path, index):
 def run_base(run_path, index, hidden=False):
     """Return the base of the paths that the process of a job prints into; hidden: nobody is to read it from there."""
     return os.path.join(run_path, "%d.hidden" % index if hidden else str(index))
+
+
+def copies_of(run_path, index):
+    """Return the paths of what a call of another user reads from its child processes, (stdout, stderr)."""
+    return [os.path.join(run_path, "%d.children.%s" % (index, stream)) for stream in STREAMS]
 
 
 class Output:
@@ -79,6 +85,10 @@ class Output:
     def _run(index, stream):
         return os.path.join("run", "%d.%s" % (index, stream))
 
+    @staticmethod
+    def _copy(index, stream):
+        return copies_of("run", index)[STREAMS.index(stream)]
+
     def is_kept(self, index):
         """Say whether there is output of a job that its processes have left."""
         return any((index, stream) in self._parts for stream in STREAMS)
@@ -90,8 +100,9 @@ class Output:
 
     def size(self, index):
         """Return how many bytes a job has printed, None where that is not known."""
-        own = [_size(self._run(index, stream), self._batch) if self._has_run else None for stream in STREAMS]
-        if own == [None, None] and not self.is_kept(index):
+        paths = [path(index, stream) for path in (self._run, self._copy) for stream in STREAMS]
+        own = [_size(path, self._batch) if self._has_run else None for path in paths]
+        if not any(size is not None for size in own) and not self.is_kept(index):
             return None
         return sum(size or 0 for size in own) + sum(self.end(index, stream) for stream in STREAMS)
 
@@ -102,9 +113,12 @@ class Output:
         """
         own = b""
         if self._has_run:
-            own = _last(self._run(index, stream), _MOST if lines is None else _MOST_OF_TAIL, self._batch)[0]
+            most = _MOST if lines is None else _MOST_OF_TAIL
+            own = _last(self._run(index, stream), most, self._batch)[0]
         if stream == "stdout":
             own = _without_result(own)
+        if self._has_run:
+            own = _last(self._copy(index, stream), most, self._batch)[0] + own
         return self._of_children(index, stream, begin, lines) + own
 
     def _of_children(self, index, stream, begin, lines):
@@ -133,6 +147,7 @@ class Output:
                 files.try_to_remove_tree(self._part(index, stream, offset), self._batch)
             if self._has_run:
                 files.remove(self._run(index, stream), self._batch)
+                files.remove(self._copy(index, stream), self._batch)
 
 
 def remove(batch, index, keep):

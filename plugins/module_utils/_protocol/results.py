@@ -236,6 +236,16 @@ def of(result):
     return Outcome(text_of(result), result, has_failed(result), has_changed(result))
 
 
+def failure(message):
+    """Return the Outcome of what could not be begun, or did not come to its end."""
+    return of({"failed": True, "changed": False, "msg": message})
+
+
+def skipped(reason):
+    """Return the Outcome of what was skipped."""
+    return of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})
+
+
 def brief(result):
     """Return in one short line why a result is a failure."""
     rc = result.get("rc")

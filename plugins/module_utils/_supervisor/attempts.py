@@ -124,7 +124,7 @@ class Attempt:
                     "state": states.SKIPPED,
                     "changed": False,
                     "msg": step["skip"],
-                    "result": _skipped(step["skip"]),
+                    "result": results.skipped(step["skip"]).result,
                 }
             )
             if "item" in step:
@@ -215,7 +215,7 @@ class Attempt:
         if self._course.failed:
             return self._failures[id(self._course.culprit)][0]
         if self._last is None:
-            return results.of(self.entries[-1]["result"] if self.entries else _skipped("it has no tasks"))
+            return results.of(self.entries[-1]["result"]) if self.entries else results.skipped("it has no tasks")
         if self._last.failed:  # which was ignored
             return results.of(dict(self._last.result, failed=False))
         return self._last
@@ -242,7 +242,3 @@ class Attempt:
             parts.append(entry)
         told["results"] = parts
         return results.text_of(told)
-
-
-def _skipped(reason):
-    return {"changed": False, "skipped": True, "skip_reason": reason, "msg": reason}

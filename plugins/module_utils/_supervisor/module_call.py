@@ -42,7 +42,7 @@ class Clock:
             return 0.0
 
 
-class Run:
+class ModuleCall:
     """A call that a job makes: its process and what that prints."""
 
     def __init__(self, base, started, folder=None, call=0):
@@ -68,6 +68,7 @@ class Run:
         self.untold = False  # whether it is still to be told to end
         self.to_kill = False
         self.stopping = None  # the (state, reason) that it was told to end for
+        self.copies = ()  # paths of what another user has read from child processes, (stdout, stderr)
         self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
 
     @property
@@ -88,7 +89,7 @@ class Run:
 
     def ask_to_end(self, snapshot, now):
         """Send its signal: first to what the module has started, so that the module can still tell what that printed."""
-        started = [process for process in self.left(snapshot).values() if process.pid != self.pid]
+        started = [process for process in _parents_first(self.left(snapshot)) if process.pid != self.pid]
         if started and not self.has_ended:
             self.insist_at = now + _MODULE_PATIENCE
             for process in started:
@@ -107,7 +108,7 @@ class Run:
         if not left and self.pid is not None and not self.has_ended and self._is_of_another_user:
             # where nobody sees the processes of others
             self.template.signal(self.call, processes.Process(self.pid, 0, self.pid, None, "?"), number)
-        for process in left.values():
+        for process in _parents_first(left):
             sent = self._send(process, number)
             self.was_killed = self.was_killed or (sent and number == signal.SIGKILL)
 
@@ -162,6 +163,11 @@ class Run:
             return output.of_command(name, self.most, self._folder)
         with open(name, "rb", opener=self._folder.opener) as stream:
             return stream.read(results.LIMIT + 1)
+
+
+def _parents_first(found):
+    """Return processes in the order of their starts: a shell would act on the end of its child otherwise, and print it."""
+    return sorted(found.values(), key=lambda process: (process.start or 0, process.pid))
 
 
 def _name_of(number):

@@ -104,6 +104,8 @@ def hand_over(frame, run, batch, token):
     try:
         for name in (os.path.basename(frame.pop(key)) for key in output.STREAMS):
             fds.append(os.open(name, access | _NEW, 0o600, dir_fd=run.fd))
+        for name in map(os.path.basename, frame.get("copies", ())):
+            fds.append(os.open(name, os.O_RDWR | _NEW, 0o600, dir_fd=run.fd))
         if token is not None and token in frame["params"]:
             frame.update(token=token, files=_staged(batch, frame["job"], frame["params"], fds))
     except (OSError, files.UnsafePath) as exc:

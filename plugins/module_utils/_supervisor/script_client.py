@@ -201,7 +201,7 @@ class ScriptAttempt:
             action = Call(frame["step"], frame["call"])
         if self.fate is not None and not self.must_finish:
             # it was asked for before it was known that the job is to end
-            return self.stopped(self.fate, _failure(self._why), self._asked_at)
+            return self.stopped(self.fate, results.failure(self._why), self._asked_at)
         return action
 
     def lose(self, why):
@@ -209,7 +209,7 @@ class ScriptAttempt:
         if self._ended is None:
             if self.fate is None:
                 self.fate, self._why = states.LOST, why
-            self._ended = self.fate, _failure(self._why)
+            self._ended = self.fate, results.failure(self._why)
             if self._process is not None:
                 processes.send(self._process, signal.SIGKILL)
             self._close()
@@ -238,7 +238,3 @@ class ScriptAttempt:
 
     def report(self, wall):
         return self._report
-
-
-def _failure(message):
-    return results.of({"failed": True, "changed": False, "msg": message})

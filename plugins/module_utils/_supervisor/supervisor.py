@@ -29,15 +29,14 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
+    calls,
     evaluator,
     fork_client,
     fork_servers,
     host_limits,
     messages,
-    module_call,
     other_user,
     outbox,
-    recipes,
     running_job,
     scheduler,
     script_client,
@@ -45,7 +44,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     spool,
     timers,
 )
-from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
@@ -54,6 +53,7 @@ _ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to en
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
+_GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
 _RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 # Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
@@ -73,7 +73,6 @@ class Supervisor:
         self._plan = plan
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
-        self._payloads = plan["payloads"]
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
         self._writer = writer
         self._clock = clock
@@ -85,6 +84,7 @@ class Supervisor:
             host_limits.look,
         )
         self._groups = groups
+        self._calls = calls.Calls(plan, writer, groups)
         self._timers = timers.Timers()
         self._selector = selectors.DefaultSelector()
         self._pool = fork_servers.Pool(
@@ -95,7 +95,7 @@ class Supervisor:
         if "evaluator" in plan:
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._running = {}  # index: RunningJob
-        self._numbers = itertools.count()  # of calls
+        self._numbers = itertools.count()  # of templates that are to become another user
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
         self._becoming = {}  # number of a timer: a template of another user
         self._starting = set()  # indexes of jobs whose pid is not known yet
@@ -125,7 +125,7 @@ class Supervisor:
         self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
-                self._end(index, states.SKIPPED, _skipped(job["skip"]))
+                self._end(index, states.SKIPPED, results.skipped(job["skip"]))
         self._endings.write()
         self._writer.flush()
 
@@ -146,7 +146,7 @@ class Supervisor:
             if self._evaluator is not None:
                 self._evaluator.close()
             if self._groups is not None:
-                self._groups.close()
+                self._groups.close(_GROUP_PATIENCE if self._evaluator is not None else 0.0)
         self._writer.close()
 
     def _see_to_the_jobs(self):
@@ -202,6 +202,11 @@ class Supervisor:
         self._starting.add(index)
         about = {"job": {"no_log": job["no_log"]}, "index": index}
         about.update(epoch=self._clock.wall(0.0), nice=job.get("nice"))
+        try:
+            about.update(groups=self._calls.groups_of(index))
+        except OSError as exc:
+            self._follow(index, attempt.lose("cannot start it: %s" % exc))
+            return
         self._follow(index, attempt.begin(now, about, self._writer.folder))
 
     def _spool(self, index):
@@ -233,26 +238,19 @@ class Supervisor:
         """Have a call made. Return the Outcome where it could not be begun."""
         step, call = action
         now = self._clock.now()
-        run = self._new_run(index, step, now)
-        frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
-        frame.update(params=self._params(index, call), environment=step["environment"])
-        is_foreign = "become" in call
-        if self._payloads[call["payload"]]["style"] == "command":
-            run.most = frame["most"] = max(self._keep, results.PRINTED_LIMIT)
-        if run.output_begins is not None and not is_foreign:
-            frame.update(output=output.base_of(self._writer.path, index), keep_output=self._keep)
+        run, frame = self._calls.new(index, step, call, now)
         try:
             if attempt.is_first_call:
                 staged.prepare(self._writer.folder, index, self._jobs[index], step)
-            frame.update(self._limits_of(index, run))
+            frame.update(self._calls.limits(index, run))
             template = self._pool.get(step["environment"], call)
-            template.send(frame, self._hand_over(frame, call))
+            template.send(frame, self._calls.hand_over(frame, call))
             self._watch(template)
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
-            run.read()  # what was made ready for another user
-            return _failure("cannot start it: %s" % exc)
+            self._calls.read(index, run)  # what was made ready for another user
+            return results.failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
         self._pool.took(step["environment"], call, self._jobs[index])
@@ -263,37 +261,6 @@ class Supervisor:
         if step.get("timeout") and attempt.is_first_call:
             self._timers.set((_STEP_LIMIT, index), now + step["timeout"] + scheduler.START_PATIENCE)
         return None
-
-    def _hand_over(self, frame, call):
-        """Return the file descriptors that a call of another user needs."""
-        if "become" not in call:
-            return ()
-        return other_user.hand_over(frame, self._writer.run, self._writer.folder, self._plan.get("staging_token"))
-
-    def _new_run(self, index, step, now):
-        if not self._keep or self._jobs[index]["no_log"] or step.get("no_log"):
-            base = output.run_base(self._writer.run_path, index, hidden=True)
-            return module_call.Run(base, now, self._writer.run, next(self._numbers))
-        base = output.run_base(self._writer.run_path, index)
-        run = module_call.Run(base, now, self._writer.run, next(self._numbers))
-        run.output_begins = output.begins(self._writer.folder, index)
-        return run
-
-    def _limits_of(self, index, run):
-        """Return what the frame of a call says of the limits of its job."""
-        job, said = self._jobs[index], {}
-        if "nice" in job:
-            said["nice"] = job["nice"]
-        if self._groups is not None and any(key in job for key in cgroups.CONTROLLERS):
-            said["groups"] = self._groups.enter(index, job)
-            run.kills = self._groups.kills(index)
-        return said
-
-    def _params(self, index, call):
-        token = self._plan.get("staging_token")
-        if token is None or "become" in call:
-            return call["params"]
-        return staged.fill_in(call["params"], token, staged.folder_of(self._writer.path, index))
 
     def _note_running(self, index, at, **process):
         running = self._running[index]
@@ -424,7 +391,7 @@ class Supervisor:
             self._end(
                 index,
                 states.CANCELLED,
-                _failure("cancelled before it %s%s" % ("was tried again" if again else "started", why)),
+                results.failure("cancelled before it %s%s" % ("was tried again" if again else "started", why)),
             )
 
     # scripts
@@ -548,18 +515,20 @@ class Supervisor:
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
-            stdout, stderr = run.read()  # what the next call prints goes there too
+            stdout, stderr = self._calls.read(index, run)  # what the next call prints goes there too
             if run.members:
                 self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
                 why = "lost: %s before the job returned a result" % exc
                 if attempt.fate is None:
                     attempt.abort(states.LOST, why)
-                outcome = self._with_output(index, run, _failure(why), stdout, stderr)
+                outcome = self._calls.with_output(
+                    index, self._running[index], run, results.failure(why), stdout, stderr
+                )
                 action = attempt.stopped(states.LOST, outcome, now)
             else:
                 self._note_running(index, now)
-                action = attempt.took(_failure("cannot start it: %s" % exc), now)
+                action = attempt.took(results.failure("cannot start it: %s" % exc), now)
             self._follow(index, action)
 
     def _give_up_becoming(self, template):
@@ -589,7 +558,7 @@ class Supervisor:
             run.template.jobs.discard(index)
             if not run.has_ended:
                 self._turn_away_from(run)
-        outcome = self._understand(index, run)
+        outcome = self._calls.outcome(index, self._running[index], run)
         if run.stopping:
             state, why = run.stopping
             how = run.what_was_done()
@@ -614,44 +583,6 @@ class Supervisor:
         except fork_client.TemplateGone:
             pass  # which is told in a moment
 
-    def _understand(self, index, run):
-        if run.most is not None and run.output_begins is not None and self._running[index].attempt.is_block:
-            output.add_printed(self._writer.folder, index, (run.stdout, run.stderr), self._keep, self._writer.run)
-        stdout, stderr = run.read()
-        if run.error:
-            return _failure(run.error)
-        if run.status is None:
-            return self._with_output(index, run, _failure("it was given up"), stdout, stderr)
-        why = None
-        if run.kills is not None and self._groups.kills(index) > run.kills:
-            limit = results.shown_size(self._jobs[index]["memory_max"])
-            why = self._running[index].short_of_memory = "it needed more memory than its memory_max of %s" % limit
-        if run.most is not None:
-            if run.was_ended:
-                self._running[index].output_is_kept = True
-            return results.of(recipes.command_result(stdout, stderr, run.status))
-        if run.brief is not None:
-            return results.of(dict({"changed": False}, msg=records.NO_ROOM, **run.brief))
-        outcome = results.understand(stdout, stderr, run.status, why)
-        if run.was_ended and results.has_no_result(outcome):
-            return self._with_output(index, run, outcome)
-        return outcome
-
-    def _with_output(self, index, run, outcome, *own):
-        """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.
-
-        own: what its process had printed itself, where the outcome does not tell.
-        """
-        if run.output_begins is None:
-            return outcome
-        self._running[index].output_is_kept = True
-        kept = output.Output(self._writer.folder)
-        printed = [kept.read(index, stream, run.output_begins[stream]) for stream in output.STREAMS]
-        printed = [b"".join(both) for both in zip(printed, own)] if own else printed
-        if not any(printed):
-            return outcome
-        return results.of(dict(outcome.result, **output.told(*map(output.shown, printed))))
-
     def _attempt_ended(self, index):
         running, now = self._running.pop(index), self._clock.now()
         attempt = running.attempt
@@ -661,6 +592,10 @@ class Supervisor:
         if attempt.is_block:
             self._spool(index).remove()
         if self._groups is not None:
+            if state == states.LOST and self._groups.kills(index):  # that which works out what a script does, for one
+                outcome = results.of(
+                    dict(outcome.result, msg="%s: %s" % (outcome.result["msg"], self._calls.too_much(index)))
+                )
             self._groups.leave(index)
         why = running.short_of_memory
         why = why and state == states.FAILED and "killed by signal 9 (SIGKILL): %s" % why
@@ -685,10 +620,10 @@ class Supervisor:
                 self._endings.without_output(other)
                 self._ended(other, states.FAILED, *self._failed.pop(other))
             else:
-                self._ended(other, states.SKIPPED, _skipped(reason))
+                self._ended(other, states.SKIPPED, results.skipped(reason))
         for other in (index, *(other for other, dummy in stopped)):
             for dependant, reason in self._scheduler.settle(other):
-                self._ended(dependant, states.SKIPPED, _skipped(reason))
+                self._ended(dependant, states.SKIPPED, results.skipped(reason))
         self._failed.pop(index, None)
         if halted and self._cancels_on_failure:
             self._cancel_the_rest()
@@ -728,11 +663,3 @@ def _has_always(nodes):
     return any(
         node.get("always") or _has_always(node["block"]) or _has_always(node.get("rescue") or ()) for node in blocks
     )
-
-
-def _failure(message):
-    return results.of({"failed": True, "changed": False, "msg": message})
-
-
-def _skipped(reason):
-    return results.of({"changed": False, "skipped": True, "skip_reason": reason, "msg": reason})

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 MEMORY, CPU = "memory", "cpu"
 CONTROLLERS = {"memory_max": MEMORY, "cpu_quota": CPU}  # which a key of a job needs
@@ -39,6 +40,7 @@ class Groups:
         self._folders = folders
         self._own = own
         self._made = {}  # index: {controller: path}
+        self._left = set()  # paths of jobs that have ended, in which there were processes still
 
     def enter(self, index, job):
         """Make the groups of a job where they are missing; return the files that its process has to write its pid to."""
@@ -70,9 +72,15 @@ class Groups:
 
     def leave(self, index):
         """Remove the groups of a job that has ended. What it has left running on purpose keeps them, and its limits."""
-        _remove(set(self._made.pop(index, {}).values()))
+        self._left = _remove({*self._left, *self._made.pop(index, {}).values()})
 
-    def close(self):
+    def close(self, patience=0.0):
+        """Remove what is left. patience: seconds, for processes that were just told to end; what stays longer keeps its group."""
+        deadline = time.monotonic() + patience
+        self._left = _remove(self._left)
+        while self._left and time.monotonic() < deadline:
+            time.sleep(0.01)  # nobody tells when a group is empty
+            self._left = _remove(self._left)
         if self._own:
             _remove(set(self._folders.values()))
 
@@ -229,9 +237,16 @@ def _make(path):
 
 
 def _remove(paths):
+    """Remove folders of groups; return those that stay, for processes are in them still."""
+    left = set()
     for path in paths:
-        with contextlib.suppress(OSError):  # processes are in it still
+        try:
             os.rmdir(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            left.add(path)
+    return left
 
 
 def _write(path, value):

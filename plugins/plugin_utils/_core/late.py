@@ -199,19 +199,24 @@ def inject_facts() -> bool:
     return bool(C.INJECT_FACTS_AS_VARS)  # type: ignore[attr-defined]
 
 
-def hand_on(action: t.Any, result: Arguments, facts: Mapping[str, object], cacheable: Mapping[str, object]) -> None:
-    """Make the facts of jobs those of the host, as after a set_fact; `cacheable` as after a module that gathers them."""
-    if not facts and not cacheable:
+def hand_on(action: t.Any, result: Arguments, variables: Mapping[str, object], facts: Mapping[str, object]) -> None:
+    """Make what jobs have set variables of the host, as after a set_fact, and what they have gathered its facts."""
+    if not variables and not facts:
         return
+    # What is registered takes the place of what was.
+    known = action.__dict__.setdefault("_handed_on", ({}, {}))
+    for every, new in zip(known, (variables, facts), strict=True):
+        every.update(new)
+    variables, facts = known
     register = getattr(action, "register_host_variables", None)
     if register is not None:  # 2.21
         from ansible.plugins.action import VariableLayer
 
-        register(dict(facts), layer=VariableLayer.EPHEMERAL_FACT)
-        if cacheable:
-            register(dict(cacheable), layer=VariableLayer.CACHEABLE_FACT)
+        register(dict(variables), layer=VariableLayer.EPHEMERAL_FACT)
+        if facts:
+            register(dict(facts), layer=VariableLayer.CACHEABLE_FACT)
         return
-    result["ansible_facts"] = {**result.get("ansible_facts", {}), **facts, **cacheable}
+    result["ansible_facts"] = {**result.get("ansible_facts", {}), **variables, **facts}
 
 
 def notify(action: t.Any, topics: list[str]) -> None:

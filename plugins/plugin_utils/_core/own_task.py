@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.background.jobs.plugins.plugin_utils._core import late
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly, refusing
 
 if t.TYPE_CHECKING:
@@ -59,13 +60,7 @@ def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> Non
     key = action._discovered_interpreter_key
     if not key:
         return
-    register = getattr(action, "register_host_variables", None)
-    if register is not None:  # 2.21: beside the result
-        from ansible.plugins.action import VariableLayer
-
-        register({key: action._discovered_interpreter}, layer=VariableLayer.CACHEABLE_FACT)
-    else:
-        result["ansible_facts"] = {key: action._discovered_interpreter}
+    late.hand_on(action, result, {}, {key: action._discovered_interpreter})
 
 
 def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: list[Arguments]) -> None:

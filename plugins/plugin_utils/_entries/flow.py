@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
@@ -32,15 +33,44 @@ _FACTS_OF = {
 class Flow:
     """What tasks of the job have set so far, and the place that did it.
 
-    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts.
+    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts; known: the values of
+    those of the names that are known at launch all the same, for the task that sets them runs in any case.
     """
 
     names: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    known: dict[str, object] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    stronger: set[str] = field(default_factory=set)
 
-    def set(self, names: Iterable[str], where: str) -> None:
+    def set(self, names: Iterable[str], where: str, stronger: bool = False) -> None:
+        """Take note of what a task sets. stronger: than include_vars, as register and set_fact are."""
         for name in names:
+            if stronger:
+                self.stronger.add(name)
             self.names.setdefault(name, where)
+            self.known.pop(name, None)
+            self.touched.add(name)
+
+    def know(self, values: Mapping[str, object]) -> None:
+        """Take note of what was set to a value that is known."""
+        self.known.update((name, value) for name, value in values.items() if name in self.names)
+
+    @contextmanager
+    def watching(self) -> Iterator[Collection[str]]:
+        """Collect the names that are set meanwhile."""
+        outer, self.touched = self.touched, set()
+        touched = self.touched
+        try:
+            yield touched
+        finally:
+            outer |= touched
+            self.touched = outer
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take for late what was known: what set it may not have run."""
+        for name in names:
+            self.known.pop(name, None)
 
     def gather(self, module: str, where: str) -> None:
         """Take note of the facts that a module of this name returns."""
@@ -68,7 +98,7 @@ class Flow:
 
     @property
     def size(self) -> int:
-        return len(self.names) + len(self.facts)
+        return len(self.names) + len(self.facts) - len(self.known)
 
     def said_of(self, name: str) -> str:
         """Return where a variable that is late comes from, in words."""
@@ -107,7 +137,7 @@ class Late(Collection[str]):
             return True
         if name == FILE:  # whatever is in it
             return bool(len(self) or self._failed or self._turning)
-        if name in self._pinned:
+        if name in self._pinned or name in self._flow.known:
             return False
         if name in self._flow.names or (self._failed and name in FAILED):
             return True

@@ -79,12 +79,15 @@ class Values:
         """Return the variables that the task sees, for one item of its loop."""
         around = self.around
         self.loop = loop
-        return self.language.scope(
+        scope = self.language.scope(
             around.role_defaults,
             {**around.role_variables, **around.variables, **self.variables},
             around.params,
             {**around.loop, **loop},
         )
+        known = around.flow.known if around.flow else {}
+        stronger = {*around.params, *around.loop, *loop, *self.language.strong()} if known else ()
+        return {**scope, **{name: value for name, value in known.items() if name not in stronger}}
 
     def check_references(self, key: str, value: object, scope: Scope, expression: bool = False) -> None:
         """Refuse a value that uses what is known on the host only, while the job runs; ask for a script where there is none yet."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value
+from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, is_constant
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node
 
 if t.TYPE_CHECKING:
@@ -31,7 +31,7 @@ def turn(task: LateTask, fqcn: str, one: Round) -> Node:
     if name == "include_vars":
         return {"local": name, "args": _read(task, one, given)}
     if name == "meta":
-        return {"local": name, "args": _meta(given)}
+        return {"local": name, "args": _meta(task, given)}
     if name == "pause":
         _refuse_prompt(given)
     lenient = one.uncertain or task.around.uncertain
@@ -42,6 +42,8 @@ def turn(task: LateTask, fqcn: str, one: Round) -> Node:
     for key, value in given.items():
         key = str(task.language.template(key, one.scope))
         args[key] = special[key](one, value) if key in special else one.view.value(value, lenient=lenient)
+        if name == "set_fact" and is_constant(args[key]) and one.view.trail(value) is None:
+            task.known[key] = task.language.template(value, one.scope)
     return {"local": name, "args": args}
 
 
@@ -74,8 +76,10 @@ def _var(one: Round, value: object) -> Value:
     return one.view.expression(str(value))
 
 
-def _meta(given: Mapping[str, t.Any]) -> str:
+def _meta(task: LateTask, given: Mapping[str, t.Any]) -> str:
     what = str(given.get("_raw_params"))
+    if what == "flush_handlers":
+        task.around.flow.known.clear()  # handlers may set it anew
     if what not in _METAS:
         raise Refused(
             f"'meta: {what}' steers the play on the controller. In a job there are: {', '.join(_METAS)}. "
@@ -110,6 +114,7 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
     rendered = {key: task.language.template(value, one.scope) for key, value in given.items()}
     files, data = task.language.read_variables(rendered, task.around.home, one.scope)
     task.included.update(data)
+    task.known.update(data)
     return {"files": files, "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()}}
 
 

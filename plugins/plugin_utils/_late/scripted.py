@@ -85,6 +85,24 @@ class Inside(blocks.Inside):
     def block(self, written: Written, around: Around) -> t.Any:
         return {"kind": "block", **self.sections(written, around)}
 
+    def sections(self, written: Written, around: Around) -> dict[str, t.Any]:
+        """Return the tasks of each section; what a block sets is not known where it may not have come to its end."""
+        with around.flow.watching() as touched:
+            found = super().sections(written, around)
+        if len(found) > 1:
+            around.flow.forget(touched)
+        return found
+
+    def tasks(self, sources: Sequence[object], where: str, around: Around) -> t.Any:
+        if not around.failed:
+            return super().tasks(sources, where, around)
+        before, around.flow.known = around.flow.known, {}
+        with around.flow.watching() as touched:
+            nodes = super().tasks(sources, where, around)
+        around.flow.known = before
+        around.flow.forget(touched)
+        return nodes
+
     def included(self, included: Included, where: str, around: Around) -> t.Any:
         """Return the tasks of a file, or of a role, whose handlers are known from here on."""
         script: Script = around.script
@@ -92,8 +110,10 @@ class Inside(blocks.Inside):
         if role is not None and role.path not in script.roles:
             script.roles.add(role.path)
             script.handlers += [Handler(source, around, role.name) for source in included.handlers]
-        nodes = t.cast("Nodes", self.tasks(included.tasks, where, around))
+        with around.flow.watching() as touched:
+            nodes = self.tasks(included.tasks, where, around)
         if included.role is not None and _ends_role(nodes):
+            around.flow.forget(touched)
             return [{"kind": "block", "role": included.role, "block": nodes}]
         return nodes
 
@@ -155,6 +175,7 @@ class Inside(blocks.Inside):
         """Return the handlers of the roles in a job, in order of definition."""
         found: Nodes = []
         for handler in script.handlers:
+            handler.around.flow.known.clear()  # who knows when it runs
             around = replace(handler.around, conditions=(), uncertain=True, notify=())
             try:
                 found += self._handler(handler, around)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -74,6 +75,8 @@ class LateTask(Written):
         self.rounds: list[Round] = []
         self.general = self.view(self.scope({}))
         self.included: dict[str, object] = {}
+        self.known: dict[str, object] = {}
+        """What it sets, as far as that is known at launch."""
 
     def view(self, scope: Scope, turning: t.Iterable[str] = ()) -> View:
         around = self.around
@@ -96,6 +99,8 @@ class LateTask(Written):
             self._begin_late(key)
         else:
             self._begin_known()
+        if key is not None:
+            self._take_for_late_what_turns_set()
         self._judge()
 
     def _begin_late(self, key: str) -> None:
@@ -130,6 +135,15 @@ class LateTask(Written):
             scope = self.scope(turn.variables)
             self.rounds.append(Round(turn, scope, self.view(scope), false=turn.skip))
         self.scope({})
+
+    def _take_for_late_what_turns_set(self) -> None:
+        """Each turn of a loop sees what those before it have registered and set."""
+        names = references.names_of(self.source["register"]) if "register" in self.source else []
+        with suppress(Refused):  # it is told where the arguments are looked at
+            names += local.sets(self, t.cast("str", self.action))
+        self.around.flow.set(names, self.where)
+        for view in (self.general, *(one.view for one in self.rounds)):
+            view.forget()
 
     def _control_record(self, control: Mapping[str, t.Any]) -> Node:
         keys = (*keywords.LOOP_CONTROL, "pause")
@@ -490,10 +504,20 @@ class LateTask(Written):
         """Take note of what the task sets."""
         flow = self.around.flow
         for name in references.names_of(self.source["register"]) if "register" in self.source else ():
-            flow.set([name], self.where)
+            flow.set([name], self.where, stronger=True)
         if any(one.false is None for one in self.rounds):
             action = t.cast("str", self.action)
             flow.gather(action, self.where)
-            flow.set(local.sets(self, action), self.where)
+            reads = action.rpartition(".")[2] == "include_vars"
+            flow.set(local.sets(self, action), self.where, stronger=not reads)
             if local.caches(self, action):
                 flow.cache(self.where)
+            if self._is_certain:
+                flow.know({name: one for name, one in self.known.items() if not (reads and name in flow.stronger)})
+
+    @property
+    def _is_certain(self) -> bool:
+        """Whether it is known at launch that the task, where the host comes to it, does what it does."""
+        judged = self.when or self.late_loop or any(key in self.source for key in _CONDITIONS)
+        unsure = self.around.uncertain or self.around.failed
+        return not (judged or unsure or any(one.false is not None for one in self.rounds))

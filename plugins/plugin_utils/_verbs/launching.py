@@ -276,6 +276,18 @@ def waiting_of(options: dict[str, t.Any]) -> WaitOptions | None:
     return _options.of_waiter(options, "wait_timeout") if options["wait"] else None
 
 
+def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
+    """Return what is to be said where a launch that waits keeps other hosts waiting: the same for all of them, which has it
+    shown once."""
+    hosts, forks = len(task_vars.get("ansible_play_batch") or ()), task_vars.get("ansible_forks") or 0
+    if not 0 < forks < hosts:
+        return []
+    return [
+        f"There are {hosts} hosts and {forks} forks, and a launch with 'wait: true' holds a fork until the jobs of its host "
+        "have ended: the jobs of other hosts start only then. Launch without it, and wait with async_wait in a task after it."
+    ]
+
+
 def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
@@ -285,7 +297,8 @@ def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str
         # By the module that launched: its payload is there already.
         remote = _remote.Remote(core.action, core.task_vars, module)
         result.update(_remote.wait(remote, core.task_vars, started.targets, waiting, started.begun))
-    if started.warnings:
-        result["warnings"] = started.warnings + list(result.get("warnings") or ())
+    warnings = [*started.warnings, *(crowded(core.task_vars) if waiting else ())]
+    if warnings:
+        result["warnings"] = warnings + list(result.get("warnings") or ())
     hand_on_discovered_interpreter(core.action, result)
     return result

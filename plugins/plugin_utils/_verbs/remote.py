@@ -167,10 +167,10 @@ class Remote:
 
     def hand_on(self, result: Result, set_facts: bool) -> None:
         """Have handlers of the play notified that jobs notify, and where asked for, their facts be those of the host."""
-        facts, cacheable, notified = report.to_hand_on(result["jobs"])
+        variables, facts, notified = report.to_hand_on(result["jobs"])
         late.notify(self._action, notified)
         if set_facts:
-            late.hand_on(self._action, result, facts, cacheable)
+            late.hand_on(self._action, result, variables, facts)
 
     def reset(self) -> None:
         reset = getattr(self._action._connection, "reset", None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
 from ansible_collections.background.jobs.plugins.plugin_utils._core.results import with_messages
@@ -101,12 +101,24 @@ def job_of(view: Result, decode: Decoder) -> Result:
         job["changed"] = results.has_changed(job["result"])
     if isinstance(view.get("tasks"), str):
         culprit = _add_tasks(job, view["tasks"], decode)
+    if "facts" not in job:
+        _gather(job)
     job.setdefault("changed", False)
     if job["state"] in states.UNSUCCESSFUL and not job.get("msg"):
         job["msg"] = printable(why) if why else reason(job)
         if culprit:
             job["msg"] = f"{culprit}: {job['msg']}"
     return job
+
+
+def _gather(job: Result) -> None:
+    """Put into a job the facts that its modules have returned; with a script, its host has told of them."""
+    facts: Result = {}
+    for result in _results_of(job):
+        found = result.get("ansible_facts")
+        facts.update(found if isinstance(found, Mapping) else {})
+    if facts:
+        job.update(facts=facts, gathered=sorted(facts))
 
 
 def _sync(told: Result) -> None:
@@ -146,9 +158,7 @@ def _add_final(job: Result, told: Result) -> str | None:
             entry["msg"] = reason(entry)
     job["registered"] = {name: _registered(place, entries) for name, place in told["registered"].items()}
     job.update({key: told[key] for key in ("facts", "notified")})
-    for key in ("cacheable", "gathered"):
-        if told.get(key):
-            job[key] = told[key]
+    job.update({key: told[key] for key in ("cacheable", "gathered") if told.get(key)})
     job["changed"] = any(entry.get("changed") for entry in entries)
     if entries and (told.get("alone") or entries[-1].get("ignored")):
         job["result"] = entries[-1]["result"]
@@ -168,23 +178,26 @@ def _registered(place: Result, entries: list[Result]) -> Result:
     """Return what a name stands for in the job: the result of one task, or of all turns of a loop."""
     if "entry" in place:
         return t.cast("Result", entries[place["entry"]]["result"])
-    return {**place["more"], "results": [entries[index]["result"] for index in place["entries"]]}
+    left_out = place.get("without") or ()
+    items = [entries[index]["result"] for index in place["entries"]]
+    return {**place["more"], "results": [_without(left_out, item) for item in items] if left_out else items}
+
+
+def _without(keys: t.Collection[str], result: Result) -> Result:
+    return {key: value for key, value in result.items() if key not in keys}
 
 
 def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:
-    """Return what jobs hand on to the play: variables, facts of the host, and handlers that they notify.
-
-    What modules have gathered is a fact, what set_fact has set a variable, and with `cacheable` both.
-    """
+    """Return what jobs hand on to the play: what became variables there, what became facts, handlers that they notify."""
+    variables: Result = {}
     facts: Result = {}
-    cacheable: Result = {}
     notified: list[str] = []
     for job in jobs:
-        gathered = job.get("gathered") or ()
-        facts.update((name, value) for name, value in (job.get("facts") or {}).items() if name not in gathered)
-        cacheable.update((name, job["facts"][name]) for name in (*(job.get("cacheable") or ()), *gathered))
+        own, gathered = job.get("facts") or {}, job.get("gathered") or ()
+        variables.update((name, value) for name, value in own.items() if name not in gathered)
+        facts.update((name, own[name]) for name in (*gathered, *(job.get("cacheable") or ())))
         notified += [topic for topic in job.get("notified") or () if topic not in notified]
-    return facts, cacheable, notified
+    return variables, facts, notified
 
 
 def _results_of(job: Result) -> list[Result]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
@@ -23,8 +23,8 @@ _MAX_NAME = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _WAITING = "·"
 
-# How each state looks: its mark in text, and its colour in SVG.
-_LOOKS = {
+# How each state looks: its mark in text, and its colour in pictures.
+LOOKS = {
     states.QUEUED: ("…", "#b0b7c3"),
     states.RUNNING: ("▶", "#4c8dd6"),
     states.SUCCEEDED: ("✔", "#3a9d5d"),
@@ -51,21 +51,69 @@ class Row:
         return None if self.start is None or self.end is None else self.end - self.start
 
 
-def rows(jobs: object) -> tuple[list[Row], float]:
-    """Return the rows of a picture of `jobs`, a list of jobs or a result that has one, and how long it is in seconds."""
-    if isinstance(jobs, Mapping) and isinstance(jobs.get("jobs"), (list, tuple)):
-        jobs = jobs["jobs"]
-    if not isinstance(jobs, Iterable) or isinstance(jobs, (str, Mapping)):
-        raise Refused(f"timeline needs the jobs that async_wait returned, or its result: got {kind(jobs)}.")
-    listed = list(jobs)
-    for index, job in enumerate(listed):
-        if not isinstance(job, Mapping) or job.get("state") not in _LOOKS:
-            raise Refused(f"timeline: [{index}] is not a job that async_wait returned: got {kind(job)}.")
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The jobs of one host, and their rows; `host` is None where there are no hosts to tell apart."""
+
+    host: str | None
+    jobs: list[Mapping[str, t.Any]]
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is drawn: from `origin`, in seconds since 1970, to `span` seconds later."""
+
+    groups: list[Group]
+    origin: float
+    span: float
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for group in self.groups for row in group.rows]
+
+    def lines(self) -> Iterator[Row | str]:
+        """Return the rows, and before those of each host its name, where there are several."""
+        for group in self.groups:
+            if group.host is not None:
+                yield group.host
+            yield from group.rows
+
+
+def picture(jobs: object) -> Picture:
+    """Return what is to be drawn: jobs, a result that has them, or a dictionary with these of several hosts."""
+    if isinstance(jobs, Mapping) and not _has_jobs(jobs):
+        listed = [(str(host), _listed(one, f"[{str(host)!r}]")) for host, one in jobs.items()]
+    else:
+        listed = [("", _listed(jobs, ""))]
+    every = [job for dummy, some in listed for job in some]
     times = [
-        float(job[key]) for job in listed for key in ("queued_at", "started_at", "ended_at") if job.get(key) is not None
+        float(job[key]) for job in every for key in ("queued_at", "started_at", "ended_at") if job.get(key) is not None
     ]
     origin, last = (min(times), max(times)) if times else (0.0, 0.0)
-    return [_row(job, origin, last) for job in listed], last - origin
+    groups = [Group(host or None, some, [_row(job, origin, last) for job in some]) for host, some in listed]
+    return Picture(groups, origin, last - origin)
+
+
+def _has_jobs(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("jobs"), (list, tuple))
+
+
+def _listed(jobs: object, where: str) -> list[Mapping[str, t.Any]]:
+    if isinstance(jobs, Mapping) and {"failed", "skipped", "unreachable"} & jobs.keys() and "jobs" not in jobs:
+        return []  # of a host on which the task did not come as far as that
+    if _has_jobs(jobs):
+        jobs = t.cast("Mapping[str, object]", jobs)["jobs"]
+    if not isinstance(jobs, Iterable) or isinstance(jobs, (str, Mapping)):
+        raise Refused(
+            "timeline needs the jobs that async_wait returned, its result, or a dictionary with that of each host: "
+            f"got {kind(jobs)}{where and f' in {where}'}."
+        )
+    listed = list(jobs)
+    for index, job in enumerate(listed):
+        if not isinstance(job, Mapping) or job.get("state") not in LOOKS:
+            raise Refused(f"timeline: {where}[{index}] is not a job that async_wait returned: got {kind(job)}.")
+    return listed
 
 
 def _row(job: Mapping[str, t.Any], origin: float, last: float) -> Row:
@@ -93,20 +141,23 @@ def _row(job: Mapping[str, t.Any], origin: float, last: float) -> Row:
 
 def text(jobs: object, width: int = 80) -> str:
     """Return a picture in characters, no line of it wider than `width`."""
-    listed, span = rows(jobs)
+    drawn = picture(jobs)
+    listed, span = drawn.rows, drawn.span
     if not listed:
         return "no jobs"
     width = max(width, _MIN_WIDTH)
     named = min(_MAX_NAME, max(_cells(shorten(row.name, _MAX_NAME)) for row in listed))
     room = width - named - len(" │") - len("│ ✔ ") - len("10m00s")
-    lines = [_line(row, named, room, span) for row in listed]
+    lines = [
+        shorten(line, width) if isinstance(line, str) else _line(line, named, room, span) for line in drawn.lines()
+    ]
     lines.append(f"{' ' * named} └{_scale(room, span)}")
     lines += _tally(listed, width)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _line(row: Row, named: int, room: int, span: float) -> str:
-    mark = _LOOKS[row.state][0]
+    mark = LOOKS[row.state][0]
     took = "" if row.length is None else brief(row.length)
     return f"{_fit(row.name, named)} │{_bar(row, room, span)}│ {mark} {took}"
 
@@ -137,10 +188,10 @@ def _scale(room: int, span: float) -> str:
 
 
 def _tally(listed: list[Row], width: int) -> list[str]:
-    counts = {state: sum(1 for row in listed if row.state == state) for state in _LOOKS}
+    counts = {state: sum(1 for row in listed if row.state == state) for state in LOOKS}
     lines: list[str] = []
     for state, number in counts.items():
-        part = f"{_LOOKS[state][0]} {number} {state.replace('_', ' ')}"
+        part = f"{LOOKS[state][0]} {number} {state.replace('_', ' ')}"
         if number and lines and len(lines[-1]) + 2 + len(part) <= width:
             lines[-1] += f"  {part}"
         elif number:
@@ -171,19 +222,21 @@ _ROW, _BAR, _LEFT, _RIGHT, _TOP = 24, 14, 190, 70, 16
 
 def svg(jobs: object, width: int = 800) -> str:
     """Return a picture as a standalone SVG document, `width` pixels wide."""
-    listed, span = rows(jobs)
+    drawn = picture(jobs)
+    lines, span = list(drawn.lines()), drawn.span
     width = max(width, _LEFT + _RIGHT + 100)
     room = width - _LEFT - _RIGHT
-    height = _TOP + _ROW * len(listed) + 52
+    height = _TOP + _ROW * len(lines) + 52
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    parts += _svg_grid(room, span, _TOP + _ROW * len(listed))
-    for index, row in enumerate(listed):
-        parts += _svg_row(row, _TOP + _ROW * index, room, span)
-    parts += _svg_legend(listed, height - 14)
+    parts += _svg_grid(room, span, _TOP + _ROW * len(lines))
+    for index, line in enumerate(lines):
+        y = _TOP + _ROW * index
+        parts += _svg_host(line, y) if isinstance(line, str) else _svg_row(line, y, room, span)
+    parts += _svg_legend(drawn.rows, height - 14)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -196,6 +249,12 @@ def _svg_grid(room: int, span: float, bottom: int) -> list[str]:
             f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#6b7280">{brief(span * quarter / 4)}</text>'
         )
     return parts
+
+
+def _svg_host(host: str, y: int) -> list[str]:
+    return [
+        f'<text x="10" y="{y + _ROW / 2 + 2:.1f}" font-weight="bold" fill="#111827">{escape(shorten(host, 60))}</text>'
+    ]
 
 
 def _svg_row(row: Row, y: int, room: int, span: float) -> list[str]:
@@ -215,14 +274,14 @@ def _svg_row(row: Row, y: int, room: int, span: float) -> list[str]:
         label,
         f'<line x1="{waited:.1f}" y1="{middle:.1f}" x2="{x:.1f}" y2="{middle:.1f}" stroke="#b0b7c3" stroke-dasharray="2 3"/>',
         f'<rect x="{x:.1f}" y="{middle - _BAR / 2:.1f}" width="{length:.1f}" height="{_BAR}" rx="3" '
-        f"fill={quoteattr(_LOOKS[row.state][1])}>{title}</rect>",
+        f"fill={quoteattr(LOOKS[row.state][1])}>{title}</rect>",
         f'<text x="{x + length + 6:.1f}" y="{middle + 4:.1f}" fill="#6b7280">{took}</text>',
     ]
 
 
 def _svg_legend(listed: list[Row], y: int) -> list[str]:
     parts, x = [], _LEFT
-    for state, (dummy, colour) in _LOOKS.items():
+    for state, (dummy, colour) in LOOKS.items():
         number = sum(1 for row in listed if row.state == state)
         if number:
             words = f"{number} {state.replace('_', ' ')}"

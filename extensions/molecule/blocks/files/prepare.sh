@@ -7,6 +7,8 @@
 
 set -eu
 umask 022
+# who comes first would be warned that it is made
+install --directory --mode=0700 /root/.ansible /root/.ansible/tmp
 useradd --create-home --uid 2001 --shell /bin/bash worker
 mkdir -p /srv/b/made /srv/b/tree/sub /srv/b/odd /srv/b/etc /srv/b/facts.d /srv/site
 cd /srv/b

@@ -75,8 +75,39 @@ def test_what_is_not_jobs_is_refused(jobs: object) -> None:
 
 
 def test_unknown_formats_are_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="text or svg"):
+    with pytest.raises(AnsibleFilterError, match="text, svg or html"):
         draw(JOBS, format="png")
+
+
+HOSTS = {
+    "web1": {"jobs": JOBS[:1]},
+    "web2": [{**JOBS[1], "queued_at": 110.0, "started_at": 110.0, "ended_at": 120.0}],
+    "db1": {"unreachable": True, "msg": "no route to host"},
+}
+
+
+def test_several_hosts_stand_in_groups_on_one_scale() -> None:
+    lines = draw(HOSTS, width=60).splitlines()
+    assert [line.split("│")[0].strip() for line in lines[:5]] == ["web1", "first", "web2", "second", "db1"]
+    first, second = (lines[index].split("│")[1] for index in (1, 3))
+    room = len(first)
+    assert len(first.rstrip()) == room // 4 + 1 and second == " " * (room // 2) + "█" * (room - room // 2)
+    assert lines[-1] == "✔ 1 succeeded  ✘ 1 failed"
+
+    root = ElementTree.fromstring(draw(HOSTS, format="svg"))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert [one for one in texts if one in (*HOSTS, "first", "second")] == ["web1", "first", "web2", "second", "db1"]
+
+
+@pytest.mark.parametrize("hosts", [{"web1": "j1.2"}, {"web1": [{"state": "fine"}]}, {"web1": {"rc": 0}}])
+def test_what_is_not_jobs_of_a_host_is_refused_with_its_name(hosts: object) -> None:
+    with pytest.raises(AnsibleFilterError, match="web1"):
+        draw(hosts)
+
+
+def test_times_that_no_clock_has_are_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="cannot be drawn"):
+        draw([{**JOBS[0], "ended_at": float("inf")}])
 
 
 def test_what_would_act_on_a_terminal_is_not_drawn() -> None:

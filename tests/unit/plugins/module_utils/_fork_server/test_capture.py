@@ -62,6 +62,32 @@ def test_of_more_the_first_and_the_last_part_are_kept_with_a_mark_and_no_more(fo
     assert len(first) + int(left_out) + len(last) == len(data) == output.Output(str(folder)).size(0)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 511, 5000, 100000])
+def test_so_it_is_in_a_file_that_was_handed_over(tmp_path, chunk):
+    data = b"".join(b"%06d\n" % number for number in range(3000))
+    path = tmp_path / "0.children.stdout"
+    handed = capture.Handed(os.open(str(path), os.O_RDWR | os.O_CREAT), KEEP)
+    for begin in range(0, len(data), chunk):
+        handed.write(data[begin : begin + chunk])
+    first, mark, last = path.read_bytes().partition(b"\n... ")
+    left_out, mark, last = last.partition(b" bytes left out ...\n")
+    assert mark and path.stat().st_size <= KEEP + 100
+    assert first == data[: KEEP // 2] and data.endswith(last) and KEEP // 4 <= len(last) <= KEEP // 2
+    assert len(first) + int(left_out) + len(last) == len(data)
+
+
+def test_what_took_over_the_number_of_a_file_that_was_handed_over_is_left_alone(tmp_path):
+    handed = capture.Handed(os.open(str(tmp_path / "handed"), os.O_RDWR | os.O_CREAT), KEEP)
+    other = os.open(str(tmp_path / "other"), os.O_RDWR | os.O_CREAT)
+    handed.write(b"before")
+    os.dup2(other, handed._fd)
+    handed.write(b"after")
+    assert ((tmp_path / "handed").read_bytes(), (tmp_path / "other").read_bytes()) == (b"before", b"")
+    os.close(other)
+    os.close(handed._fd)
+    handed.write(b"closed")
+
+
 def test_another_process_of_the_same_job_goes_on_where_it_was(folder):
     data = b"".join(b"%06d\n" % number for number in range(3000))
     for begin in range(0, len(data), 100):

@@ -89,6 +89,16 @@ def test_a_rescue_knows_what_failed_and_so_do_those_after_it(s):
     assert run.report["facts"] == {}
 
 
+@pytest.mark.parametrize("register", [{}, {"register": "out"}])
+def test_older_cores_tell_a_rescue_how_a_module_was_called_and_register_it_not(register):
+    s = Script("2.19")
+    answer = dict(BAD, invocation={"module_args": {"a": 1}})
+    rescue = see(s, "[ansible_failed_result.invocation.module_args, out.invocation is defined]")
+    run = Run(s.of([block(s.call("bad", **register), rescue=[rescue])]), {"bad": [answer]})
+    assert seen(run) == [[{"a": 1}, False]]
+    assert json.loads(run.report["results"][0]["result"]) == dict(BAD, exception="(traceback unavailable)")
+
+
 def test_a_failure_that_nobody_rescues_is_the_job_s(s):
     run = Run(s.of([s.call("fine"), s.call("bad"), s.call("never")]), {"bad": [BAD]})
     assert (run.state, run.result["msg"]) == ("failed", "no")
@@ -286,6 +296,14 @@ def test_a_difference_shows_the_text_that_a_content_comes_to(s, expression, text
 # ---- loops
 
 
+@pytest.mark.parametrize(("core", "without"), [("2.19", ["warnings"]), ("2.21", None)])
+def test_older_cores_move_the_messages_of_items_to_the_loop(core, without):
+    s = Script(core)
+    run = Run(s.of([s.call("warns", loop=[1, 2], register="out")]), {"warns": [dict(GOOD, warnings=["odd"])]})
+    assert run.report["registered"]["out"].get("without") == without
+    assert run.report["registered"]["out"]["more"]["warnings"] == ["odd", "odd"]
+
+
 @pytest.mark.parametrize(("core", "told"), [("2.19", [None, 1]), ("2.21", ["none", 1])])
 def test_an_item_that_is_null_is_told_by_older_cores_only(core, told):
     s = Script(core)
@@ -388,6 +406,14 @@ def test_a_task_is_tried_again_until_its_condition_holds(s):
     run = Run(s.of([node]), {"try": [{"n": 1}, {"n": 2}, {"n": 3}]})
     assert (run.waits, run.result["attempts"]) == ([7.0, 7.0], 3)
     assert run.report["results"][0]["attempts"] == 3
+
+
+def test_arguments_are_worked_out_once_for_all_attempts(s):
+    node = s.call(
+        "try", until="out.n == 2", retries=5, register="out", late=[{"$expr": "out.n"}], arguments={"v": token(0)}
+    )
+    run = Run(s.of([s.call("first", register="out"), node]), {"first": [{"n": 0}], "try": [{"n": 1}, {"n": 2}]})
+    assert [arguments["v"] for name, arguments in run.calls if name == "try"] == [0, 0]
 
 
 def test_how_often_may_be_known_late():

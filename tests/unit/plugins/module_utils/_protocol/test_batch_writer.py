@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 from ..conftest import gone
-from .test_records import BATCH, create
+from .conftest import BATCH, create
 
 JID = ids.jid_of(BATCH, 0)
 
@@ -224,3 +224,97 @@ def test_pids_that_the_journal_names_are_remembered_within_bounds(writer, monkey
     writer.flush()
     reader.refresh()
     assert list(reader.pids) == [3, 1, 4]
+
+
+def test_a_failed_creation_leaves_nothing_behind(writer):
+    taken = os.path.join(writer.async_dir, ids.jid_of(BATCH, 1))
+    with open(taken, "w", encoding="ascii") as stream:
+        stream.write("somebody's")
+    with pytest.raises(FileExistsError):
+        create(writer)
+    assert sorted(os.listdir(writer.async_dir)) == [".background_jobs", os.path.basename(taken)]
+    assert os.listdir(os.path.join(writer.async_dir, ".background_jobs")) == []
+    with open(taken, encoding="ascii") as stream:
+        assert stream.read() == "somebody's"
+
+
+class FullDisk:
+    """Stands for os.write, or whatever writes, on a disk that has room for `room` more calls."""
+
+    def __init__(self, original, room=0):
+        self.original, self.room = original, room
+
+    def __call__(self, *args):
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= 1
+        return self.original(*args)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+def test_a_creation_for_which_there_is_no_room_leaves_nothing_behind(writer, monkeypatch, room):
+    monkeypatch.setattr(os, "write", FullDisk(os.write, room))
+    with pytest.raises(OSError, match="No space left on device"):
+        create(writer)
+    assert os.listdir(writer.async_dir) == [".background_jobs"]
+    assert os.listdir(os.path.join(writer.async_dir, ".background_jobs")) == []
+
+
+def test_what_a_full_disk_refuses_is_kept_until_there_is_room(writer, monkeypatch):
+    reader = create(writer)
+    writer.note(job=0, state="running", at=1.0, attempt=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_all", FullDisk(files.write_all))
+        assert writer.flush() is False
+    assert reader.refresh() == []
+    writer.note(job=0, state="succeeded", at=2.0)
+    assert writer.flush() is True
+    assert reader.refresh() == [0]
+    assert reader.jobs[0]["started_at"] == 1.0
+
+
+def test_a_full_disk_drops_the_result_but_not_the_fact_that_the_job_ended(writer, monkeypatch):
+    reader = create(writer)
+    outcome = results.of({"failed": True, "stdout": "x" * 10000})
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_all", FullDisk(files.write_all))
+        assert writer.write_result(0, outcome) is False
+    kept = json.loads(reader.result_text(0))
+    assert kept["failed"] is True
+    assert "disk is full" in kept["msg"]
+
+
+def test_what_is_reserved_makes_room_for_the_journal_piece_by_piece(writer, monkeypatch):
+    reader = create(writer, 100)
+    reserve, write_all = os.path.join(writer.path, "reserve"), files.write_all
+    sizes = [os.path.getsize(reserve)]
+
+    def write(fd, data):
+        if os.path.getsize(reserve) == sizes[-1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sizes.append(os.path.getsize(reserve))
+        write_all(fd, data)
+
+    monkeypatch.setattr(files, "write_all", write)
+    for index in range(2):
+        writer.note(job=index, state="succeeded", at=5.0)
+        assert writer.flush()
+        assert reader.refresh() == [index]
+    assert sizes[0] >= 100 * 256 > sizes[1] > sizes[2] > 0
+    os.truncate(reserve, 0)
+    sizes.append(0)
+    writer.note(job=2, state="succeeded", at=5.0)
+    assert not writer.flush()
+    writer.close()
+    assert not os.path.exists(reserve)
+
+
+def test_other_errors_of_the_disk_are_not_taken_for_a_full_one(writer, monkeypatch):
+    create(writer)
+
+    def broken(*args):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(files, "write_all", broken)
+    with pytest.raises(OSError, match="broken"):
+        writer.write_result(0, results.of({}))

@@ -77,7 +77,7 @@ def swapped(tmp_path):
 
 
 def test_a_supervisor_goes_on_in_the_folder_that_it_has_made(swapped):
-    run = module_call.Run(os.path.join(swapped.writer.run_path, "0"), 0.0, swapped.writer.run)
+    run = module_call.ModuleCall(os.path.join(swapped.writer.run_path, "0"), 0.0, swapped.writer.run)
     swapped.swap()
     writer = swapped.writer
     assert run.read() == [b"printed", b"printed"]

@@ -14,6 +14,7 @@ import pwd
 import shlex
 import shutil
 import signal
+import tempfile
 import time
 
 import pytest
@@ -119,6 +120,71 @@ def test_a_script_runs_as_that_user_and_what_it_prints_is_bounded(batch, monkeyp
     assert (many["rc"], many["changed"]) == (0, True)
     assert len(many["stdout"]) < 17 << 20 and "bytes left out" in many["stdout"]
     wait_for_supervisor(done)
+
+
+PRINTS = """
+import subprocess
+p = subprocess.Popen(['sh', '-c', %r], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+result.update(zip(('stdout', 'stderr'), (text.decode() for text in p.communicate())))
+"""
+
+
+@pytest.fixture
+def shared():
+    """A folder that the other user may look into."""
+    path = tempfile.mkdtemp()
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def tail_of(done, text, stream):
+    """Wait until `text` is in what a job has printed so far, and return what is told of the job."""
+    deadline = time.monotonic() + 20
+    while True:
+        told = done.serve("list", tail=50, jids=[done.jids()[0]])[0]
+        if text in told[stream]:
+            return told
+        assert not told["finished"] and time.monotonic() < deadline, told
+        time.sleep(0.02)  # the change of a file that grows: nobody tells
+
+
+@BOTH_PATHS
+def test_what_its_child_processes_print_is_seen_and_kept(other, fork, shared):
+    until = "while [ ! -e %s/%s ]; do sleep 0.05; done"
+    first = "echo one; echo err >&2; %s; echo two; exec 1>&- 2>&-; %s" % (until % (shared, 1), until % (shared, 2))
+    second = "echo three; %s" % (until % (shared, 3))
+    done = other([[step(PRINTS % first), step(PRINTS % second)]], fork=fork, plan={"keep_output": 4096})
+    told = tail_of(done, "err", "stderr")
+    assert (told["stdout_lines"], told["output_size"]) == (["one"], 8)
+    open(os.path.join(shared, "1"), "w").close()
+    assert tail_of(done, "two", "stdout")["stdout_lines"] == ["one", "two"]
+    open(os.path.join(shared, "2"), "w").close()
+    told = tail_of(done, "three", "stdout")
+    assert (told["stdout_lines"], told["stderr_lines"], told["output_size"]) == (["one", "two", "three"], ["err"], 18)
+    assert sorted(os.listdir(done.path("output"))) == ["0.stderr.0", "0.stdout.0"]
+    open(os.path.join(shared, "3"), "w").close()
+    assert done.results()[0]["stdout"] == "three\n"
+
+
+def test_what_it_has_printed_is_told_where_it_is_ended(other):
+    program = PRINTS % "echo 'so far'; exec sleep 600" + "import time; time.sleep(600)\n"
+    answer = other([program], timeout=2, plan={"keep_output": 4096}).wait()[0]
+    assert json.loads(answer["result"])["stdout"] == "so far"
+
+
+def test_nothing_of_it_is_kept_where_it_must_not_be(other, shared):
+    program = PRINTS % ("echo s3cret; touch %s/no; while [ ! -e %s/go ]; do sleep 0.05; done" % (shared, shared))
+    done = other([program], no_log=True, plan={"keep_output": 4096})
+    os.chmod(shared, 0o777)
+    deadline = time.monotonic() + 20
+    while not os.path.exists(os.path.join(shared, "no")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # what another user makes: nobody tells
+    assert not [name for name in os.listdir(done.path("run")) if "children" in name]
+    assert "s3cret" not in json.dumps(done.serve("list", tail=50, jids=[done.jids()[0]])[0])
+    open(os.path.join(shared, "go"), "w").close()
+    done.wait()
 
 
 def test_it_is_ended_at_its_time_limit_with_what_it_has_started(other):

@@ -455,6 +455,7 @@ def test_what_a_script_prints_when_it_is_told_to_end_is_kept(batch, tmp_path):
 def test_the_processes_of_a_script_are_found_whoever_was_killed(batch, tmp_path):
     done = scripts(batch, ["echo up > %s; exec sleep 300" % (tmp_path / "up")], plan={"keep_output": 4096})
     assert until((tmp_path / "up").exists)
+    assert until(lambda: "pid" in done.serve("list")[0])  # the script may be quicker than the word of it
     (answer,) = done.serve("list")
     run = done.path("run", "0.stdout")
     assert answer["pid"] in processes.holders([run])[run]

@@ -80,6 +80,7 @@ class Tree:
                 if os.path.isfile(os.path.join(path, name)):
                     os.unlink(os.path.join(path, name))
             os.rmdir(path)
+        return set()
 
     def find(self, *controllers, scope=None):
         return cgroups.find(BATCH, controllers, scope, str(self.proc))
@@ -213,3 +214,17 @@ def test_what_still_runs_keeps_its_group(tmp_path):
     (tmp_path / "group" / "in use").mkdir(parents=True)
     cgroups._remove([str(tmp_path / "group")])
     assert (tmp_path / "group").exists()
+
+
+def test_a_group_that_empties_later_is_removed_later(tmp_path):
+    groups = cgroups.Groups({"memory": str(tmp_path)}, own=False)
+    busy = [tmp_path / ("job-%d" % index) / "in use" for index in range(2)]
+    for folder in busy:
+        folder.mkdir(parents=True)
+    groups._made = {index: {"memory": str(folder.parent)} for index, folder in enumerate(busy)}
+    groups.leave(0)
+    groups.leave(1)
+    assert sorted(os.listdir(tmp_path)) == ["job-0", "job-1"]
+    busy[0].rmdir()
+    groups.close(patience=0.05)
+    assert os.listdir(tmp_path) == ["job-1"]

@@ -153,7 +153,7 @@ def test_who_has_a_file_open_is_found_even_when_it_was_removed(tmp_path):
 
 
 def test_a_process_that_its_template_could_not_tell_of_is_found_by_the_file_that_it_prints_into(tmp_path):
-    told, untold = module_call.Run(str(tmp_path / "0"), 0.0), module_call.Run(str(tmp_path / "1"), 0.0)
+    told, untold = module_call.ModuleCall(str(tmp_path / "0"), 0.0), module_call.ModuleCall(str(tmp_path / "1"), 0.0)
     told.members = {1: 1}
     with open(untold.stdout, "w") as stream:
         process = subprocess.Popen(["sleep", "300"], stdout=stream)

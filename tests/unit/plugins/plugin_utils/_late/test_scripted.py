@@ -139,6 +139,102 @@ def test_a_handler_that_there_is_or_that_nobody_can_know_of_is_not(task: dict[st
     script_of(OUT, {"include_role": {"name": "r"}}, task, roles={"r": role}, no=False)
 
 
+def test_turns_of_a_loop_see_what_those_before_have_set() -> None:
+    task = {"set_fact": {"all": "{{ all }}{{ item }}"}, "loop": [1, 2], "when": "all"}
+    (node,) = nodes_of(task, all="a")
+    assert [turn["args"]["all"] for turn in node["turns"]] == [{"$template": "{{ all }}{{ item }}"}] * 2
+    assert node["when"] == [["all", {"$expr": "all"}]] and "all" in node["vars"]
+    (node,) = nodes_of({"command": "{{ own }}", "loop": [1], "when": "not own", "register": "own"}, own="")
+    assert node["when"] and node["turns"][0]["late"] == [{"$template": "{{ own }}"}]
+    (node,) = nodes_of({"set_fact": {"all": "{{ all }}"}}, all="a")
+    assert node["turns"][0]["args"] == {"all": "a"}
+
+
+SET = {"set_fact": {"x": "{{ known }}"}}
+SET_LATE = {"set_fact": {"x": "{{ out }}"}}
+USE = {"command": "{{ x }}", "name": "use"}
+
+
+def used(*tasks: t.Any, **more: t.Any) -> list[t.Any]:
+    """Return what the tasks of the name `use` have as their argument: a value, or what is worked out."""
+
+    def found(nodes: list[Node]) -> t.Iterator[Node]:
+        for node in nodes:
+            if node.get("name") == "use":
+                yield node
+            for key in ("block", "rescue", "always", "body"):
+                yield from found(node.get(key) or [])
+
+    script = script_of(OUT, *tasks, **{"known": "k", "yes": True, "no": False, **more})
+    handlers = [handler["task"] for handler in script["handlers"]]
+    turns = [turn for node in found([*script["body"], *handlers]) for turn in node["turns"]]
+    return [LATELY if turn.get("late") else turn["step"].call.arguments["_raw_params"] for turn in turns]
+
+
+LATELY = {"$template": "{{ x }}"}
+KNOWN_FILES = {"vars.yml": {"x": "v"}, "use.yml": [USE], "set.yml": [SET], "k.yml": [USE]}
+SET_IN_ROLE = {"include_role": {"name": "r"}}
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [SET, USE],
+        [{"block": [SET]}, USE],
+        [{**SET, "loop": [1]}, USE],
+        [{"include_tasks": "set.yml"}, USE],
+        [{"include_vars": "vars.yml"}, USE],
+        [SET_LATE, SET, USE],
+        [SET, {"include_tasks": "{{ x }}.yml"}],
+        [SET, {"block": [USE], "when": "out"}],
+        [SET_IN_ROLE, USE],
+    ],
+)
+def test_what_is_set_to_a_known_value_in_any_case_is_known(tasks: list[t.Any]) -> None:
+    assert used(*tasks, files=KNOWN_FILES, roles={"r": [SET]}) == ["{{ x }}"]
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [SET_LATE, USE],
+        [SET, SET_LATE, USE],
+        [{**SET, "when": "out"}, USE],
+        [{**SET, "failed_when": "no"}, USE],
+        [{"set_fact": {"x": "{{ x | default('') }}"}, "loop": [1]}, USE],
+        [SET, {"command": 1, "register": "x"}, USE],
+        [{"block": [SET], "when": "out"}, USE],
+        [{"include_tasks": "set.yml", "when": "out"}, USE],
+        [{"include_tasks": "set.yml", "loop": "{{ out.x }}"}, USE],
+        [{"block": [{"command": 1}, SET], "rescue": [USE]}],
+        [{"block": [{"command": 1}, SET], "always": [USE]}],
+        [{"block": [{"command": 1}, SET], "rescue": [{"command": 1}]}, USE],
+        [{"block": [{"command": 1}], "rescue": [SET]}, USE],
+        [SET, {"block": [{"command": 1}], "rescue": [SET_LATE]}, USE],
+        [SET, {"block": [{"command": 1}], "always": [{"include_tasks": "set.yml"}]}, USE],
+        [SET, {"block": [{"command": 1}], "rescue": [USE]}],
+        [SET, {"meta": "flush_handlers"}, USE],
+        [SET, {"include_vars": "vars.yml"}, USE],
+        [{"include_role": {"name": "ends"}}, USE],
+        [{"include_role": {"name": "handles"}}, SET],
+    ],
+)
+def test_what_may_not_be_set_or_not_to_that_is_late(tasks: list[t.Any]) -> None:
+    roles = {
+        "ends": {"tasks": [{"meta": "end_role", "when": "out"}, SET], "role": "ends"},
+        "handles": {"tasks": [], "handlers": [USE]},
+    }
+    assert used(*tasks, files=KNOWN_FILES, roles=roles) == [LATELY]
+
+
+def test_what_is_set_is_as_strong_as_in_ansible() -> None:
+    (node,) = nodes_of(SET, {"debug": {"msg": "{{ x }}"}, "vars": {"x": "own"}}, known="k")[1:]
+    assert node["turns"][0]["args"] == {"msg": "k"}
+    files = {"use.yml": [{"debug": {"msg": "{{ x }}"}}]}
+    (node,) = nodes_of(SET, {"include_tasks": "use.yml", "vars": {"x": "param"}}, known="k", files=files)[1:]
+    assert node["turns"][0]["args"] == {"msg": "param"}
+
+
 DEFAULTS = {
     "ansible.builtin.command": {"chdir": "{{ out.x }}", "creates": "{{ known }}"},
     "ansible.builtin.debug": {"msg": "{{ out.x }}", "verbosity": 1},
@@ -350,7 +446,7 @@ def test_a_cacheable_fact_stands_in_ansible_facts() -> None:
         {"debug": {"msg": "{{ x }}"}},
     )
     assert plain["turns"][0]["args"] == {"msg": {"$template": "{{ ansible_facts.x }}"}}
-    assert cached["turns"][0]["args"] == {"msg": {"$template": "{{ x }}"}}
+    assert cached["turns"][0]["args"] == {"msg": 1}
 
 
 @pytest.mark.parametrize(

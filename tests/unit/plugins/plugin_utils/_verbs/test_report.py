@@ -219,6 +219,7 @@ def final(**more: t.Any) -> str:
         "registered": {"one": {"entry": 0}, "all": {"entries": [0, 1], "more": {"changed": True}}},
         "facts": {"x": 1, "y": 2},
         "cacheable": ["y"],
+        "gathered": ["x"],
         "notified": ["h"],
     }
     return json.dumps({**told, **more})
@@ -231,6 +232,7 @@ def test_what_a_job_with_a_script_hands_back() -> None:
         "all": {"changed": True, "results": [{"changed": True, "n": 1}, {"changed": False, "n": 2}]},
     }
     assert (job["facts"], job["cacheable"], job["notified"]) == ({"x": 1, "y": 2}, ["y"], ["h"])
+    assert job["gathered"] == ["x"]
     assert (job["changed"], job["msg"]) == (True, "c: why")
     assert job["result"] == RESULT  # and not what its results file makes of it
     assert [entry["result"].get("n") for entry in job["results"]] == [1, 2, None]
@@ -256,15 +258,24 @@ def test_messages_in_what_is_registered_are_those_that_a_task_would_register() -
     assert [(told["msg"], told["version"]) for told in seen["deprecations"]] == [("old", "9.0.0")]
 
 
+def test_messages_of_the_items_of_a_loop_may_stand_beside_them_alone() -> None:
+    entry = {"name": "a", "state": "succeeded", "changed": False, "result": json.dumps({"n": 1, "warnings": ["odd"]})}
+    loop = {"entries": [0], "more": {"warnings": ["odd"]}, "without": ["warnings"]}
+    job = report.job_of(view("j", result={}, tasks=final(results=[entry], registered={"all": loop})), decode)
+    assert job["registered"] == {"all": {"warnings": ["odd"], "results": [{"n": 1}]}}
+    assert job["results"][0]["result"]["warnings"] == ["odd"]
+
+
 def test_what_jobs_hand_on_to_the_play() -> None:
     jobs = [
         {"facts": {"a": 1, "b": 1}, "notified": ["x", "y"]},
         {},
-        {"facts": {"b": 2, "c": 3}, "cacheable": ["c"], "notified": ["y", "z"]},
+        {"facts": {"b": 2, "c": 3, "d": 4}, "cacheable": ["c"], "gathered": ["d"], "notified": ["y", "z"]},
     ]
-    assert report.to_hand_on(jobs) == ({"a": 1, "b": 2, "c": 3}, {"c": 3}, ["x", "y", "z"])
+    assert report.to_hand_on(jobs) == ({"a": 1, "b": 2, "c": 3}, {"c": 3, "d": 4}, ["x", "y", "z"])
 
 
-def test_what_modules_have_gathered_is_handed_on_as_a_fact_and_not_as_a_variable() -> None:
-    jobs = [{"facts": {"ansible_a": 1, "b": 2}, "gathered": ["ansible_a"]}]
-    assert report.to_hand_on(jobs) == ({"b": 2}, {"ansible_a": 1}, [])
+def test_facts_that_modules_of_a_plain_job_return_are_told() -> None:
+    job = report.job_of(view("j", result={"changed": False, "ansible_facts": {"ansible_kernel": "x"}}), decode)
+    assert (job["facts"], job["gathered"]) == ({"ansible_kernel": "x"}, ["ansible_kernel"])
+    assert "facts" not in report.job_of(view("j", result={"changed": False, "ansible_facts": "odd"}), decode)

@@ -60,7 +60,9 @@ def serve(module):
         _serving().be(module, _handlers())
     found = kept.find(async_dir, kept.own_zip())
     try:
-        reply = launch(plan, async_dir, module.params["_singleton"], compiled=found.get("path"))
+        reply = launch(
+            plan, async_dir, module.params["_singleton"], compiled=found.get("path"), folder=_working_folder(module)
+        )
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
@@ -69,6 +71,21 @@ def serve(module):
     if request and "attached" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
+
+
+def _working_folder(module):
+    """Return the folder that jobs begin in, None for that of this process.
+
+    A module that can't enter the folder which the connection leads to goes to a temporary one, which is gone when it ends.
+    """
+    own = getattr(module, "_tmpdir", None)
+    try:
+        if not own or not os.path.samefile(own, os.getcwd()):
+            return None
+    except OSError:
+        pass
+    home = os.path.expanduser("~")
+    return home if os.access(home, os.R_OK | os.X_OK) else "/"
 
 
 def first_answer(packed_request, async_dir):
@@ -101,10 +118,11 @@ class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 
 
-def launch(packed_plan, async_dir, singleton=None, compiled=None):
+def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
     """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
 
-    compiled: a zip of what this module runs from, compiled (kept.py), which spares the supervisor to do so again.
+    compiled: a zip of what this module runs from, compiled (kept.py), which spares the supervisor to do so again;
+    folder: the working folder of the jobs, where it is not that of this process.
 
     Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
     `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
@@ -114,14 +132,14 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None):
         directory = files.job_directory(async_dir)
         if singleton is None:
             with batch_lock.lock(directory, alone=False) as lock:
-                answer = _start(packed_plan, directory, lock, compiled)
+                answer = _start(packed_plan, directory, lock, compiled, folder)
             if not answer.get("exists"):
                 return _reply(answer, directory)
         with batch_lock.lock(directory, alone=True) as lock:
             reply = _find(packing.unpack(packed_plan), directory, singleton)
             if reply:
                 return dict(reply, async_dir=directory, user=users.own_name())
-            return _reply(_start(packed_plan, directory, lock, compiled), directory)
+            return _reply(_start(packed_plan, directory, lock, compiled, folder), directory)
     except (files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
 
@@ -222,11 +240,11 @@ def _carried():
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
-def _start(packed_plan, directory, lock, compiled):
+def _start(packed_plan, directory, lock, compiled, folder):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
     settings = dict(_sources(), async_dir=directory, lock=lock, compiled=compiled)
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
-    return _converse(_boot(lock, compiled), order)
+    return _converse(_boot(lock, compiled, folder), order)
 
 
 def _converse(process, order):
@@ -298,7 +316,7 @@ def _own_root():
     return root
 
 
-def _boot(lock, compiled=None):
+def _boot(lock, compiled=None, folder=None):
     root = compiled or _own_root()
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _BOOT % root, "background.jobs", "supervisor"],
@@ -306,6 +324,7 @@ def _boot(lock, compiled=None):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(),
+        cwd=folder,
         start_new_session=True,
         pass_fds=[lock],
     )

@@ -128,6 +128,21 @@ def test_the_call_that_launches_may_wait_as_well(counted):
     assert counted.runs() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("home", ["home", "none"])
+def test_jobs_do_not_begin_in_a_folder_that_goes_with_the_launch(tmp_path, monkeypatch, home):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "own").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    monkeypatch.chdir(tmp_path / "own")
+    batch = Batch(tmp_path / "async", ["import os; result['at'] = os.getcwd()"])
+    module = Module(_async_dir=batch.async_dir, _plan=packing.pack(batch.plan))
+    module._tmpdir = str(tmp_path / "own")
+    with pytest.raises(Exit):
+        launcher.serve(module)
+    (answer,) = batch.wait()
+    assert json.loads(answer["result"])["at"] == (str(tmp_path / "home") if home == "home" else "/")
+
+
 def test_a_module_that_launches_answers_what_a_wait_asks(counted):
     assert "reply" not in served(counted, _plan=counted.order)
     told = served(counted, _request=request_of(counted.batch))
@@ -282,8 +297,8 @@ def test_a_supervisor_keeps_the_lock_of_a_launcher_that_is_gone_and_leaves_nothi
 def test_an_order_that_was_taken_is_carried_out_though_nobody_listens_any_more(counted, monkeypatch):
     boot = launcher._boot
 
-    def deaf(lock, compiled):
-        process = boot(lock, compiled)
+    def deaf(lock, *more):
+        process = boot(lock, *more)
         process.stdout.close()
         nothing, nobody = os.pipe()
         os.close(nobody)

@@ -14,15 +14,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit
 
 ABSENT: t.Final = object()
 """In place of a value that is not there: no item, or a template that gave `omit`."""
 
 MAX_SECONDS = 10 * 365 * 86400
-ALWAYS_TIMEOUT = 60.0
-DELAY = 5.0
-BACKOFF = 1.0
 FILE: t.Final = "the template "
 """With the name of a file of templates after it, how that is named beside the variables that a value uses."""
 
@@ -225,8 +223,8 @@ class Step:
     item: object = ABSENT
     timeout: float = 0.0
     retries: int = 0
-    delay: float = DELAY
-    backoff: float = BACKOFF
+    delay: float = defaults.DELAY
+    backoff: float = defaults.BACKOFF
     ignore_errors: bool = False
     skip: str | None = None
     contents: t.Any = None
@@ -268,12 +266,12 @@ class Job:
     body: Body = field(default_factory=list)
     script: Node | None = None
     """In place of `body`: what the host works out itself. A turn that makes calls has its Step as `step`."""
-    always_timeout: float = ALWAYS_TIMEOUT
+    always_timeout: float = defaults.ALWAYS_TIMEOUT
     depends_on: list[int] = field(default_factory=list)
     run_when: str = "success"
     retries: int = 0
-    delay: float = DELAY
-    backoff: float = BACKOFF
+    delay: float = defaults.DELAY
+    backoff: float = defaults.BACKOFF
     nice: int | None = None
     memory_max: int | None = None
     cpu_quota: float | None = None

@@ -27,10 +27,10 @@ HOST = {
 }
 CONTROLLER = {
     "_errors": set(),
-    "_model": {"_errors"},
+    "_model": {"_errors", "module_utils._protocol"},
     "_options": {"_errors", "_model", "module_utils._protocol"},
-    "_entries": {"_errors", "_model", "_options", "module_utils._late"},
-    "_plan": {"_errors", "_model"},
+    "_entries": {"_errors", "_model", "_options", "module_utils._late", "module_utils._protocol"},
+    "_plan": {"_errors", "_model", "module_utils._protocol"},
     "_core": {"_errors", "_model", "_plan", "module_utils._protocol"},
     "_late": {"_errors", "_model", "_entries", "_plan", "module_utils._late"},
     "_host": {"_core", "_errors", "module_utils._protocol"},

@@ -12,8 +12,8 @@ from ansible_collections.background.jobs.plugins.module_utils._late import local
 from ansible_collections.background.jobs.plugins.module_utils._late.failures import TemplateFailed
 from ansible_collections.background.jobs.plugins.module_utils._late.tokens import Tokens, argument_with
 from ansible_collections.background.jobs.plugins.module_utils._late.values import OMIT
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults, states
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results as protocol
-from ansible_collections.background.jobs.plugins.module_utils._protocol import states
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import recipes, scheduler
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import Call, Wait
 
@@ -45,7 +45,7 @@ class Tries:
     def __init__(self, task, turn, view, variables):
         self._task, self._turn, self._view, self._variables = task, turn, view, variables
         self._executor, self._node, self._core = task.executor, task.node, task.core
-        self._limit, self._delay = 1, scheduler.DELAY
+        self._limit, self._delay = 1, defaults.DELAY
         self._tokens = Tokens(self._executor.token, self._late)  # core works arguments out once for all attempts
         self.made = 0
         self.state = None  # where the result does not tell
@@ -106,7 +106,10 @@ class Tries:
             if self.made == self._limit:
                 result.exhausted(self._limit - 1)
                 return result
-            yield Wait(self._executor.now + scheduler.pause(self._delay, self._node.get("backoff", 1.0), self.made))
+            yield Wait(
+                self._executor.now
+                + scheduler.pause(self._delay, self._node.get("backoff", defaults.BACKOFF), self.made)
+            )
             if self._executor.is_over(self._task.where):
                 return result
 

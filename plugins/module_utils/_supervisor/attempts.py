@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import namedtuple
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults, results, states
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import block_walk, recipes, scheduler
 
 # What the supervisor is to do. A call of a step: `call` is one of its `calls`.
@@ -158,7 +158,7 @@ class Attempt:
         again = self._tries <= step.get("retries", 0) and state in (states.FAILED, states.TIMED_OUT)
         if again and not self._is_over:
             self._waiting = (state, outcome)
-            delay, backoff = step.get("delay", scheduler.DELAY), step.get("backoff", 1.0)
+            delay, backoff = step.get("delay", defaults.DELAY), step.get("backoff", defaults.BACKOFF)
             return Wait(now + scheduler.pause(delay, backoff, self._tries))
         return self._conclude(state, outcome, now)
 

@@ -34,7 +34,6 @@ Holds = namedtuple("Holds", "start_delay min_free_memory max_load", defaults=(0.
 NO_HOLDS = Holds()
 LOOK_AGAIN = 1.0  # seconds between looks at memory and load, while they hold a start
 START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
-DELAY = 5.0  # seconds, where a job does not say otherwise
 MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
 
 

@@ -20,6 +20,7 @@ import signal
 import traceback
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    defaults,
     ids,
     output,
     records,
@@ -49,7 +50,6 @@ from ansible_collections.background.jobs.plugins.module_utils._system import pro
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _KILL_AGAIN_AFTER = 1.0
-_ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
 # Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
 _GIVE_UP = 5.0
@@ -113,7 +113,7 @@ class Supervisor:
             if job["depends_on"]:
                 about["depends_on"] = job["depends_on"][: records.MOST_DEPENDENCIES]
             if _has_always(job.get("script", job)["body"]):
-                about["always_timeout"] = job.get("always_timeout", _ALWAYS_TIMEOUT)
+                about["always_timeout"] = job.get("always_timeout", defaults.ALWAYS_TIMEOUT)
         header = {
             "protocol": records.PROTOCOL,
             "batch_id": self._writer.batch_id,
@@ -353,12 +353,12 @@ class Supervisor:
             self._timers.set((_UNANSWERED, index), self._clock.now() + grace)
 
     def _limit_always(self, index):
-        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        limit = self._jobs[index].get("always_timeout", defaults.ALWAYS_TIMEOUT)
         self._timers.set((_ALWAYS_LIMIT, index), self._clock.now() + limit)
 
     def _end_always(self, index):
         attempt = self._running[index].attempt
-        limit = self._jobs[index].get("always_timeout", _ALWAYS_TIMEOUT)
+        limit = self._jobs[index].get("always_timeout", defaults.ALWAYS_TIMEOUT)
         attempt.give_up("; what it does always was ended after %g s" % limit)
         if self._running[index].call is not None:
             self._stop(index, attempt.fate, _TIMED_OUT % limit)
@@ -651,8 +651,8 @@ def _scheduled(job):
         job["skip"] is not None,
         job.get("run_when", scheduler.SUCCESS),
         job.get("retries", 0),
-        job.get("delay", scheduler.DELAY),
-        job.get("backoff", 1.0),
+        job.get("delay", defaults.DELAY),
+        job.get("backoff", defaults.BACKOFF),
         job["ignore_errors"],
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults
 from ansible_collections.background.jobs.plugins.plugin_utils import _model, _options
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords, references
@@ -173,8 +174,8 @@ class Values:
             raise self.refuse("retries", unfit("it must be a whole number", retries))
         return {
             "retries": int(retries),
-            "delay": self.seconds("delay", scope, _model.DELAY),
-            "backoff": self.number("backoff", scope, _model.BACKOFF, 1.0, _MOST_BACKOFF),
+            "delay": self.seconds("delay", scope, defaults.DELAY),
+            "backoff": self.number("backoff", scope, defaults.BACKOFF, 1.0, _MOST_BACKOFF),
         }
 
     def environment(self, scope: Scope) -> dict[str, str]:

@@ -13,12 +13,10 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, combined
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
-    ALWAYS_TIMEOUT,
-    BACKOFF,
-    DELAY,
     Become,
     Block,
     Job,
@@ -56,11 +54,11 @@ class _Known:
 
 
 # What stands in a record only where it is not what it is by default.
-_RETRIES = {"retries": 0, "delay": DELAY, "backoff": BACKOFF}
+_RETRIES = {"retries": 0, "delay": defaults.DELAY, "backoff": defaults.BACKOFF}
 _OF_JOB = {
     "run_when": "success",
     **_RETRIES,
-    "always_timeout": ALWAYS_TIMEOUT,
+    "always_timeout": defaults.ALWAYS_TIMEOUT,
     "nice": None,
     "memory_max": None,
     "cpu_quota": None,

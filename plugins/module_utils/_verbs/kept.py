@@ -76,18 +76,18 @@ def _sources(archive):
 
 
 def forget(async_dir, unused_for):
-    """Remove what is kept in async_dir and was not used for so many seconds; all of it for None."""
+    """Remove what is kept in async_dir and was not used for so many seconds; all of it for None; as much as can be removed."""
     try:
         batches = place.at(async_dir).batches
         folder = batches.enter(FOLDER)
+        for name in folder.names():
+            found = folder.look(name)
+            if found and (unused_for is None or found.st_mtime < time.time() - unused_for):
+                files.remove(name, folder)
+        if not folder.names():
+            files.remove_tree(FOLDER, batches)
     except (files.UnsafePath, OSError):
-        return
-    for name in folder.names():
-        found = folder.look(name)
-        if found and (unused_for is None or found.st_mtime < time.time() - unused_for):
-            files.remove(name, folder)
-    if not folder.names():
-        files.remove_tree(FOLDER, batches)
+        pass  # on a disk that is read-only, say: it is a matter of room
 
 
 def _digest(sources):

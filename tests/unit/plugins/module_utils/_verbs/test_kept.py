@@ -189,3 +189,14 @@ def test_forgetting(async_dir, tmp_path):
     kept.forget(str(async_dir), None)
     assert not os.path.exists(os.path.dirname(young))
     kept.forget(str(async_dir), None)
+
+
+def test_what_cannot_be_forgotten_stays(async_dir, tmp_path, monkeypatch):
+    told = kept_in(async_dir, tmp_path)
+
+    def refuse(*dummy):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(kept.files, "remove", refuse)
+    kept.forget(str(async_dir), None)
+    assert os.path.exists(told["path"])

@@ -167,20 +167,24 @@ def test_a_full_disk_is_waited_for_without_end(tmp_path, monkeypatch):
 
 
 def test_a_supervisor_outlives_a_journal_that_cannot_be_written(batch, tmp_path):
-    go = str(tmp_path / "go")
-    running = batch(
-        ["import time\nwhile not os.path.exists(%r): time.sleep(0.02)\nresult['pid'] = os.getpid()" % go] * 2
-    )
+    begun, go = str(tmp_path / "begun"), str(tmp_path / "go")
+    for path in (begun, go):
+        os.mkfifo(path)
+    told, gate = os.open(begun, os.O_RDWR), os.open(go, os.O_RDWR)
+    running = batch(["os.write(os.open(%r, os.O_WRONLY), b'x'); os.read(os.open(%r, os.O_RDONLY), 1)" % (begun, go)] * 2)
     pid = running.reply["pid"]
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    running.serve("list")
+    for dummy in range(2):
+        os.read(told, 1)  # what the supervisor starts from now on has its limit
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
-    open(go, "w", encoding="ascii").close()
+    os.write(gate, b"xx")
     assert not any(answer["finished"] for answer in running.wait(block=1.5)), "it cannot tell"
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
     answers = running.wait()
     assert [answer["state"] for answer in answers] == ["succeeded"] * 2
     assert gone(pid)
+    for fd in (told, gate):
+        os.close(fd)
 
 
 def test_endless_retries_leave_a_journal_that_can_be_read(writer, monkeypatch):

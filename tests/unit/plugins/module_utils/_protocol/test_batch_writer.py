@@ -171,7 +171,9 @@ def test_a_supervisor_outlives_a_journal_that_cannot_be_written(batch, tmp_path)
     for path in (begun, go):
         os.mkfifo(path)
     told, gate = os.open(begun, os.O_RDWR), os.open(go, os.O_RDWR)
-    running = batch(["os.write(os.open(%r, os.O_WRONLY), b'x'); os.read(os.open(%r, os.O_RDONLY), 1)" % (begun, go)] * 2)
+    running = batch(
+        ["os.write(os.open(%r, os.O_WRONLY), b'x'); os.read(os.open(%r, os.O_RDONLY), 1)" % (begun, go)] * 2
+    )
     pid = running.reply["pid"]
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     for dummy in range(2):

@@ -16,7 +16,7 @@ import lines
 import machine
 import sessions
 import workbench
-from parts import is_for_soak, left_out, parts
+from parts import left_out, parts
 from runner import Part, Runner
 
 
@@ -48,8 +48,7 @@ def choose(words: list[str]) -> list[Part]:
     """The parts that the words name: `test` is all of them; a group, or a part, brings what it needs."""
     everything = parts()
     if words == ["test"]:
-        print(f"left to soak: {' '.join(part.name for part in everything if is_for_soak(part))}", flush=True)
-        return [part for part in everything if not is_for_soak(part)]
+        return everything
     chosen = [part for part in everything if part.group in words or part.name in words]
     needed = {part.needs for part in chosen}
     return [part for part in everything if part in chosen or part.name in needed]

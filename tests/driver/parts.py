@@ -33,8 +33,6 @@ AWX = ROOT / "tests" / "awx"
 TARGETS = ROOT / "tests" / "integration" / "targets"
 # What depends on how ansible-core does it, and not only on this collection.
 ON_OLDEST_CORE = ("blocks", "default", "differential")
-# Scenarios that `make test` leaves to `make soak`.
-IN_SOAK = ("blocks",)
 # The faults in full, and the sequences of the property test: an hour or two. Their short forms take minutes.
 SOAK = os.environ.get("FAULTS") == "full"
 FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
@@ -101,10 +99,6 @@ def parts() -> list[Part]:
         Part("galaxy", "galaxy", galaxy),
         Part("docs", "docs", docs),
     ]
-
-
-def is_for_soak(part: Part) -> bool:
-    return part.name.rpartition(":")[2] in IN_SOAK
 
 
 def left_out(part: Part) -> str:

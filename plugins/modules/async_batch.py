@@ -73,6 +73,14 @@ options:
     type: str
     choices: [finish, cancel]
     default: finish
+  resume:
+    description:
+      - The id of an earlier batch on the same host. Of O(tasks), only those jobs are started that failed there, timed out, were
+        cancelled, skipped or lost; jobs go by their names. What they depended on and has succeeded counts as succeeded.
+      - The new batch has an id of its own. Where all jobs have succeeded, nothing is started, and the task is not changed.
+      - It is an error where the host has no record of that batch, and where any of its jobs has not ended.
+        With O(cleanup) the records of jobs that have succeeded are removed; that does no harm here.
+    type: str
   start_delay:
     description:
       - How many seconds there are at least between the starts of two jobs. A retry counts as a start.
@@ -163,6 +171,17 @@ EXAMPLES = r"""
     batch_id: "{{ 'b%015d' | format((10 ** 15) | random(seed=inventory_hostname ~ release)) }}"
     tasks:
       - ansible.builtin.command: /opt/app/migrate {{ release }}
+
+- name: Start again what did not succeed, with the id that the first launch has registered
+  background.jobs.async_batch:
+    resume: "{{ build.batch_id }}"
+    tasks:
+      - name: fetch {{ item }}
+        ansible.builtin.get_url:
+          url: https://example.org/{{ item }}.tar.gz
+          dest: /var/cache/src/
+          mode: "0644"
+        loop: [nginx, redis]
 
 - name: Something else meanwhile
   ansible.builtin.debug:
@@ -261,7 +280,7 @@ changed:
   returned: always
   sample: true
 msg:
-  description: That nothing was started, because the jobs of this O(batch_id) were there already.
+  description: That nothing was started, because the jobs of this O(batch_id) were there already, or all of O(resume) had succeeded.
   type: str
   returned: where they were, and with O(wait=true)
   sample: "Batch b482910475620183 is there already: nothing was started."
@@ -310,6 +329,7 @@ ARGUMENT_SPEC = dict(
     max_fail_percentage=dict(type="float"),
     any_errors_fatal=dict(type="bool", default=False),
     on_failure=dict(type="str", choices=["finish", "cancel"], default="finish"),
+    resume=dict(type="str"),
     start_delay=dict(type="float", default=0),
     min_free_memory=dict(type="str"),
     max_load=dict(type="float"),

@@ -79,7 +79,7 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
         if name in _CONVERTERS:
             given[name] = _named(name, _CONVERTERS[name], given[name])
         _check_choice(name, rules.get("choices"), given[name])
-        if name == "batch_id" and rules.get("type") == "str":
+        if name in ("batch_id", "resume") and rules.get("type") == "str":
             given[name] = _named(name, batch_id, given[name])
     result = ArgumentSpecValidator(public).validate(given)
     if result.error_messages:

@@ -27,6 +27,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import resuming
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 
@@ -39,6 +40,7 @@ class Limits:
 
     max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
     batch_id: its id, None for a new one; where the host has it, nothing is started;
+    resume: the id of an earlier batch, of which only what did not succeed is started again;
     keep_output: bytes of each stream of a job;
     holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
     """
@@ -48,6 +50,7 @@ class Limits:
     on_failure: str = "finish"
     singleton: bool = False
     batch_id: str | None = None
+    resume: str | None = None
     keep_output: int = 0
     holds: Mapping[str, float] = field(default_factory=dict)
 
@@ -68,6 +71,7 @@ class Limits:
             percentage,
             options["on_failure"],
             batch_id=options["batch_id"],
+            resume=options["resume"],
             keep_output=kept,
             holds={key: options[key] for key in ("start_delay", "min_free_memory", "max_load") if options[key]},
         )
@@ -133,13 +137,19 @@ def launch(
     if not jobs:
         return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings)
     limits = limits or Limits()
+    remote = _remote.Remote(core.action, core.task_vars, module)
+    if limits.resume:
+        known = remote.call_until_answered(resuming.request(limits.resume))["jobs"]
+        jobs = resuming.left(jobs, known, limits.resume)
+        if not jobs:
+            why = f"All jobs of batch {limits.resume} have succeeded: nothing was started."
+            return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings, attached=why)
     batch_id = limits.batch_id or _planner.new_batch_id()
     planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan(), **_evaluator(jobs)}
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
     jids = [_planner.jid(batch_id, index) for index in range(len(jobs))]
     request = first_request(jids, waiting) if waiting else None
-    remote = _remote.Remote(core.action, core.task_vars, module)
     plan.update(_send_files(core, remote))
     reply, was_asked_once = _send(remote, plan, singleton=name, request=request)
     if "attached" in reply:
@@ -297,6 +307,8 @@ def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str
         # By the module that launched: its payload is there already.
         remote = _remote.Remote(core.action, core.task_vars, module)
         result.update(_remote.wait(remote, core.task_vars, started.targets, waiting, started.begun))
+        if started.attached and not started.targets:
+            result["msg"] = started.attached
     warnings = [*started.warnings, *(crowded(core.task_vars) if waiting else ())]
     if warnings:
         result["warnings"] = warnings + list(result.get("warnings") or ())

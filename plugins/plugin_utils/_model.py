@@ -169,8 +169,8 @@ class Language(t.Protocol):
         None where there is no such file, which the call itself complains of, and for every other call.
         """
 
-    def of_play(self) -> dict[str, t.Any]:
-        """Return what a script has to know of the play, and of this ansible-core."""
+    def of_play(self, roles: Collection[object]) -> dict[str, t.Any]:
+        """Return what a script has to know of the play, and of this ansible-core; roles: the paths of those in the job."""
 
     def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
         """Return the items of a loop with_<lookup>."""

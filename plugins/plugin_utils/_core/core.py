@@ -214,11 +214,11 @@ class Core:
             return None
         return late.template_file(call.kind.handler, lambda value: self.template(value, scope), arguments)
 
-    def of_play(self) -> dict[str, t.Any]:
+    def of_play(self, roles: Collection[object]) -> dict[str, t.Any]:
         play = self._task.play
         return {
             "core": late.VERSION,
-            "play_handlers": late.handlers_of(play, self.template),
+            "play_handlers": late.handlers_of(play, self.template, roles),
             "missing_handlers_fail": late.missing_handlers_fail(),
             "force_handlers": bool(play.force_handlers),
             "inject_facts": late.inject_facts(),

@@ -19,7 +19,7 @@ What it needs beside what core.py names, checked with 2.19.14, 2.20.10 and 2.21.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from ansible import constants as C  # noqa: N812  # as ansible-core names it
@@ -166,17 +166,21 @@ def other_template(loader: t.Any, name: str, variables: Mapping[str, t.Any]) -> 
         return _NOT_FOUND
 
 
-def handlers_of(play: t.Any, rendered: Callable[[str, Arguments], str]) -> list[str]:
+def handlers_of(play: t.Any, rendered: Callable[[str, Arguments], str], without: Collection[object] = ()) -> list[str]:
     """Return all that the handlers of a play, and of its roles, can be notified by.
 
-    rendered(name, variables): renders the name of one that has such variables of its own.
+    rendered(name, variables): renders the name of one that has such variables of its own; without: the paths of roles whose
+    handlers are left out. (A role that another host includes has its handlers in the play for all hosts.)
     """
     blocks = list(play.handlers)
     for role in play.get_roles():
         blocks += role.get_handler_blocks(play)
-    return list(
-        dict.fromkeys(name for block in blocks for handler in block.block for name in _names_of(handler, rendered))
-    )
+    handlers = [handler for block in blocks for handler in block.block if _path_of_role(handler) not in without]
+    return list(dict.fromkeys(name for handler in handlers for name in _names_of(handler, rendered)))
+
+
+def _path_of_role(handler: t.Any) -> str | None:
+    return str(handler._role._role_path) if handler._role else None
 
 
 def _names_of(handler: t.Any, rendered: Callable[[str, Arguments], str]) -> Iterator[str]:

@@ -66,7 +66,7 @@ def of_body(job: Job, body: t.Any, around: Around) -> Node:
 def written_down(script: Script, language: Language, body: Nodes, inside: Inside) -> Node:
     """Return the script as the plan has it, but for the calls that are still to be made."""
     handlers = inside.handlers(script)
-    told = language.of_play()
+    told = language.of_play(script.roles)
     if told["missing_handlers_fail"]:
         inside.refuse_missing(script, handlers, told["play_handlers"])
     return {

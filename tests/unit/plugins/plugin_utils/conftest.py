@@ -189,7 +189,7 @@ class FakeLanguage:
         name = options.get("file", options.get("_raw_params"))
         return [f"/play/vars/{name}"], self.sources.files[name]
 
-    def of_play(self) -> Tree:
+    def of_play(self, roles: object) -> Tree:
         return {
             "core": "2.21",
             "play_handlers": ["of the play", *self.variables.get("play_handlers", [])],

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play import Play
@@ -34,3 +35,18 @@ def test_handlers_are_known_by_the_names_that_core_finds_them_by() -> None:
     )
     names = late.handlers_of(play, rendered)
     assert names == ["plain", "topic", "other", "restart web", "reload it", "{{ unknown }}", "third", "nameless"]
+
+
+def test_handlers_of_roles_in_the_job_are_not_those_of_the_play(tmp_path: Path) -> None:
+    for name in ("in_job", "other"):
+        (tmp_path / "roles" / name / "handlers").mkdir(parents=True)
+        (tmp_path / "roles" / name / "handlers" / "main.yml").write_text(
+            f"- {{name: restart {name}, command: 'true', listen: {name} changed}}\n"
+        )
+    loader = DataLoader()
+    loader.set_basedir(str(tmp_path))
+    play = Play.load({"hosts": "all", "roles": ["in_job", "other"]}, loader=loader, vars={})
+    names = late.handlers_of(play, rendered, {str(tmp_path / "roles" / "in_job")})
+    assert [name for name in names if "in_job" in name] == []
+    assert {"restart other", "other changed"} <= set(names)
+    assert {"restart in_job", "in_job changed"} <= set(late.handlers_of(play, rendered))

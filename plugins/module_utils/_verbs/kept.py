@@ -29,6 +29,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 FOLDER = "modules"
 _LIMIT = 16 * 1024 * 1024  # bytes of a zip
 _MOST = 12  # zips of other versions, modules and Pythons that stay
+_IN_USE = 600.0  # seconds since its last use in which a call that uses it may still go on
 _OF_THIS_CALL = "sitecustomize.py"  # ansible-core's wrapper puts it there, with the path of the zip
 # A compiled file whose source nobody looks at: PEP 552.
 _UNCHECKED = (1).to_bytes(4, "little")
@@ -76,13 +77,17 @@ def _sources(archive):
 
 
 def forget(async_dir, unused_for):
-    """Remove what is kept in async_dir and was not used for so many seconds; all of it for None; as much as can be removed."""
+    """Remove what is kept in async_dir and was not used for so many seconds, None for any; as much as can be removed.
+
+    What was used just now stays: another call may be importing from it.
+    """
+    unused_for = max(unused_for or 0.0, _IN_USE)
     try:
         batches = place.at(async_dir).batches
         folder = batches.enter(FOLDER)
         for name in folder.names():
             found = folder.look(name)
-            if found and (unused_for is None or found.st_mtime < time.time() - unused_for):
+            if found and found.st_mtime < time.time() - unused_for:
                 files.remove(name, folder)
         if not folder.names():
             files.remove_tree(FOLDER, batches)

@@ -88,6 +88,14 @@ def test_it_is_kept_compiled(async_dir, tmp_path):
     )
 
 
+def test_it_is_in_use_from_the_start_of_a_call(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    os.utime(told["path"], (1, 1))
+    assert run(told, tmp_path)["module"] == "a.module"
+    kept.forget(str(async_dir), None)
+    assert os.path.exists(told["path"])
+
+
 def test_the_same_module_is_kept_once(async_dir, tmp_path):
     first = kept_in(async_dir, tmp_path)
     written = os.stat(first["path"]).st_ino
@@ -187,6 +195,9 @@ def test_forgetting(async_dir, tmp_path):
     kept.forget(str(async_dir), 3600)
     assert [os.path.exists(path) for path in (old, young)] == [False, True]
     kept.forget(str(async_dir), None)
+    assert os.path.exists(young), "a call may be importing from it"
+    os.utime(young, (1, 1))
+    kept.forget(str(async_dir), None)
     assert not os.path.exists(os.path.dirname(young))
     kept.forget(str(async_dir), None)
 
@@ -197,6 +208,7 @@ def test_what_cannot_be_forgotten_stays(async_dir, tmp_path, monkeypatch):
     def refuse(*dummy):
         raise OSError(30, "Read-only file system")
 
+    os.utime(told["path"], (1, 1))
     monkeypatch.setattr(kept.files, "remove", refuse)
     kept.forget(str(async_dir), None)
     assert os.path.exists(told["path"])

@@ -195,7 +195,9 @@ def test_a_job_whose_process_is_killed_is_lost_and_the_next_gets_a_new_evaluator
     done = launch(s, [run(s, SLEEP, "busy")], [run(s, "result['n'] = 1", "fine")], concurrency=1)
     evaluator = evaluator_of(done)
     children = until(lambda: forks(evaluator))
-    for pid in [evaluator, *children]:
+    os.kill(evaluator, signal.SIGKILL)
+    assert gone(evaluator)  # before the next job is handed over to it
+    for pid in children:
         os.kill(pid, signal.SIGKILL)
     first, second = done.wait()
     assert (first["state"], second["state"]) == ("lost", "succeeded")

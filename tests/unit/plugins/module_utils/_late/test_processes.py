@@ -136,7 +136,15 @@ def _is_supervisor(pid):
 
 
 def evaluator_of(done):
-    return until(lambda: forks(done.reply["pid"]))[0]
+    """Return the fork that leads a group of its own: what is about to become a template does not."""
+    return until(lambda: [pid for pid in forks(done.reply["pid"]) if _leads_a_group(pid)])[0]
+
+
+def _leads_a_group(pid):
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def has_worked(pid, seconds):
@@ -180,8 +188,7 @@ def test_what_is_ended_still_does_what_is_always_done(launch, how, where, tmp_pa
 def test_what_cannot_be_interrupted_is_killed(launch):
     s = Script()
     done = launch(s, [s.local("debug", {"msg": ENDLESS})])
-    child = until(lambda: forks(evaluator_of(done)))[0]
-    until(lambda: has_worked(child, 0.2))
+    child = until(lambda: next((one for one in forks(evaluator_of(done)) if has_worked(one, 0.2)), None))
     os.kill(child, signal.SIGSTOP)
     done.serve("cancel", grace=0.5, block=20.0)
     (answer,) = done.wait()

@@ -9,6 +9,7 @@
 {"job": index, "state", "at": seconds since the epoch}, and with that of a job that
   runs: "attempt", and once that is known "pid", "start" of the process of its call, and "task" in a block
   waits to be tried again: "attempt", "was": the state in which that ended, "msg"
+  waits for a place of its pool, and for nothing else: "attempt", "pool"
   has ended: "attempt" and "msg" if there is something to say
 """
 
@@ -54,11 +55,14 @@ class JobStates:
     def _apply(self, entry):
         job = self.jobs[entry["job"]]
         job["state"] = entry["state"]
+        job["in_line"] = "pool" in entry
         if entry["state"] == states.RUNNING:
             job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
             job["started_at"] = job["started_at"] or entry["at"]
             if entry.get("start") is not None:
                 self._remember(entry["pid"])
+        elif entry["state"] == states.QUEUED and "was" not in entry:
+            pass
         elif entry["state"] == states.QUEUED:
             attempt = {
                 "attempt": entry["attempt"],
@@ -97,4 +101,5 @@ def _is_entry(entry, size):
     if state == states.RUNNING:
         process = (entry.get("pid"), entry.get("start"))
         return is_number(entry.get("attempt")) and all(value is None or is_integer(value) for value in process)
-    return state != states.QUEUED or {"attempt", "was", "msg"}.issubset(entry)
+    is_in_line = isinstance(entry.get("pool"), str)
+    return state != states.QUEUED or is_in_line or {"attempt", "was", "msg"}.issubset(entry)

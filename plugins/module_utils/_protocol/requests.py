@@ -39,6 +39,7 @@ or by age those that fit:
  "ignore_errors", "msg"}
 {"item", "failed_attempts",            of those that have them. depends_on: the names of the first 50 jobs that it depends on
  "depends_on"}
+{"pool", "in_line"}                    of those that need a place of a pool; in_line: it waits for that, and for nothing else
 {"supervisor": pid, "always_timeout"}  of jobs of this collection that have not ended
 {"elsewhere": machine}                 of those on another machine that have not ended there
 {"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that it

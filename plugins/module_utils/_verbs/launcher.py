@@ -38,6 +38,8 @@ COMMON = dict(
     nice=dict(type="int"),
     memory_max=dict(type="str"),
     cpu_quota=dict(type="str"),
+    pool=dict(type="str"),
+    pool_size=dict(type="int"),
     wait=dict(type="bool", default=False),
     wait_timeout=dict(type="float", default=0),
     poll=dict(type="float", default=10),

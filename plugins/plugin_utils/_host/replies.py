@@ -24,9 +24,9 @@ Reply = dict[str, t.Any]
 # A result, what the tasks of a block returned, and what other jobs have brought: no honest host sends more at once.
 MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
 
-_TEXTS = ("name", "msg", "batch_id", "module", "source", "result", "tasks", "stdout", "stderr")
-_SHOWN = ("name", "msg", "batch_id", "module", "source")
-_FLAGS = ("finished", "deferred", "ignore_errors", "no_log", "asked", "forgotten")
+_TEXTS = ("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr")
+_SHOWN = ("name", "msg", "batch_id", "module", "source", "pool")
+_FLAGS = ("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten")
 _NUMBERS = (
     "always_timeout",
     "attempts",

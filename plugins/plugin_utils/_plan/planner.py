@@ -62,6 +62,7 @@ _OF_JOB = {
     "nice": None,
     "memory_max": None,
     "cpu_quota": None,
+    "pool": None,
 }
 _OF_STEP = {"timeout": 0.0, **_RETRIES, "ignore_errors": False, "no_log": False}
 

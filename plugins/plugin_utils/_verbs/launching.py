@@ -18,7 +18,11 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import p
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
-from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import flag, hand_on_discovered_interpreter
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import (
+    flag,
+    hand_on_discovered_interpreter,
+    variable,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
@@ -27,7 +31,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs import resuming
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import pooling, resuming
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 
@@ -42,6 +46,7 @@ class Limits:
     batch_id: its id, None for a new one; where the host has it, nothing is started;
     resume: the id of an earlier batch, of which only what did not succeed is started again;
     keep_output: bytes of each stream of a job;
+    pool, pool_size: the pool of jobs that name none, and how many places it has;
     holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
     """
 
@@ -52,6 +57,8 @@ class Limits:
     batch_id: str | None = None
     resume: str | None = None
     keep_output: int = 0
+    pool: str | None = None
+    pool_size: int | None = None
     holds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -73,6 +80,8 @@ class Limits:
             batch_id=options["batch_id"],
             resume=options["resume"],
             keep_output=kept,
+            pool=options["pool"],
+            pool_size=options["pool_size"],
             holds={key: options[key] for key in ("start_delay", "min_free_memory", "max_load") if options[key]},
         )
 
@@ -144,9 +153,14 @@ def launch(
         if not jobs:
             why = f"All jobs of batch {limits.resume} have succeeded: nothing was started."
             return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings, attached=why)
+    pools = pooling.sizes(
+        jobs, limits.pool, limits.pool_size, variable(core.action, core.task_vars, pooling.VARIABLE)
+    )
     batch_id = limits.batch_id or _planner.new_batch_id()
     planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan(), **_evaluator(jobs)}
+    if pools:
+        plan["pools"] = pools
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
     jids = [_planner.jid(batch_id, index) for index in range(len(jobs))]
     request = first_request(jids, waiting) if waiting else None

@@ -45,6 +45,8 @@ _LISTED = (
     "finished",
     "item",
     "depends_on",
+    "pool",
+    "in_line",
     "msg",
     "source",
     "batch_id",

@@ -186,15 +186,11 @@ def _states_of(plan, directory):
     planned = [job["name"] for job in plan["jobs"]]
     if recorded != planned:
         raise LaunchError(
-            "Batch %s is there already with other jobs (%s) than those of this task (%s). Nothing was started. "
-            "Give another batch_id, or none." % (batch_id, _brief(recorded), _brief(planned))
+            "Batch %s is there already with other jobs (%d: %s) than those of this task (%d: %s). Nothing was started. "
+            "Give another batch_id, or none."
+            % (batch_id, len(recorded), results.brief_names(recorded), len(planned), results.brief_names(planned))
         )
     return [job["state"] for job in reader.jobs]
-
-
-def _brief(names):
-    shown = ", ".join(name if len(name) <= 40 else name[:39] + "..." for name in names[:3])
-    return "%d: %s%s" % (len(names), shown, ", ..." if len(names) > 3 else "")
 
 
 def _running(name, directory):

@@ -31,7 +31,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs import pooling, resuming
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import pooling, preview, resuming
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 
@@ -106,6 +106,9 @@ class Launch:
     """Why nothing was started: what there is already. None where the jobs were."""
     begun: Begun | None = None
     """What is known of the jobs' ends already, where the task waits for them."""
+    preview: str | None = None
+    """In check mode, which jobs would be started."""
+    difference: Result | None = None
 
 
 class LaunchFailed(Exception):
@@ -148,7 +151,7 @@ def launch(
     limits = limits or Limits()
     remote = _remote.Remote(core.action, core.task_vars, module)
     if limits.resume:
-        known = remote.call_until_answered(resuming.request(limits.resume))["jobs"]
+        known = remote.call_until_answered(resuming.request(limits.resume))
         jobs = resuming.left(jobs, known, limits.resume)
         if not jobs:
             why = f"All jobs of batch {limits.resume} have succeeded: nothing was started."
@@ -177,9 +180,13 @@ def launch(
         warnings=warnings + list(reply.get("warnings") or ()),
         begun=_begun(reply, request),
     )
+    if started.changed and defaults.check_mode:
+        started.preview = preview.sentence(jobs)
+        started.difference = preview.difference(jobs) if defaults.diff else None
     # Where the host had to be asked again, it is this task that launched what is there.
     if "states" in reply and was_asked_once:
         started.changed = False
+        started.preview = started.difference = None
         started.attached = f"Batch {batch_id} is there already: nothing was started."
     return started
 
@@ -315,8 +322,13 @@ def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
 def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
-    if started.attached:
-        result["msg"] = started.attached
+    if started.attached or started.preview:
+        result["msg"] = started.attached or started.preview
+    if started.difference:
+        result["diff"] = started.difference
+    if started.preview and (waiting is None or waiting.poll):
+        host = str(core.task_vars.get("inventory_hostname") or "localhost")
+        _remote.Remote(core.action, core.task_vars, module).say(f"[{host}] {started.preview}", [])
     if waiting:
         # By the module that launched: its payload is there already.
         remote = _remote.Remote(core.action, core.task_vars, module)

@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, object]] = {
     "async_info": {},
     "async_prune": {},
     "async_run": {"task": {}},
+    "async_update": {},
     "async_wait": {},
 }
 
@@ -211,7 +212,10 @@ def cpu_quota(value: object) -> float:
 def pool(value: object) -> str:
     """Return the name of a pool, which is one of a folder on the host too."""
     if not pools.is_name(value):
-        raise unfit("it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and begin with none of the last two", value)
+        raise unfit(
+            "it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and begin with none of the last two",
+            value,
+        )
     return str(value)
 
 
@@ -239,7 +243,12 @@ def _start_delay(value: object) -> float:
     return _number(value, 0, MAX_SECONDS, "a number of seconds, 0 or more")
 
 
-OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {"nice": nice, "memory_max": memory_max, "cpu_quota": cpu_quota, "pool": pool}
+OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {
+    "nice": nice,
+    "memory_max": memory_max,
+    "cpu_quota": cpu_quota,
+    "pool": pool,
+}
 """Keys of a job that limit it, which are options for all jobs of a launch too, and what reads their value."""
 
 _CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {

@@ -11,6 +11,8 @@
   waits to be tried again: "attempt", "was": the state in which that ended, "msg"
   waits for a place of its pool, and for nothing else: "attempt", "pool"
   has ended: "attempt" and "msg" if there is something to say
+
+{"concurrency", "at"}: how many jobs of the batch run at once from then on
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class JobStates:
         queued = {"state": states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in range(count)]
         self.unfinished = count
+        self.concurrency = None  # how many run at once, 0 for any number, None where that is not known
         self.pids = {}  # of the calls that jobs have made, as far as the journal names their processes: keys, the newest last
 
     def take_in(self, lines):
@@ -45,7 +48,9 @@ class JobStates:
                 entry = json.loads(line)
             except (ValueError, RecursionError):  # what a writer that was killed had begun
                 continue
-            if _is_entry(entry, len(self.jobs)) and self.jobs[entry["job"]]["state"] not in states.TERMINAL:
+            if _is_concurrency(entry):
+                self.concurrency = entry["concurrency"]
+            elif _is_entry(entry, len(self.jobs)) and self.jobs[entry["job"]]["state"] not in states.TERMINAL:
                 self._apply(entry)
                 if entry["state"] in states.TERMINAL:
                     self.unfinished -= 1
@@ -89,6 +94,10 @@ def is_number(value):
 
 def is_integer(value):
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_concurrency(entry):
+    return isinstance(entry, dict) and "job" not in entry and is_integer(entry.get("concurrency"))
 
 
 def _is_entry(entry, size):

@@ -36,6 +36,7 @@ MOST_PLACES = 1000000
 _LOCK, _SIZE = "lock", "size"
 _BLOCK = 4096  # bytes of each file: what is written over it needs no room on a disk that is full
 _LOOK_AGAIN = 0.01  # seconds: flock(2) waits for ever or not at all
+_PATIENCE = 1.0  # seconds that others may take, where somebody only wants to know
 _TRIES = 100  # to enter a folder that others remove just now
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -238,9 +239,60 @@ def _is_arrival(value):
 
 
 def names(batches):
-    """Return the names of the pools of this machine that are in use. batches: the Folder of all batches."""
+    """Return the names of the pools of this machine. batches: the Folder of all batches."""
     try:
         folder = batches.enter(FOLDER).enter(processes.machine_key())
-    except FileNotFoundError:
+    except (files.UnsafePath, OSError):
         return []
     return sorted(name for name in folder.names() if is_name(name))
+
+
+def overview(batches):
+    """Return {"name", "size", "taken", "waiting"} of the pools that are in use: places, those that are taken, who waits for one.
+
+    A pool that can't be looked at is left out.
+    """
+    told = []
+    for name in names(batches):
+        with contextlib.suppress(Busy, files.UnsafePath, OSError), _entered(batches, name) as pool:
+            with pool.alone(_PATIENCE):
+                size, members = pool.size, pool.members()
+            taken = sum(member.held for member in members)
+            waiting = sum(count for member in members for dummy, count in member.waiting)
+            if members:
+                told.append({"name": name, "size": size, "taken": taken, "waiting": waiting})
+    return told
+
+
+Stale = namedtuple("Stale", "path name batch_id at")
+
+
+def stale(batches):
+    """Return what supervisors that were killed have left in pools of this machine, as Stale."""
+    found = []
+    for name in names(batches):
+        with contextlib.suppress(FileNotFoundError), _entered(batches, name) as pool:
+            for batch_id in filter(ids.is_batch_id, pool.folder.names()):
+                seen = pool.folder.look(batch_id)
+                if seen is not None and not pool.is_used_by(batch_id):
+                    path = os.path.join(pool.folder.path, batch_id)
+                    found.append(Stale(path, name, batch_id, seen.st_mtime))
+    return found
+
+
+def clear(batches, one):
+    """Remove a Stale; say whether it is gone."""
+    with contextlib.suppress(Busy), _entered(batches, one.name) as pool, pool.alone(_PATIENCE):
+        if not pool.is_used_by(one.batch_id):
+            pool.leave(one.batch_id)
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _entered(batches, name):
+    pool = Pool(batches, name)
+    try:
+        yield pool
+    finally:
+        pool.close()

@@ -13,6 +13,8 @@ wait    jobs, mode, block, max_bytes                returns when the jobs have e
 cancel  jobs or select, grace, block, max_bytes,    has jobs end, by a signal and after `grace` seconds by SIGKILL, and
         signal and told if need be                  returns as a wait for all of them; told: they have had the signal
 list    jobs or select, tail if wanted              tells of jobs without their results; tail: with so many last lines
+update  jobs or select, block, check,               has batches that run, those of the jobs, run so many at once (concurrency), and
+        concurrency and pools if need be            pools have so many places ({name: size}); check: only tells what it would do
 forget  jobs                                        removes the records of jobs that have ended
 prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: with
         if wanted                                   what is left of launches and batches that are no more
@@ -51,12 +53,15 @@ or by age those that fit:
  "stdout_lines", "stderr", "stderr_lines"}
 {"forgotten"}                          forget, prune: whether its record was removed
 
+The answer to an update has "batches", [{"batch_id", "before", "concurrency", "outcome", "supervisor", "machine"}], and
+"pools", [{"name", "before", "size", "outcome"}]: what there was, what there is, and what came of it (_verbs/update.py).
+
 The controller checks answers in _host/replies.py.
 """
 
 from __future__ import annotations
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, states
 
 
 class Malformed(Exception):
@@ -103,6 +108,10 @@ def _is_count(value):
 def _is_span(value):
     """Say whether this is a number of seconds."""
     return (_is_integer(value) or isinstance(value, float)) and value >= 0
+
+
+def _are_sizes(value):
+    return isinstance(value, dict) and all(pools.is_name(name) and pools.is_size(value[name]) for name in value)
 
 
 def _is_mode(value):
@@ -159,7 +168,8 @@ _SHAPES = {
         {"signal": _is_signal, "told": _is_flag},
     ),
     "list": ({}, {"tail": _is_count}),
+    "update": ({"block": _is_span, "check": _is_flag}, {"concurrency": _is_count, "pools": _are_sizes}),
     "forget": ({}, {}),
     "prune": ({"remove": _is_flag}, {"leftovers": _is_selection}),
 }
-_MAY_SELECT = {"wait": False, "cancel": True, "list": True, "forget": False, "prune": True}
+_MAY_SELECT = {"wait": False, "cancel": True, "list": True, "update": True, "forget": False, "prune": True}

@@ -110,7 +110,11 @@ class Supervisor:
         """Write the records that a reader needs before the first job starts."""
         now = self._clock.now()
         described = [
-            {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors", "pool") if key in job}
+            {
+                key: job[key]
+                for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors", "pool")
+                if key in job
+            }
             for job in self._jobs
         ]
         for about, job in zip(described, self._jobs):
@@ -123,6 +127,7 @@ class Supervisor:
             "batch_id": self._writer.batch_id,
             "launched_at": self._clock.wall(now),
             "supervisor": processes.identity(os.getpid()),
+            "concurrency": self._plan["concurrency"],
             "jobs": described,
         }
         jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
@@ -405,6 +410,9 @@ class Supervisor:
             indexes, grace, number = messages.request_in(line, len(self._jobs)) or ((), None, None)
             for index in indexes:
                 self._cancel(index, grace, number)
+            concurrency = messages.concurrency_in(line)
+            if concurrency is not None and self._scheduler.widen(concurrency):
+                self._writer.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
     def _cancel_all(self):
         """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""

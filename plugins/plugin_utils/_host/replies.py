@@ -66,6 +66,9 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
         reply[key] = _texts(reply.get(key, []), key)
     for job in reply["jobs"]:
         _check_job(job)
+    for key, (texts, numbers) in _OF_UPDATED.items():
+        outcome = ("outcome",) if request.get("op") == "update" else ()
+        _check_updated(reply.setdefault(key, []), key, (*texts, *outcome), numbers)
     if "jobs" in request:
         asked = [job["jid"] for job in request["jobs"]]
         _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about other jobs than were asked for")
@@ -112,6 +115,28 @@ def _check_job(job: object) -> None:
         state = told.get("state")
         _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
+
+
+# What is told of a batch or a pool that was to be changed: texts, and numbers where they are known.
+_OF_UPDATED = {
+    "batches": (("batch_id",), ("before", "concurrency", "supervisor")),
+    "pools": (("name",), ("before", "size", "taken", "waiting")),
+}
+
+
+def _check_updated(updated: object, key: str, texts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+    _expect(
+        isinstance(updated, list) and all(isinstance(one, dict) for one in updated),
+        f"{key!r} is no list of dictionaries",
+    )
+    for one in t.cast("list[Reply]", updated):
+        for name in texts:
+            _expect(isinstance(one.get(name), str), f"{name!r} in {key!r} is {kind(one.get(name))}")
+        for name in numbers:
+            _expect(
+                one.setdefault(name) is None or _is_number(one[name]), f"{name!r} in {key!r} is {kind(one.get(name))}"
+            )
+        one.update((name, printable(value)) for name, value in one.items() if isinstance(value, str))
 
 
 def _is_process(value: object) -> bool:

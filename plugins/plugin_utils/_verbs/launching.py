@@ -156,9 +156,7 @@ def launch(
         if not jobs:
             why = f"All jobs of batch {limits.resume} have succeeded: nothing was started."
             return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings, attached=why)
-    pools = pooling.sizes(
-        jobs, limits.pool, limits.pool_size, variable(core.action, core.task_vars, pooling.VARIABLE)
-    )
+    pools = pooling.sizes(jobs, limits.pool, limits.pool_size, variable(core.action, core.task_vars, pooling.VARIABLE))
     batch_id = limits.batch_id or _planner.new_batch_id()
     planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan(), **_evaluator(jobs)}

@@ -80,4 +80,3 @@ def _again(job: Job, numbers: dict[int, int]) -> Job:
     if job.run_when == "failure" and before and not job.depends_on:
         job.skip = job.skip or "what it depends on has succeeded before"
     return job
-

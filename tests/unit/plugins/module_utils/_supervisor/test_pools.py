@@ -47,9 +47,7 @@ class Counting:
 
     @property
     def running(self):
-        return sorted(
-            path.name.partition(".")[2] for path in self.folder.iterdir() if path.name.startswith("runs.")
-        )
+        return sorted(path.name.partition(".")[2] for path in self.folder.iterdir() if path.name.startswith("runs."))
 
     def let_go(self, *names):
         for name in names or ("",):

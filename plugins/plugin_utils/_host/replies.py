@@ -68,7 +68,7 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
         _check_job(job)
     for key, (texts, numbers) in _OF_UPDATED.items():
         outcome = ("outcome",) if request.get("op") == "update" else ()
-        _check_updated(reply.setdefault(key, []), key, (*texts, *outcome), numbers)
+        _check_updated(reply.get(key, []), key, (*texts, *outcome), numbers)
     if "jobs" in request:
         asked = [job["jid"] for job in request["jobs"]]
         _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about other jobs than were asked for")

@@ -24,6 +24,7 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import (
     launcher,
     prune,
     serving,
+    update,
     wait,
 )
 
@@ -97,6 +98,7 @@ HANDLERS = {
     "list": info.answer,
     "forget": forget.answer,
     "prune": prune.answer,
+    "update": update.answer,
 }
 _USUAL = {
     "wait": {"mode": "all", "block": 30.0, "max_bytes": 1 << 23},

@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import p
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, gone, wait_for_supervisor
+from ..conftest import Batch, ask, gone, named, wait_for_supervisor
 from .test_supervisor import states, until
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -227,6 +227,38 @@ def test_a_supervisor_that_waits_uses_no_processor(batch, counting):
         assert [line for line in stream if "ctxt_switches" in line] == before, "it is woken by nothing"
     counting.let_go()
     assert states(first.wait() + second.wait()) == ["succeeded"] * 2
+
+
+def test_the_pools_that_are_in_use_are_told(batch, counting):
+    first = batch([counting.program("a0"), counting.program("a1")], pool="p", plan=sized(1))
+    second = batch([counting.program("b%d" % n) for n in range(3)], pool="q", plan=sized(2, "q"))
+    assert stand_in_line(first, 1)
+    assert stand_in_line(second, 1)
+    told = ask(first.async_dir, "list", **named(*first.jids()))["pools"]
+    assert told == [
+        {"name": "p", "size": 1, "taken": 1, "waiting": 1},
+        {"name": "q", "size": 2, "taken": 2, "waiting": 1},
+    ]
+    counting.let_go()
+    for one in (first, second):
+        one.wait()
+        wait_for_supervisor(one)
+    assert ask(first.async_dir, "list", **named(*first.jids()))["pools"] == []
+
+
+def test_what_a_killed_supervisor_has_left_is_pruned(batch, counting):
+    one = batch([counting.program("a")], pool="p", plan=sized(1))
+    assert until(lambda: counting.running == ["a"])
+    everything = dict.fromkeys(("names", "batch_ids", "states", "older_than", "newer_than"))
+    request = {"jobs": [], "leftovers": dict(everything, core=False)}
+    assert ask(one.async_dir, "prune", remove=True, **request)["leftovers"] == [], "it lives"
+    os.kill(one.reply["pid"], signal.SIGKILL)
+    wait_for_supervisor(one)
+    left = os.path.join(folder_of(one), one.batch_id)
+    assert left in ask(one.async_dir, "prune", remove=False, **request)["leftovers"]
+    assert os.path.exists(left)
+    assert left in ask(one.async_dir, "prune", remove=True, **request)["leftovers"]
+    assert not os.path.exists(os.path.join(one.async_dir, ".background_jobs", "pools"))
 
 
 @pytest.fixture

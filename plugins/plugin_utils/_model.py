@@ -247,7 +247,7 @@ class Block:
 Body = list[Step | Block]
 
 Node = dict[str, t.Any]
-"""A part of a script: see the plan in the documentation."""
+"""A part of a script: see _protocol/plans.py."""
 
 
 @dataclass(slots=True)

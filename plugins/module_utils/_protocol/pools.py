@@ -61,6 +61,11 @@ def is_size(value):
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_PLACES
 
 
+def are_sizes(value):
+    """Say whether these can be the sizes of pools, by their names."""
+    return isinstance(value, dict) and all(is_name(name) and is_size(size) for name, size in value.items())
+
+
 class Pool:
     """A pool of this machine, entered. The files are only looked at by who has it `alone`."""
 

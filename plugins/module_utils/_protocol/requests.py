@@ -62,64 +62,32 @@ The controller checks answers in _host/replies.py.
 from __future__ import annotations
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, states
-
-
-class Malformed(Exception):
-    """A request that no action plugin of this collection makes."""
+from ansible_collections.background.jobs.plugins.module_utils._protocol.shapes import (
+    are_texts,
+    check_keys,
+    expect,
+    is_count,
+    is_flag,
+    is_integer,
+    is_span,
+    one_of,
+    or_none,
+)
 
 
 def check(request, ops):
-    """Raise Malformed where something is no request, or none of these `ops`: it says what is wrong."""
-    _expect(isinstance(request, dict), "a request is a dictionary")
+    """Raise shapes.Malformed where something is no request, or none of these `ops`: it says what is wrong."""
+    expect(isinstance(request, dict), "a request is a dictionary")
     op = request.get("op")
-    _expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
+    expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
     needed, optional = _SHAPES[op]
-    given = set(request) - {"op"}
-    if _MAY_SELECT[op] and "select" in given:
-        needed = dict(needed, select=_is_selection)
-    else:
-        needed = dict(needed, jobs=_are_jobs)
-    for key in sorted(given):
-        _expect(key in needed or key in optional, "%r takes no %r" % (op, key))
-    for key in sorted(needed):
-        _expect(key in given, "%r needs %r" % (op, key))
-    for key, value in request.items():
-        if key != "op":
-            _expect((needed.get(key) or optional[key])(value), "%r of %r can't be %.80r" % (key, op, value))
-
-
-def _expect(holds, otherwise):
-    if not holds:
-        raise Malformed(otherwise)
-
-
-def _is_flag(value):
-    return isinstance(value, bool)
-
-
-def _is_integer(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return _is_integer(value) and value >= 0
-
-
-def _is_span(value):
-    """Say whether this is a number of seconds."""
-    return (_is_integer(value) or isinstance(value, float)) and value >= 0
-
-
-def _are_sizes(value):
-    return isinstance(value, dict) and all(pools.is_name(name) and pools.is_size(value[name]) for name in value)
-
-
-def _is_mode(value):
-    return value in ("all", "any")
+    selects = _MAY_SELECT[op] and "select" in request
+    asked = {"select": _is_selection} if selects else {"jobs": _are_jobs}
+    check_keys({key: value for key, value in request.items() if key != "op"}, dict(needed, **asked), optional, repr(op))
 
 
 def _is_signal(value):
-    return _is_integer(value) and 0 < value < 65
+    return is_integer(value) and 0 < value < 65
 
 
 def _are_jobs(value):
@@ -138,38 +106,38 @@ def _is_job(value):
 
 def _are_processes(value):
     return isinstance(value, list) and all(
-        isinstance(process, list) and len(process) == 2 and _is_integer(process[0]) for process in value
+        isinstance(process, list) and len(process) == 2 and is_integer(process[0]) for process in value
     )
 
 
-_SELECTION = ("names", "batch_ids", "states", "older_than", "newer_than", "core")
+_SELECTION = {
+    "names": or_none(are_texts),
+    "batch_ids": or_none(are_texts),
+    "states": or_none(lambda value: are_texts(value) and set(value) <= set(states.ALL)),
+    "older_than": or_none(is_span),
+    "newer_than": or_none(is_span),
+    "core": is_flag,
+}
 
 
 def _is_selection(value):
     return (
         isinstance(value, dict)
         and set(value) == set(_SELECTION)
-        and all(value[key] is None or _are_texts(value[key]) for key in ("names", "batch_ids", "states"))
-        and set(value["states"] or ()) <= set(states.ALL)
-        and all(value[key] is None or _is_span(value[key]) for key in ("older_than", "newer_than"))
-        and _is_flag(value["core"])
+        and all(is_fit(value[key]) for key, is_fit in _SELECTION.items())
     )
-
-
-def _are_texts(value):
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 # By what is asked: what a request needs besides jobs or a selection, and what else it may have, each with its check.
 _SHAPES = {
-    "wait": ({"mode": _is_mode, "block": _is_span, "max_bytes": _is_count}, {}),
+    "wait": ({"mode": one_of("all", "any"), "block": is_span, "max_bytes": is_count}, {}),
     "cancel": (
-        {"grace": _is_span, "block": _is_span, "max_bytes": _is_count},
-        {"signal": _is_signal, "told": _is_flag},
+        {"grace": is_span, "block": is_span, "max_bytes": is_count},
+        {"signal": _is_signal, "told": is_flag},
     ),
-    "list": ({}, {"tail": _is_count}),
-    "update": ({"block": _is_span, "check": _is_flag}, {"concurrency": _is_count, "pools": _are_sizes}),
+    "list": ({}, {"tail": is_count}),
+    "update": ({"block": is_span, "check": is_flag}, {"concurrency": is_count, "pools": pools.are_sizes}),
     "forget": ({}, {}),
-    "prune": ({"remove": _is_flag}, {"leftovers": _is_selection}),
+    "prune": ({"remove": is_flag}, {"leftovers": _is_selection}),
 }
 _MAY_SELECT = {"wait": False, "cancel": True, "list": True, "update": True, "forget": False, "prune": True}

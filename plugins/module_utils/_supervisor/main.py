@@ -14,7 +14,7 @@ import json
 import os
 import sys
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing, plans, shapes
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call, signals
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import SIGNALS, Supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import files
@@ -32,6 +32,11 @@ def main():
     arrived = signals.Signals(SIGNALS)  # it ends with its jobs, and not before
     settings = json.loads(sys.stdin.buffer.readline())
     plan = packing.unpack(sys.stdin.buffer.read())
+    try:
+        plans.check(plan)
+    except shapes.Malformed as exc:
+        print(json.dumps({"error": "what the action plugin has planned can't be right: %s" % exc}))
+        return
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
     try:
         # the host is not made ready for a batch that it has already

@@ -47,9 +47,8 @@ class Watcher:
         self._add(path, _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE)
 
     def _add(self, path, mask):
-        if self._fd is not None:
-            if self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask) < 0:
-                self.close()  # no more watches for this user: look again instead
+        if self._fd is not None and self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask) < 0:
+            self.close()  # no more watches for this user: look again instead
 
     def wait(self, seconds):
         """Return when something happened, after `seconds` at the latest."""

@@ -30,8 +30,8 @@ from ansible_collections.background.jobs.plugins.plugin_utils._late import archi
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import pooling, preview, resuming
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 

@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 
 Options = dict[str, t.Any]

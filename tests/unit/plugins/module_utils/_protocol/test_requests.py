@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import requests
+from ansible_collections.background.jobs.plugins.module_utils._protocol import requests, shapes
 
 OPS = ("wait", "cancel", "list", "forget", "prune", "update")
 JOBS = [{"jid": "j1.2", "dir": None}, {"jid": "j1.3", "dir": "/d", "ending": [[7, 8], [9, None]]}]
@@ -92,11 +92,11 @@ def test_what_action_plugins_ask_is_let_through(request_):
     ],
 )
 def test_what_is_no_request_is_refused_with_what_is_wrong(request_, words):
-    with pytest.raises(requests.Malformed, match=words):
+    with pytest.raises(shapes.Malformed, match=words):
         requests.check(request_, OPS)
 
 
 def test_a_long_value_is_told_in_short():
-    with pytest.raises(requests.Malformed) as caught:
+    with pytest.raises(shapes.Malformed) as caught:
         requests.check(dict(WAIT, mode="x" * 10000), OPS)
     assert len(str(caught.value)) < 200

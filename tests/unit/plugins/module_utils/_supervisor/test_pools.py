@@ -268,10 +268,8 @@ def pool(tmp_path):
 
 def test_who_has_a_pool_alone_keeps_others_out(pool, tmp_path):
     other = pools.Pool(files.Folder(str(tmp_path)), "p", make=True)
-    with pool.alone():
-        with pytest.raises(pools.Busy):
-            with other.alone():
-                pass
+    with pool.alone(), pytest.raises(pools.Busy), other.alone():
+        pass
     with other.alone():
         pass
 

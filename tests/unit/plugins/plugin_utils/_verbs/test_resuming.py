@@ -68,7 +68,9 @@ def test_a_batch_that_is_not_known_is_an_error() -> None:
 
 def test_a_job_whose_record_cannot_be_read_is_told_as_that() -> None:
     unread = {"jid": "j482910475620183.1", "error": "not_found", "msg": "could not look for job j482910475620183.1: no"}
-    with pytest.raises(Refused, match=r"can't be told: could not look for job j482910475620183.1: no. Leave") as refused:
+    with pytest.raises(
+        Refused, match=r"can't be told: could not look for job j482910475620183.1: no. Leave"
+    ) as refused:
         resuming.left([job("a"), job("b")], answer({"name": "a", "state": "failed"}, unread), BATCH)
     assert "None" not in str(refused.value)
 

@@ -102,7 +102,7 @@ def _pool(pool: Result) -> Result:
 def _errors(reply: Result, wanted: Wanted) -> list[str]:
     """Return in sentences what could not be done."""
     errors = [
-        f"{str(job.get('msg') or job['jid'] + ' cannot be read').rstrip('.')}."
+        f"{str(job.get('msg') or job['jid']).rstrip('.')}."
         for job in reply["jobs"]
         if "error" in job
     ]
@@ -148,11 +148,21 @@ def _jobs(number: int) -> str:
 
 def _of_pools(pools: list[Result], check_mode: bool) -> list[str]:
     """Return what is said of pools."""
-    said = {
-        "updated": "{name} would have {size} places, and has {before}."
-        if check_mode
-        else "{name} has {size} places now, and had {before}.",
-        "unchanged": "{name} has {size} places already.",
-        "ended": "{name} is not in use: the next launch brings its size.",
-    }
-    return [f"Pool {said[pool['outcome']].format(**pool)}" for pool in pools if pool["outcome"] in said]
+    return [text for text in (_of_pool(pool, check_mode) for pool in pools) if text]
+
+
+def _of_pool(pool: Result, check_mode: bool) -> str:
+    name, outcome = pool["name"], pool["outcome"]
+    if outcome == "ended":
+        return f"Pool {name} is not in use: the next launch brings its size."
+    if outcome == "unchanged":
+        return f"Pool {name} has {_places(pool['size'])} already."
+    if outcome != "updated":
+        return ""
+    if check_mode:
+        return f"Pool {name} would have {_places(pool['size'])}, and has {pool.get('before')}."
+    return f"Pool {name} has {_places(pool['size'])} now, and had {pool.get('before')}."
+
+
+def _places(number: int) -> str:
+    return "1 place" if number == 1 else f"{number} places"

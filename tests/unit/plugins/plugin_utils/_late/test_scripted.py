@@ -253,9 +253,9 @@ def test_what_was_set_before_the_launch_is_stronger_than_files_of_variables() ->
         "weaker": ["x"],
     }
     assert node["turns"][0]["args"] == {"msg": "before v"}
-    dummy, dummy, set_to, node = nodes_of(OUT, {"include_vars": "vars.yml"}, {"set_fact": {"x": 1}}, told, **more)
+    *dummy, node = nodes_of(OUT, {"include_vars": "vars.yml"}, {"set_fact": {"x": 1}}, told, **more)
     assert node["turns"][0]["args"] == {"msg": "1 v"}
-    dummy, dummy, node = nodes_of(OUT, {"include_vars": "vars.yml", "when": "out"}, told, **more)
+    *dummy, node = nodes_of(OUT, {"include_vars": "vars.yml", "when": "out"}, told, **more)
     assert node["turns"][0]["args"] == {"msg": {"$template": "{{ x }} {{ y }}"}}
     script = script_of(OUT, {"include_vars": "vars.yml", "when": "out"}, told, **more)
     assert values_of(script, script["body"][0]["block"][2], "vars") == {"x": "before"}

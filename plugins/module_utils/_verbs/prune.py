@@ -10,13 +10,8 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import (
-    forget,
-    garbage,
-    info,
-    kept,
-    telling,
-)
+from ansible_collections.background.jobs.plugins.module_utils._protocol import store
+from ansible_collections.background.jobs.plugins.module_utils._verbs import forget, garbage, info, telling
 
 
 def answer(request, async_dir):
@@ -30,7 +25,7 @@ def answer(request, async_dir):
             if request["remove"]:
                 forget.note_forgotten(asked, answers)
                 if garbage.fits(leftovers) and leftovers["batch_ids"] is None:
-                    kept.forget(asked.directory, leftovers["older_than"])
+                    store.forget(asked.directory, leftovers["older_than"])
             told = [leftover.path for leftover in found if not request["remove"] or _is_removed(asked, leftover)]
     elif request["remove"]:
         forget.note_forgotten(asked, answers)

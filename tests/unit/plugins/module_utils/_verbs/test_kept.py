@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import store
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 PROGRAM = Path(kept.__file__).with_name("short_program.py")
@@ -92,7 +93,7 @@ def test_it_is_in_use_from_the_start_of_a_call(async_dir, tmp_path):
     told = kept_in(async_dir, tmp_path)
     os.utime(told["path"], (1, 1))
     assert run(told, tmp_path)["module"] == "a.module"
-    kept.forget(str(async_dir), None)
+    store.forget(str(async_dir), None)
     assert os.path.exists(told["path"])
 
 
@@ -110,10 +111,23 @@ def test_the_same_module_is_kept_once(async_dir, tmp_path):
 def test_what_is_kept_is_found(async_dir, tmp_path):
     sent = archive(tmp_path / "sent.zip")
     assert kept.find(str(async_dir), sent) == {}
+    assert not (async_dir / ".background_jobs" / "modules").exists(), "it was only looked for"
     told = kept.keep(str(async_dir), sent)
     assert kept.find(str(async_dir), sent) == told
     Path(told["path"]).write_bytes(b"PK")
     assert kept.find(str(async_dir), sent) == {}
+
+
+def test_what_an_earlier_run_has_kept_is_found_without_unpacking_it(async_dir, tmp_path, monkeypatch):
+    told = kept_in(async_dir, tmp_path)
+    files = {zipfile.ZipInfo(name, (2033, 1, 1, 0, 0, 0)): text for name, text in FILES.items()}
+    again = archive(tmp_path / "again.zip", files)  # another run builds the module at another time
+
+    def refuse(*dummy, **more):
+        raise AssertionError("unpacked")
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", refuse)
+    assert kept.find(str(async_dir), again) == told
 
 
 @pytest.mark.parametrize("change", ["cut", "changed", "another"])
@@ -175,40 +189,15 @@ def test_a_module_that_is_no_zip_or_kept_already_is_not_kept(async_dir, tmp_path
     assert kept.keep(str(async_dir), str(tmp_path / "torn.zip")) == {}
 
 
-def test_those_that_nobody_uses_make_room(async_dir, tmp_path):
-    for number in range(kept._MOST + 3):
-        told = kept_in(async_dir, tmp_path, **{"a/number.py": str(number)})
-        os.utime(told["path"], (number, number))
-    folder = Path(told["path"]).parent
-    (folder / "x.zip.77").write_bytes(b"")  # of a writer that was killed long ago
-    os.utime(folder / "x.zip.77", (1, 1))
-    kept_in(async_dir, tmp_path, **{"a/number.py": "last"})
-    found = list(folder.iterdir())
-    assert len(found) == kept._MOST
-    assert min(os.stat(path).st_mtime for path in found) == 4
-
-
 def test_forgetting(async_dir, tmp_path):
     old = kept_in(async_dir, tmp_path)["path"]
     os.utime(old, (1, 1))
     young = kept_in(async_dir, tmp_path, **{"a/young.py": ""})["path"]
-    kept.forget(str(async_dir), 3600)
+    store.forget(str(async_dir), 3600)
     assert [os.path.exists(path) for path in (old, young)] == [False, True]
-    kept.forget(str(async_dir), None)
+    store.forget(str(async_dir), None)
     assert os.path.exists(young), "a call may be importing from it"
     os.utime(young, (1, 1))
-    kept.forget(str(async_dir), None)
+    store.forget(str(async_dir), None)
     assert not os.path.exists(os.path.dirname(young))
-    kept.forget(str(async_dir), None)
-
-
-def test_what_cannot_be_forgotten_stays(async_dir, tmp_path, monkeypatch):
-    told = kept_in(async_dir, tmp_path)
-
-    def refuse(*dummy):
-        raise OSError(30, "Read-only file system")
-
-    os.utime(told["path"], (1, 1))
-    monkeypatch.setattr(kept.files, "remove", refuse)
-    kept.forget(str(async_dir), None)
-    assert os.path.exists(told["path"])
+    store.forget(str(async_dir), None)

@@ -153,3 +153,17 @@ def test_secrets_are_not_noted(tmp_path: Path, task_vars: dict[str, t.Any]) -> N
     action._connection.options["password"] = "another"
     execute(tmp_path, action, task_vars)
     assert [is_whole for dummy, is_whole in whole(action)] == [True, False]
+
+
+def test_what_is_kept_of_launches_is_noted_by_the_folder_it_is_kept_in(
+    tmp_path: Path, task_vars: dict[str, t.Any]
+) -> None:
+    action = FakeAction({"kept": KEPT}, {"reply": 1})
+    execute(tmp_path, action, task_vars)
+    notes = kept.Notes(t.cast("t.Any", action), task_vars, tmp_path)
+    notes.note_shared("/d", {"a", "b"})
+    assert (notes.shared("/d"), notes.shared("/e")) == ({"a", "b"}, set())
+    notes.note_shared("/d", {"b"})
+    assert notes.shared("/d") == {"b"}
+    execute(tmp_path, action, task_vars)
+    assert whole(action) == [("async_wait", True), ("async_wait", False)], "modules are noted as before"

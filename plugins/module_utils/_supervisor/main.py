@@ -48,7 +48,6 @@ def main():
     except shapes.Malformed as exc:
         print(json.dumps({"error": "what the action plugin has planned can't be right: %s" % exc}))
         return
-        return
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
     try:
         # the host is not made ready for a batch that it has already

@@ -19,9 +19,7 @@ import io
 import os
 import struct
 import sys
-import zipfile
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
 from ansible_collections.background.jobs.plugins.module_utils._protocol import store
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
@@ -45,6 +43,11 @@ def keep(async_dir, archive):
     return _look(async_dir, archive, lambda *one: _find(*one) or _write(*one))
 
 
+def _carried():
+    """Never called: the import tells ansible-core to put into the zip what is run out of it later."""
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import stand_in  # noqa: F401
+
+
 def _look(async_dir, archive, get):
     if not archive:
         return {}
@@ -54,10 +57,18 @@ def _look(async_dir, archive, get):
             os.utime(archive)
             return {"path": archive}  # as the controller knows
         with open(archive, "rb") as stream:
-            sent = stream.read(store.LIMIT)
+            return _look_for(stream.read(store.LIMIT), kept, get)
+    except (files.UnsafePath, OSError):
+        return {}
+
+
+def _look_for(sent, kept, get):
+    import zipfile  # it takes a while, and calls of what is kept do without
+
+    try:
         with zipfile.ZipFile(io.BytesIO(sent)) as contents:
             return get(kept, sent, contents)
-    except (files.UnsafePath, OSError, zipfile.BadZipFile):
+    except zipfile.BadZipFile:
         return {}
 
 
@@ -102,17 +113,17 @@ def _files_of(contents):
 
 def _compiled(contents):
     """Return the bytes of a zip of the files and what they compile to: the same for the same files, whenever that is."""
+    import zipfile  # as above
+
+    from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
+
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
         for info in _files_of(contents):
             source = contents.read(info)
-            target.writestr(_entry(info.filename), source)
+            pairs = [(info.filename, source)]
             if info.filename.endswith(".py"):
-                target.writestr(_entry(info.filename + "c"), compiled.packed(info.filename, source))
+                pairs.append((info.filename + "c", compiled.packed(info.filename, source)))
+            for name, data in pairs:
+                target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # of 1980
     return written.getvalue()
-
-
-def _entry(name):
-    entry = zipfile.ZipInfo(name)  # of 1980
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    return entry

@@ -13,12 +13,14 @@ worker processes share. What it says when it is asked again counts: anything but
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import shlex
 import typing as t
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible import constants
@@ -34,6 +36,8 @@ Kept = dict[str, str]
 
 PROGRAM = Path(__file__).resolve().parents[2] / "module_utils" / "_verbs" / "short_program.py"
 _PREFIX = "background.jobs."
+# Python reads a program that it is piped byte by byte, 0.4 s a megabyte, unless it is told to read it as a whole.
+_READ = "import sys; exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec'))"
 _PROFILE = "legacy"
 _KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
 
@@ -84,10 +88,28 @@ def _call(
 
     setattr(action, "_configure_module", configure)  # noqa: B010  # mypy takes no method for a variable
     try:
-        result = action._execute_module(f"{_PREFIX}{module}", dict(arguments), task_vars=task_vars)
+        with _read_at_once(action._connection._shell):
+            result = action._execute_module(f"{_PREFIX}{module}", dict(arguments), task_vars=task_vars)
     finally:
         del action._configure_module
     return result, used[0] if used else None
+
+
+@contextlib.contextmanager
+def _read_at_once(shell: t.Any) -> Iterator[None]:
+    """While this lasts, an interpreter that a program is piped to reads it as a whole."""
+    really = shell.build_module_command
+
+    def build(env_string: str, shebang: str, cmd: str, arg_path: str | None = None) -> t.Any:
+        command = really(env_string, shebang, cmd, arg_path)
+        is_piped = shebang and not cmd.strip() and arg_path is None
+        return f"{command} -c {shlex.quote(_READ)}" if is_piped else command
+
+    shell.build_module_command = build
+    try:
+        yield
+    finally:
+        del shell.build_module_command
 
 
 def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:

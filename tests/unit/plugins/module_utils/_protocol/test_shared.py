@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import shared
+from ansible_collections.background.jobs.plugins.module_utils._protocol import shapes, shared
 
 LARGE = "payload \udcff" * 1000  # with a byte that is no UTF-8, as modules may have
 PLAN = {
@@ -88,3 +88,22 @@ def test_a_host_that_keeps_nothing_uses_what_it_was_brought(async_dir):
     plan, dummy = sent()
     assert shared.put_in(plan, str(async_dir)) == ([], [])
     assert plan == PLAN
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        None,
+        {},
+        {"payloads": []},
+        {"payloads": {"p": 1}},
+        {"payloads": {}, "shared": []},
+        {"payloads": {}, "shared": {"x": 1}},
+        {"payloads": {"p": {"tail": {"shared": "../../../etc/passwd"}}}},
+        {"payloads": {"p": {"tail": {"shared": "0" * 64, "more": 1}}}},
+        {"payloads": {}, "archive": {"shared": 1}},
+    ],
+)
+def test_what_is_no_plan_is_told(async_dir, plan):
+    with pytest.raises(shapes.Malformed):
+        shared.put_in(plan, str(async_dir))

@@ -114,7 +114,18 @@ def carried(name: str) -> set[str]:
 
 
 # What a module has to do with of the verbs' room; not one word more goes to the host.
-FOLLOWING = {"kept", "asked_jobs", "batches", "catalog", "core_async", "info", "orphans", "serving", "telling"}
+FOLLOWING = {
+    "kept",
+    "stand_in",
+    "asked_jobs",
+    "batches",
+    "catalog",
+    "core_async",
+    "info",
+    "orphans",
+    "serving",
+    "telling",
+}
 VERBS = {
     "async_info": FOLLOWING | {"options"},
     "async_prune": FOLLOWING | {"forget", "garbage", "options", "prune"},

@@ -50,6 +50,7 @@ DETAILS = (
     "module_utils/_protocol/plans.py",
     "module_utils/_protocol/requests.py",
     "module_utils/_protocol/shapes.py",
+    "module_utils/_protocol/shared.py",
     "module_utils/_verbs/short_program.py",
 )
 # What tells of a mistake in this code, or is caught where it comes from: some texts, and some exceptions.

@@ -24,6 +24,7 @@ pools                   {name: how many places}, of the pools that jobs need
 staging_token, files,   the files that it brings: staged.py
 bundle
 evaluator, archive      of a launch with scripts: the texts of what evaluates templates, and Jinja2, both in base64
+shared                  what is left out above and brought by its SHA-256: shared.py, which puts it in
 
 A payload, {"style", "interpreter": [word], "name"}, and by its style: ansiballz: head, tail, what the program has before
 and after the params of a call; text: nothing, params are the program; args_file: data in base64, params are a file;

@@ -17,7 +17,7 @@ import itertools
 import os
 import selectors
 import signal
-import traceback
+import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     defaults,
@@ -31,7 +31,6 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
     calls,
-    evaluator,
     fork_client,
     fork_servers,
     host_limits,
@@ -96,7 +95,9 @@ class Supervisor:
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
         self._evaluator = None
-        if "evaluator" in plan:
+        if "evaluator" in plan:  # few have one
+            from ansible_collections.background.jobs.plugins.module_utils._supervisor import evaluator
+
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._running = {}  # index: RunningJob
         self._numbers = itertools.count()  # of templates that are to become another user
@@ -158,7 +159,7 @@ class Supervisor:
         try:
             self._see_to_the_jobs()
         except BaseException:  # whatever it is: it is said before anything else can go wrong
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
             raise SystemExit(1) from None
         finally:
             self._places.leave()

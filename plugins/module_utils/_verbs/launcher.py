@@ -70,7 +70,7 @@ def serve(module):
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
     reply["kept"] = found or kept.keep(async_dir, kept.own_zip())
-    if request and "attached" not in reply:
+    if request and "attached" not in reply and "missing" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
 
@@ -127,8 +127,9 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
     folder: the working folder of the jobs, where it is not that of this process.
 
     Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
-    `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
-    launched before, those of its jobs; `attached`, where there is such a job, what is told of it.
+    `warnings` where there are any, and `shared`, what the host keeps of the plan (shared.py). Where nothing had to be started,
+    in place of the pid: `states`, where this batch was launched before, those of its jobs; `attached`, where there is such a
+    job, what is told of it; `missing`, what is shared and has to be sent as well.
     """
     try:
         directory = files.job_directory(async_dir)
@@ -290,7 +291,7 @@ def _answer_in(output):
             answer = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(answer, dict) and ("pid" in answer or "error" in answer):
+        if isinstance(answer, dict) and not {"pid", "error", "missing"}.isdisjoint(answer):
             return answer
     return None
 

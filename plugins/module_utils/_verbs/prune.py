@@ -10,16 +10,9 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import pools
+from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, store
 from ansible_collections.background.jobs.plugins.module_utils._system import files
-from ansible_collections.background.jobs.plugins.module_utils._verbs import (
-    catalog,
-    forget,
-    garbage,
-    info,
-    kept,
-    telling,
-)
+from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, forget, garbage, info, telling
 
 
 def answer(request, async_dir):
@@ -33,7 +26,7 @@ def answer(request, async_dir):
             if request["remove"]:
                 forget.note_forgotten(asked, answers)
                 if garbage.fits(leftovers) and leftovers["batch_ids"] is None:
-                    kept.forget(asked.directory, leftovers["older_than"])
+                    store.forget(asked.directory, leftovers["older_than"])
             told = [leftover.path for leftover in found if not request["remove"] or _is_removed(asked, leftover)]
         told += _of_pools(asked, leftovers, request["remove"])
     elif request["remove"]:

@@ -75,10 +75,16 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
     return t.cast("Reply", reply)
 
 
-def launched(reply: Reply, count: int) -> Reply:
-    """Return the answer to a launch of `count` jobs; raise Malformed where it is none."""
+def launched(reply: Reply, count: int, may_miss: bool = False) -> Reply:
+    """Return the answer to a launch of `count` jobs; raise Malformed where it is none.
+
+    may_miss: whether the host was not sent all that it needs.
+    """
     _expect(isinstance(reply.get("async_dir"), str), "it does not say where the jobs are recorded")
     reply = {**reply, "async_dir": printable(reply["async_dir"])}
+    for key in {"missing", "shared"} & reply.keys():
+        reply[key] = _texts(reply[key], key)
+    _expect(may_miss or "missing" not in reply, "it misses what it was sent")
     found = reply.get("states")
     if found is not None:
         _expect(isinstance(found, list) and len(found) == count, "it is about other jobs than were launched")

@@ -192,7 +192,7 @@ class NodeBuilder(blocks.StepBuilder):
         """Look at the handlers that are known for what they set; what is wrong with them is told where they are made."""
         if self._is_look_ahead:
             return
-        looking = Inside(self._where, [])
+        looking = NodeBuilder(self._where, [])
         looking._is_look_ahead = True
         notified = list(script.notified)
         looking.handlers(script)

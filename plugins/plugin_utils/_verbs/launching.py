@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, shared
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
@@ -233,12 +233,29 @@ def _send(
     remote: _remote.Remote, plan: Result, *, singleton: str | None, request: Result | None
 ) -> tuple[Result, bool]:
     """Return what the host says of a plan and of a request, and whether it was asked once."""
-    arguments = {"_plan": packing.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
+    arguments = {} if singleton is None else {"_singleton": singleton}
     if request:
         arguments["_request"] = packing.pack(request)
+    texts, known = shared.take_out(plan), remote.keeps()
+    unknown = {digest: text for digest, text in texts.items() if digest not in known}
+    reply, was_asked_once = _order(remote, {**plan, "shared": unknown}, arguments, may_miss=len(unknown) < len(texts))
+    if "missing" in reply:  # it was removed meanwhile, or is not what it was
+        known = set()
+        reply, again = _order(remote, {**plan, "shared": texts}, arguments)
+        was_asked_once = was_asked_once and again
+    if told := reply.get("shared"):
+        remote.note_kept(known | (set(told) & texts.keys()))
+    return reply, was_asked_once
+
+
+def _order(
+    remote: _remote.Remote, plan: Result, arguments: dict[str, str], may_miss: bool = False
+) -> tuple[Result, bool]:
+    """Return what `_send` does; may_miss: whether the plan may not have all that is shared (shared.py)."""
+    arguments = {**arguments, "_plan": packing.pack(plan)}
     try:
         reply, was_asked_once = remote.send(
-            lambda: remote.execute(**arguments), FIRST_CONTACT if request else transport.PATIENCE
+            lambda: remote.execute(**arguments), FIRST_CONTACT if "_request" in arguments else transport.PATIENCE
         )
     except transport.Unreached as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
@@ -257,7 +274,7 @@ def _send(
             )
         )
     try:
-        return replies.launched(reply, len(plan["jobs"])), was_asked_once
+        return replies.launched(reply, len(plan["jobs"]), may_miss), was_asked_once
     except replies.Malformed as exc:
         raise LaunchFailed(_remote.failure({}, _remote.malformed(exc))) from exc
 

@@ -31,7 +31,7 @@ command: nothing, params are {"command": [word]}. fork: false where each call is
 
 A job, {"name", "module", "timeout": seconds, 0: none, "no_log", "ignore_errors", "depends_on": [index],
 "skip": the reason where it never runs, "body": [step or block]}, with run_when, retries, delay and backoff (seconds
-and a factor), always_timeout (seconds), nice, memory_max (bytes), cpu_quota (processors), pool, item, and script where they say
+and a factor), always_timeout (seconds), nice, memory_max (bytes), cpu_quota (percent of one), pool, item, and script where they say
 something.
 
 A block, {"block": [step or block]}, with rescue and always where it has them.
@@ -51,9 +51,7 @@ A turn is what is done for one item: a step without its name and its keywords, o
 
 from __future__ import annotations
 
-import re
-
-from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, shapes
+from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, pools, shapes
 from ansible_collections.background.jobs.plugins.module_utils._protocol.shapes import (
     are_texts,
     expect,
@@ -70,7 +68,6 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol.shapes i
 )
 
 PROTOCOL = 1
-_BATCH_ID = re.compile(r"b[0-9]{15}\Z")
 _SECTIONS = ("block", "rescue", "always")
 
 
@@ -91,7 +88,7 @@ def _is_protocol(value):
 
 
 def _is_batch_id(value):
-    return is_text(value) and bool(_BATCH_ID.match(value))
+    return is_text(value) and ids.is_batch_id(value)
 
 
 def _is_environment(value):

@@ -101,11 +101,7 @@ def _pool(pool: Result) -> Result:
 
 def _errors(reply: Result, wanted: Wanted) -> list[str]:
     """Return in sentences what could not be done."""
-    errors = [
-        f"{str(job.get('msg') or job['jid']).rstrip('.')}."
-        for job in reply["jobs"]
-        if "error" in job
-    ]
+    errors = [f"{str(job.get('msg') or job['jid']).rstrip('.')}." for job in reply["jobs"] if "error" in job]
     errors += [
         f"{job['jid']} was launched by ansible-core's async, which runs each job for itself: it has no concurrency."
         for job in reply["jobs"]

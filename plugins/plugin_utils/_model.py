@@ -23,6 +23,8 @@ ABSENT: t.Final = object()
 MAX_SECONDS = 10 * 365 * 86400
 FILE: t.Final = "the template "
 """With the name of a file of templates after it, how that is named beside the variables that a value uses."""
+NAMED_FILE: t.Final = f"{FILE}named "
+"""The same with a template of the name, which may give a list of them."""
 
 Scope = dict[str, t.Any]
 Variables = Mapping[str, object]
@@ -117,10 +119,19 @@ class Language(t.Protocol):
         """Return whether a condition, as `when` has it, is true."""
 
     def variable(self, name: str, scope: Scope) -> object:
-        """Return the value of a variable as it is written, ABSENT where there is none; for FILE with a name, the file's text."""
+        """Return the value of a variable as it is written, ABSENT where there is none; for FILE with a name, the file's text.
+
+        For NAMED_FILE with a template of the name the texts of all files that it comes to.
+        """
 
     def strong(self) -> Collection[str]:
-        """Return the variables that nothing a task sets is stronger than: extra variables, and those of Ansible itself."""
+        """Return the variables that nothing a task sets is stronger than.
+
+        Extra variables, those of Ansible itself, and what the includes and the role of the launching task hand on.
+        """
+
+    def set_before(self) -> Collection[str]:
+        """Return the variables that tasks before the launch have set or registered: stronger than what is in files."""
 
     def is_fact(self, name: str) -> bool:
         """Whether a variable is a fact that is known of the host."""

@@ -209,7 +209,7 @@ class Played:
         self.status = status
         self.output = output
         self.errors = errors
-        self._results: list[tuple[str, str, dict[str, Any]]] = []
+        self.each: list[tuple[str, str, dict[str, Any]]] = []
         for line in output.splitlines():
             if line.startswith("{"):
                 self._take(json.loads(line))
@@ -220,11 +220,11 @@ class Played:
         for name, result in event["hosts"].items():
             result["failed"] = event["_event"] == "v2_runner_on_failed"
             result["unreachable"] = event["_event"] == "v2_runner_on_unreachable"
-            self._results.append((name, event["task"]["name"], result))
+            self.each.append((name, event["task"]["name"], result))
 
     def results(self, task: str, host: Host | None = None) -> list[dict[str, Any]]:
         """The results of the tasks of this name, in the order in which they came."""
-        return [result for name, told, result in self._results if told == task and (host is None or name == host.name)]
+        return [result for name, told, result in self.each if told == task and (host is None or name == host.name)]
 
     def result(self, task: str, host: Host | None = None) -> dict[str, Any]:
         """The one result there is of the task of this name."""
@@ -233,7 +233,7 @@ class Played:
 
     def course(self) -> list[tuple[str, bool, bool]]:
         """The tasks in order: their names, and whether they failed, and changed something."""
-        return [(task, result["failed"], bool(result.get("changed"))) for dummy, task, result in self._results]
+        return [(task, result["failed"], bool(result.get("changed"))) for dummy, task, result in self.each]
 
 
 class Running:

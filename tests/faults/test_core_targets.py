@@ -9,6 +9,8 @@ BGJ_CORE_TARGETS in the environment: the folder test/integration/targets of ansi
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import shutil
 
@@ -40,6 +42,7 @@ VARIABLES = {"ansible_python_interpreter": "/usr/bin/python3"}
 # job is being launched, for which the collection asks the same plugins, it is the real one.
 SHIM = """
 import os
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import action_loader
 
@@ -88,13 +91,16 @@ class ActionModule(ActionBase):
         task = self._task.copy()
         entry = {{module: dict(self._task.args)}}
         task.args = {{"task": entry, "wait": True, "poll": 0}}
-        told = self._get("background.jobs.async_run", task).run(None, task_vars)
+        try:
+            told = self._get("background.jobs.async_run", task).run(None, task_vars)
+        except AnsibleError as exc:
+            told = {{"msg": str(exc)}}
         jobs = told.get("jobs") or [{{}}]
         result = jobs[0].get("result")
+        with open({log!r}, "a") as log:
+            print(module, result is not None, repr(told.get("msg")), sep="\\t", file=log)
         if result is None:  # refused at launch, which is told in other words
             return self._plain(task_vars)
-        with open({log!r}, "a") as log:
-            log.write(module + "\\n")
         for key in ("warnings", "deprecations"):
             if told.get(key):
                 result.setdefault(key, told[key])
@@ -114,14 +120,41 @@ def shim(folder, log):
 @pytest.mark.parametrize("target", WANTED)
 def test_core_finds_its_modules_to_do_the_same_as_jobs(host, play, tmp_path, report, target):
     roles = shutil.copytree(TARGETS, tmp_path / "targets", symlinks=True)
-    env = {"ANSIBLE_ROLES_PATH": str(roles), "OUTPUT_DIR": str(tmp_path)}
-    play_of = {"gather_facts": True, "roles": [target], "vars": VARIABLES | {"output_dir": str(tmp_path)}}
-    plain = play(host(), [], check=False, env=env, timeout=900, **play_of)
+    output = tmp_path / "output"
+    output.mkdir()
+    env = {"ANSIBLE_ROLES_PATH": str(roles), "OUTPUT_DIR": str(output)}
+
+    def run(timeout):
+        # Some take the controller for the host: they share the folder of what is written.
+        machine = host("--volume", f"{output}:{output}")
+        variables = VARIABLES | {"output_dir": str(output)}
+        try:
+            return play(
+                machine, [], check=False, env=env, timeout=timeout, gather_facts=True, roles=[target], vars=variables
+            )
+        finally:
+            machine.run("find", str(output), "-mindepth", "1", "-delete")
+
+    plain = run(900)
     log = tmp_path / "log"
     shim(tmp_path / "action_plugins", log)
     env["ANSIBLE_ACTION_PLUGINS"] = str(tmp_path / "action_plugins")
-    as_jobs = play(host(), [], check=False, env=env, timeout=1800, **play_of)
-    assert as_jobs.course() == plain.course(), as_jobs.output[-3000:]
-    run = len(log.read_text().splitlines())
-    assert run >= WANTED[target]
-    report(f"ansible-core's tests of {target}: {len(plain.course())} tasks end alike with {run} of them run as jobs")
+    as_jobs = run(1800)
+    assert as_jobs.course() == plain.course(), first_difference(plain, as_jobs)
+    asked = [line.split("\t") for line in log.read_text().splitlines()]
+    ran = sum(as_job == "True" for dummy, as_job, more in asked)
+    assert ran >= WANTED[target], [(module, message) for module, as_job, message in asked if as_job == "False"]
+    failed = [task for task, has_failed, changed in plain.course() if has_failed]
+    end = "to the end" if plain.status == 0 else f"up to {failed[-1]!r}"
+    report(f"ansible-core's tests of {target}: {len(plain.course())} tasks end alike, {end}, with {ran} run as jobs")
+
+
+def first_difference(plain, as_jobs):
+    """Return the results of the first task that ended otherwise, and those of the one before."""
+    pairs = list(itertools.zip_longest(plain.course(), as_jobs.course()))
+    index = next(number for number, (one, other) in enumerate(pairs) if one != other)
+    return "\n".join(
+        f"{way}: {json.dumps(result, default=str)[:2000]}"
+        for way, played in (("plain", plain), ("job", as_jobs))
+        for result in played.each[max(0, index - 1) : index + 1]
+    )

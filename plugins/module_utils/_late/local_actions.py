@@ -187,10 +187,14 @@ def check_name(name):
 
 
 def _include_vars(args, task):
-    """args: {"data": {name: Value}, "files": [paths]}, as the controller has read them."""
+    """args: {"data": {name: Value}, "files": [paths], "weaker": [names]}, as the controller has read them.
+
+    weaker: what tasks before the launch have set or registered, which counts more.
+    """
     yield from ()
     result = task.returns(ansible_facts={}, ansible_included_var_files=list(args.get("files", ())))
-    variables = {name: decode(value) for name, value in args["data"].items()}
+    weaker = args.get("weaker", ())
+    variables = {name: decode(value) for name, value in args["data"].items() if name not in weaker}
     for name, value in args["data"].items():
         try:
             result.value["ansible_facts"][name] = task.render(value)

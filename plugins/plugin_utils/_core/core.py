@@ -111,8 +111,11 @@ class Core:
         self._task = action._task
         self.task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
-        self._strong = late.MAGIC | set(self._extra_vars)
-        self._found_out = {*self._extra_vars, *_found_out(action._task, task_vars)}
+        handed_on = set(_handed_on(action._task, task_vars))
+        self._strong = late.MAGIC | set(self._extra_vars) | handed_on
+        self._set_before = set(_of_cache(action._task, task_vars, "_nonpersistent_fact_cache"))
+        read = _of_cache(action._task, task_vars, "_vars_cache")
+        self._found_out = {*self._extra_vars, *handed_on, *self._set_before, *read}
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         compiling.remember(self._templar._engine)
         self._scope: Scope | None = None
@@ -143,8 +146,8 @@ class Core:
 
     def variable(self, name: str, scope: Scope) -> object:
         if name.startswith(FILE):
-            name = name.removeprefix(FILE)
-            return late.trusted(late.other_template(self.action._loader, name, {**self.task_vars, **scope}))
+            variables = {**self.task_vars, **scope}
+            return late.other_templates(self.action._loader, name, variables, lambda text: self.template(text, scope))
         return scope.get(name, self.task_vars.get(name, ABSENT))
 
     def is_template(self, text: str) -> bool:
@@ -179,6 +182,9 @@ class Core:
 
     def strong(self) -> Collection[str]:
         return self._strong
+
+    def set_before(self) -> Collection[str]:
+        return self._set_before
 
     def is_fact(self, name: str) -> bool:
         facts = self.task_vars.get("ansible_facts") or {}
@@ -458,12 +464,15 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-def _found_out(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
-    """Return the variables that earlier tasks have set for this host, and those that includes of the launching task hand on."""
-    manager, host = task._variable_manager, task_vars.get("inventory_hostname")
-    if manager is not None:
-        yield from manager._vars_cache.get(host, ())
-        yield from manager._nonpersistent_fact_cache.get(host, ())
+def _of_cache(task: Task, task_vars: Mapping[str, t.Any], cache: str) -> t.Iterator[str]:
+    """Return the variables that earlier tasks have set for this host: with include_vars, or with set_fact and register."""
+    if task._variable_manager is not None:
+        yield from getattr(task._variable_manager, cache).get(task_vars.get("inventory_hostname"), ())
+
+
+def _handed_on(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Return the variables that the loop, the includes and the role of the launching task hand on to it."""
+    yield from (task_vars[key] for key in ("ansible_loop_var", "ansible_index_var") if key in task_vars)
     yield from task.get_include_params()
     if task._role is not None:
         yield from task._role.get_role_params(task.get_dep_chain())

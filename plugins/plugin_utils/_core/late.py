@@ -32,7 +32,7 @@ from ansible.release import __version__
 from ansible.template import generate_ansible_template_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, NAMED_FILE
 
 Arguments = dict[str, t.Any]
 
@@ -152,6 +152,20 @@ def template_file(
 
 
 _NOT_FOUND = "{% include nobody_knows %}"
+
+
+def other_templates(
+    loader: t.Any, name: str, variables: Mapping[str, t.Any], rendered: Callable[[object], t.Any]
+) -> list[str]:
+    """Return the texts of the files that stand for FILE, or NAMED_FILE, with a name."""
+    if not name.startswith(NAMED_FILE):
+        return [trusted(other_template(loader, name.removeprefix(FILE), variables))]
+    try:
+        names = rendered(trusted(name.removeprefix(NAMED_FILE)))
+    except Refused:
+        return [trusted(_NOT_FOUND)]
+    each = names if isinstance(names, list) else [names]
+    return [trusted(other_template(loader, str(one), variables)) for one in each]
 
 
 def other_template(loader: t.Any, name: str, variables: Mapping[str, t.Any]) -> str:

@@ -12,12 +12,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.references import ALL_FACTS, FACT
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
 
-ALL_FACTS = "ansible_facts"
 FAILED = ("ansible_failed_task", "ansible_failed_result")
 
 _GATHER = frozenset(("facter", "gather_facts", "ohai", "setup"))
+# Collections whose modules return just what is said here: of any other one's nobody knows.
+_KNOWN = frozenset(("", "ansible.builtin", "ansible.legacy", "community.general"))
+_ALL = ""  # every name begins so
 # What modules that gather facts of one kind call them.
 _FACTS_OF = {
     "getent": ("getent_",),
@@ -33,12 +36,14 @@ _FACTS_OF = {
 class Flow:
     """What tasks of the job have set so far, and the place that did it.
 
-    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts; known: the values of
-    those of the names that are known at launch all the same, for the task that sets them runs in any case.
+    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts that are variables of
+    their own; held: of those in ansible_facts; known: the values of those of the names that are known at launch all the
+    same, for the task that sets them runs in any case.
     """
 
     names: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     known: dict[str, object] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     stronger: set[str] = field(default_factory=set)
@@ -74,31 +79,45 @@ class Flow:
 
     def gather(self, module: str, where: str) -> None:
         """Take note of the facts that a module of this name returns."""
-        leaf = module.rpartition(".")[2]
+        owner, dummy, leaf = module.rpartition(".")
+        beginnings = _FACTS_OF.get(leaf, ())
         if leaf in _GATHER:
-            self.facts.setdefault("ansible_", where)
-        elif leaf in _FACTS_OF or leaf.endswith("_facts"):
-            self.facts.setdefault(ALL_FACTS, where)
-            for beginning in _FACTS_OF.get(leaf, ()):
-                self.facts.setdefault(beginning, where)
+            beginnings = ("ansible_",)
+        elif not beginnings and not leaf.endswith("_facts"):
+            return
+        for beginning in beginnings:
+            self.facts.setdefault(beginning, where)
+        self.cache(beginnings if owner in _KNOWN and beginnings else [_ALL], where)
 
-    def cache(self, where: str) -> None:
-        """Take note that a fact which is set stands in ansible_facts too."""
-        self.facts.setdefault(ALL_FACTS, where)
+    def cache(self, names: Iterable[str], where: str) -> None:
+        """Take note of facts that come to stand in ansible_facts."""
+        for name in names:
+            self.held.setdefault(name.removeprefix("ansible_"), where)
 
     def is_fact(self, name: str) -> bool:
         """Whether `name` may be a fact that the job has gathered."""
         return any(name.startswith(beginning) for beginning in self.facts)
 
+    def is_held(self, name: str) -> bool:
+        """Whether `name` is ansible_facts, or FACT with the name of a fact in it that the job may have gathered."""
+        return self._place_in_facts(name) is not None
+
+    def _place_in_facts(self, name: str) -> str | None:
+        if not name.startswith(FACT):
+            return next(iter(self.held.values()), None) if name == ALL_FACTS else None
+        fact = name.removeprefix(FACT)
+        return next((where for beginning, where in self.held.items() if fact.startswith(beginning)), None)
+
     def place_of(self, name: str) -> str | None:
         """Return which task sets a variable, in words."""
         if name in self.names:
             return self.names[name]
-        return next((where for beginning, where in self.facts.items() if name.startswith(beginning)), None)
+        of_fact = next((where for beginning, where in self.facts.items() if name.startswith(beginning)), None)
+        return of_fact or self._place_in_facts(name)
 
     @property
     def size(self) -> int:
-        return len(self.names) + len(self.facts) - len(self.known)
+        return len(self.names) + len(self.facts) + len(self.held) - len(self.known)
 
     def said_of(self, name: str) -> str:
         """Return where a variable that is late comes from, in words."""
@@ -141,10 +160,10 @@ class Late(Collection[str]):
             return False
         if name in self._flow.names or (self._failed and name in FAILED):
             return True
-        return self._flow.is_fact(name) and self._may_be_gathered(name)
+        return self._flow.is_held(name) or (self._flow.is_fact(name) and self._may_be_gathered(name))
 
     def _may_be_gathered(self, name: str) -> bool:
-        return name == ALL_FACTS or self._language.is_fact(name) or self._language.variable(name, self._scope) is ABSENT
+        return self._language.is_fact(name) or self._language.variable(name, self._scope) is ABSENT
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._flow.names)

@@ -14,7 +14,8 @@ from functools import lru_cache
 
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
-from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.writing import as_template
+from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, NAMED_FILE
 
 
 class _AnyPlugin(dict[str, t.Any]):
@@ -36,8 +37,11 @@ def knowing_all_plugins(kind: type[Environment] = Environment) -> Environment:
 
 
 ENVIRONMENT = knowing_all_plugins()
+ALL_FACTS = "ansible_facts"
+FACT = f"{ALL_FACTS}."
+"""With the name of a fact after it, how that is named beside the variables that a value uses."""
 # Variables that hold all of the others, or a lot of what no task has written.
-HOLDERS = frozenset(("ansible_facts", "groups", "hostvars", "vars"))
+HOLDERS = frozenset((ALL_FACTS, "groups", "hostvars", "vars"))
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 LOOKUPS = frozenset(("lookup", "query", "q"))
 
@@ -61,7 +65,7 @@ def find(
             if name in wanted:
                 return [*trail, name]
             seen.add(name)
-            used = ABSENT if name in HOLDERS else variable(name)
+            used = ABSENT if is_held(name) else variable(name)
             if used is not ABSENT:
                 waiting.append((used, [*trail, name], False))
     return None
@@ -91,20 +95,67 @@ def _in_text(text: str, expression: bool) -> frozenset[str]:
     except TemplateSyntaxError:
         # A condition may be a template as well. Anything else is complained of where it is rendered.
         return _in_text(text, False) if expression else frozenset()
-    return frozenset(meta.find_undeclared_variables(tree) | set(by_name(tree)))
+    return used_in(tree)
+
+
+def is_held(name: str) -> bool:
+    """Whether a name stands for what no task has written."""
+    return name in HOLDERS or name.startswith(FACT)
+
+
+def used_in(tree: nodes.Template) -> frozenset[str]:
+    """Return the variables that a template uses, by their names as texts too, and files and facts, as FILE and FACT."""
+    return frozenset({*narrowed(meta.find_undeclared_variables(tree), tree), *by_name(tree)})
+
+
+def narrowed(names: Collection[str], node: nodes.Node) -> Collection[str]:
+    """Return the names of variables that are used in a node with single facts in place of all, where it uses only these."""
+    facts = set(facts_in(node)) if ALL_FACTS in names else {None}
+    return names if None in facts else {*names, *(f"{FACT}{fact}" for fact in facts)} - {ALL_FACTS}
+
+
+def facts_in(node: nodes.Node) -> t.Iterator[str | None]:
+    """Return the names of the facts that are used in a node by ansible_facts, and None for a use of all of them."""
+    named = 0
+    for call in node.find_all(nodes.Call):  # ansible_facts.get('x'), whose attribute is looked at below
+        if isinstance(call.node, nodes.Getattr) and _is_all_facts(call.node.node) and call.node.attr == "get":
+            named += 1
+            yield _text_of(call.args[0]) if call.args else None
+    parts: t.Iterable[t.Any] = node.find_all((nodes.Getattr, nodes.Getitem))
+    for part in parts:
+        if _is_all_facts(part.node) and not _is_method(part):
+            named += 1
+            yield part.attr if isinstance(part, nodes.Getattr) else _text_of(part.arg)
+    if sum(1 for name in node.find_all(nodes.Name) if _is_all_facts(name)) > named:
+        yield None
+
+
+def _is_all_facts(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Name) and node.name == ALL_FACTS
+
+
+def _is_method(part: nodes.Getattr | nodes.Getitem) -> bool:
+    return isinstance(part, nodes.Getattr) and hasattr(dict, part.attr)
+
+
+def _text_of(node: nodes.Node) -> str | None:
+    return str(node.value) if isinstance(node, nodes.Const) else None
 
 
 def by_name(tree: nodes.Node) -> t.Iterator[str]:
     """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x').
 
-    And the files of templates, as FILE with their names: lookup('template', 'x'), {% include 'x' %}.
+    And the files of templates, as FILE with their names: lookup('template', 'x'), {% include 'x' %}; NAMED_FILE with a
+    template of the name where that is one.
     """
     for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Name) and call.node.name in LOOKUPS:
-            texts = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
-            lookup = str(texts[0]).rpartition(".")[2] if texts else ""
-            if lookup in ("vars", "template"):
-                yield from (str(text) if lookup == "vars" else f"{FILE}{text}" for text in texts[1:])
+        if isinstance(call.node, nodes.Name) and call.node.name in LOOKUPS and call.args:
+            lookup = str(_text_of(call.args[0])).rpartition(".")[2]
+            if lookup == "vars":
+                yield from (str(name.value) for name in call.args[1:] if isinstance(name, nodes.Const))
+            if lookup == "template":
+                names = [*call.args[1:], *([call.dyn_args] if call.dyn_args else [])]
+                yield from (_looked_up(name, frozenset(stored(tree))) for name in names)
     others: t.Iterable[t.Any] = tree.find_all(_OTHER_FILES)
     for other in others:
         yield from (f"{FILE}{name}" for name in _named(other.template))
@@ -114,6 +165,28 @@ def by_name(tree: nodes.Node) -> t.Iterator[str]:
     for attribute in tree.find_all(nodes.Getattr):
         if _is_holder(attribute.node):
             yield attribute.attr
+
+
+def _looked_up(name: nodes.Expr, local: Collection[str]) -> str:
+    """Return the name of a file that a lookup renders; none where a variable of the template has it."""
+    if isinstance(name, nodes.Const):
+        return f"{FILE}{name.value}"
+    used = nodes.Output([name]).find_all(nodes.Name)
+    return FILE if any(one.name in local for one in used) else f"{NAMED_FILE}{as_template(name)}"
+
+
+def stored(node: nodes.Node) -> t.Iterator[str]:
+    """Return the variables that a template sets itself, in what is in a node."""
+    found: t.Iterator[t.Any] = iter(node.find_all((nodes.Name, nodes.Macro, nodes.CallBlock)))
+    for name in found:
+        if isinstance(name, nodes.Macro):
+            yield name.name
+        elif isinstance(name, nodes.CallBlock):
+            yield "caller"
+        elif name.ctx != "load":
+            yield name.name
+    if isinstance(node, nodes.For) or node.find(nodes.For):
+        yield "loop"
 
 
 def _named(node: nodes.Node) -> Collection[str]:

@@ -113,16 +113,21 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
             )
     rendered = {key: task.language.template(value, one.scope) for key, value in given.items()}
     files, data = task.language.read_variables(rendered, task.around.home, one.scope)
-    task.included.update(data)
-    task.known.update(data)
-    return {"files": files, "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()}}
+    weaker = [name for name in data if name in task.language.set_before()]
+    new = {name: value for name, value in data.items() if name not in weaker}
+    task.included.update(new)
+    task.known.update(new)
+    read: Node = {
+        "files": files,
+        "data": {str(key): one.view.value(value, lenient=True) for key, value in data.items()},
+    }
+    return {**read, "weaker": weaker} if weaker else read
 
 
-def caches(task: LateTask, action: str) -> bool:
-    """Whether what a task of this action sets becomes a fact of the host."""
-    if not keywords.is_local(action) or action.rpartition(".")[2] != "set_fact":
-        return False
-    return any("cacheable" in _arguments(task, one) for one in task.rounds)
+def caches(task: LateTask, action: str) -> Iterator[str]:
+    """Return those of the variables that a task of this action sets that become facts of the host."""
+    if action.rpartition(".")[2] == "set_fact" and any("cacheable" in _arguments(task, one) for one in task.rounds):
+        yield from sets(task, action)
 
 
 def sets(task: LateTask, action: str) -> Iterator[str]:

@@ -82,6 +82,8 @@ def written_down(script: Script, language: Language, body: Nodes, builder: NodeB
 class NodeBuilder(blocks.StepBuilder):
     """Makes the nodes of a script; what is wrong with tasks is collected."""
 
+    _is_look_ahead = False  # whether what it makes is not to be used
+
     def block(self, written: Written, around: Around) -> t.Any:
         return {"kind": "block", **self.sections(written, around)}
 
@@ -136,6 +138,8 @@ class NodeBuilder(blocks.StepBuilder):
         task.begin()
         nodes = self._include(task) if task.keys is keywords.INCLUDE else [task.node()]
         task.end()
+        if any(_is_meta(node, "flush_handlers") for node in nodes):
+            self._take_for_late_what_handlers_set(task.script)
         return nodes
 
     def _include(self, task: LateTask) -> Nodes:
@@ -173,6 +177,7 @@ class NodeBuilder(blocks.StepBuilder):
 
     def handlers(self, script: Script) -> Nodes:
         """Return the handlers of the roles in a job, in order of definition."""
+        self._take_for_late_what_handlers_set(script)
         found: Nodes = []
         for handler in script.handlers:
             handler.around.flow.known.clear()  # who knows when it runs
@@ -182,6 +187,16 @@ class NodeBuilder(blocks.StepBuilder):
             except JobRefused as exc:
                 self._refused.append(exc)
         return found
+
+    def _take_for_late_what_handlers_set(self, script: Script) -> None:
+        """Look at the handlers that are known for what they set; what is wrong with them is told where they are made."""
+        if self._is_look_ahead:
+            return
+        looking = Inside(self._where, [])
+        looking._is_look_ahead = True
+        notified = list(script.notified)
+        looking.handlers(script)
+        script.notified = notified
 
     def refuse_missing(self, script: Script, handlers: Nodes, of_play: Sequence[str]) -> None:
         """Refuse tasks that notify a handler that there is not: where a change is at stake, core ends the play for it."""
@@ -225,13 +240,17 @@ class NodeBuilder(blocks.StepBuilder):
 def _ends_role(nodes: Nodes) -> bool:
     """Whether one of the tasks of a role ends it, those in roles in it aside."""
     for node in nodes:
-        if any(turn.get("local") == "meta" and turn.get("args") == "end_role" for turn in node.get("turns", ())):
+        if _is_meta(node, "end_role"):
             return True
         if "role" not in node and any(
             _ends_role(node.get(name) or []) for name in ("block", "rescue", "always", "body")
         ):
             return True
     return False
+
+
+def _is_meta(node: Node, what: str) -> bool:
+    return any(turn.get("local") == "meta" and turn.get("args") == what for turn in node.get("turns", ()))
 
 
 def names_of(name: str, role: str) -> list[str]:

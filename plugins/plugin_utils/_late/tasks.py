@@ -510,8 +510,7 @@ class LateTask(Written):
             flow.gather(action, self.where)
             reads = action.rpartition(".")[2] == "include_vars"
             flow.set(local.sets(self, action), self.where, stronger=not reads)
-            if local.caches(self, action):
-                flow.cache(self.where)
+            flow.cache(local.caches(self, action), self.where)
             if self._is_certain:
                 flow.know({name: one for name, one in self.known.items() if not (reads and name in flow.stronger)})
 

@@ -17,8 +17,9 @@ from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
 
 from ansible_collections.background.jobs.plugins.module_utils._late.names import KNOWN_FILTERS, KNOWN_TESTS
 from ansible_collections.background.jobs.plugins.module_utils._late.names import plain as short_name
-from ansible_collections.background.jobs.plugins.plugin_utils._entries import references
-from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import ALL_FACTS, Flow, Late
+from ansible_collections.background.jobs.plugins.plugin_utils._entries import references, writing
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow import Flow, Late
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.references import ALL_FACTS
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
 from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
@@ -84,7 +85,7 @@ class View:
     def is_late(self, name: str) -> bool:
         """Whether a variable is set by the job, or uses one that is."""
         if name not in self._late:
-            raw = ABSENT if name in references.HOLDERS else self._raw(name)
+            raw = ABSENT if references.is_held(name) else self._raw(name)
             self._late[name] = self.is_set(name) or (raw is not ABSENT and self.trail(raw) is not None)
         return self._late[name]
 
@@ -142,7 +143,7 @@ class View:
             parsed, known = expressions.file_of(text, options)
         except (TemplateSyntaxError, ValueError, SyntaxError):
             return None  # core complains of it
-        used = meta.find_undeclared_variables(parsed.tree) | set(references.by_name(parsed.tree))
+        used = references.used_in(parsed.tree)
         if not any(self.is_late(name) for name in used):
             return None
         if not expressions.stands_alone(parsed.tree):
@@ -192,13 +193,13 @@ class View:
         if isinstance(node, nodes.Expr):
             bare = isinstance(node, nodes.Name) and node.name in _TOO_MUCH
             if not bare and self._is_free(node, parsed.local):
-                return nodes.Name(self._constant(expressions.as_template(node)), "load")
+                return nodes.Name(self._constant(writing.as_template(node)), "load")
             if why := self._why_controller(node):
                 raise self._refused(node, why)
         elif isinstance(node, _AS_TEXT) and not list(node.find_all((nodes.Assign, nodes.AssignBlock))):
             own = expressions.stored_in(node)
             if self._is_free(node, parsed.local - own, own):
-                return nodes.Output([nodes.Name(self._constant(expressions.statement(node)), "load")])
+                return nodes.Output([nodes.Name(self._constant(writing.statement(node)), "load")])
         return expressions.mapped(node, lambda part: self._ahead(part, parsed))
 
     def _is_free(self, node: nodes.Node, local: Collection[str], own: Collection[str] = ()) -> bool:
@@ -266,7 +267,7 @@ class View:
 
     def _need_facts(self, tree: nodes.Template) -> None:
         """Send those of the facts that are known that a template uses: all of them where it can't be told."""
-        used = list(_facts_in(tree))
+        used = list(references.facts_in(tree))
         if None in used:
             self._facts = None
         elif self._facts is not None:
@@ -282,7 +283,8 @@ _WAY_OUT = "Work it out before the launch, put it into a variable that needs not
 
 def _used_in(node: nodes.Node) -> set[str]:
     """Return the variables that a part of a template uses, those too that it names by a text."""
-    return {*expressions.used_in(node), *references.by_name(nodes.Output([node]))}  # by_name looks at what is in a node
+    around = nodes.Output([node])  # what is looked for is in a node
+    return {*references.narrowed(expressions.used_in(node), around), *references.by_name(around)}
 
 
 def _argument(node: nodes.Filter, index: int | None) -> str | None:
@@ -290,19 +292,3 @@ def _argument(node: nodes.Filter, index: int | None) -> str | None:
         return None
     argument = node.args[index]
     return str(argument.value) if isinstance(argument, nodes.Const) else None
-
-
-def _facts_in(tree: nodes.Template) -> Iterable[str | None]:
-    """Return the names of the facts that are used by ansible_facts, and None for a use of all of them."""
-    named = 0
-    parts: Iterable[t.Any] = tree.find_all((nodes.Getattr, nodes.Getitem))
-    for part in parts:
-        if isinstance(part.node, nodes.Name) and part.node.name == ALL_FACTS:
-            if isinstance(part, nodes.Getattr):
-                named += 1
-                yield part.attr
-            elif isinstance(part.arg, nodes.Const):
-                named += 1
-                yield str(part.arg.value)
-    if sum(1 for name in tree.find_all(nodes.Name) if name.name == ALL_FACTS) > named:
-        yield None

@@ -151,6 +151,7 @@ class Batch:
                 "skip": None,
             }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
+            job = {key: value for key, value in job.items() if key != "pool" or value is not None}
             body = program if isinstance(program, list) else [step(program)]
             job["body"] = [] if job["skip"] else list(_with_environment(body, environment or {}))
             jobs.append(job)

@@ -15,6 +15,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._late import scrip
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
     FILE,
+    NAMED_FILE,
     Become,
     Block,
     Body,
@@ -31,6 +32,7 @@ MODULES = {
     "shell": "ansible.builtin.shell",
     "ansible.builtin.file": "ansible.builtin.file",
     "template": "ansible.builtin.template",
+    "ansible.builtin.package_facts": "ansible.builtin.package_facts",
     "ansible.builtin.setup": "ansible.builtin.setup",
 }
 REFUSED_MODULES = ("add_host",)
@@ -106,6 +108,11 @@ class FakeLanguage:
         return {**weak, **own, **params, **loop}
 
     def variable(self, name: str, scope: Tree) -> object:
+        if name.startswith(NAMED_FILE):
+            try:
+                name = FILE + self.template(name.removeprefix(NAMED_FILE), scope)
+            except Refused:
+                return "{% include nobody_knows %}"
         if name.startswith(FILE):
             return self.sources.files.get(name.removeprefix(FILE), "{% include nobody_knows %}")
         return {**self.variables, **scope}.get(name, ABSENT)
@@ -170,7 +177,10 @@ class FakeLanguage:
         return ()
 
     def strong(self) -> Collection[str]:
-        return ()
+        return t.cast("Collection[str]", self.variables.get("strong", ()))
+
+    def set_before(self) -> Collection[str]:
+        return t.cast("Collection[str]", self.variables.get("set_before", ()))
 
     def is_fact(self, name: str) -> bool:
         return name.startswith("ansible_")

@@ -136,6 +136,13 @@ def test_variables_count_in_the_order_that_core_has():
     assert seen(Run(s.of([*body, node]))) == [order]
 
 
+def test_variables_that_were_set_before_count_more_than_those_of_a_file(s):
+    node = see(s, "[set, new, out.ansible_facts]")
+    node["vars"] = s.pins(set="before", new="before")
+    read = s.local("include_vars", {"data": {"set": "read", "new": "read"}, "weaker": ["set"]}, register="out")
+    assert seen(Run(s.of([read, node]))) == [["before", "read", {"set": "read", "new": "read"}]]
+
+
 def test_facts_that_a_module_returns_are_there_at_once_with_both_names(s):
     facts = {"ansible_distribution": "Debian", "packages": {"vim": []}, "ansible_host": "evil"}
     node = see(s, "[ansible_facts.distribution, ansible_distribution, packages, ansible_facts.known, ansible_host]")

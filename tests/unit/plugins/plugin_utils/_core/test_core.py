@@ -26,12 +26,19 @@ def test_variables_win_as_those_of_plain_tasks_do() -> None:
     assert core.scope({"loop": 1}, {"loop": 2}, {"loop": 3}, every) == every
 
 
-def test_what_the_play_has_found_out_is_known_by_name() -> None:
+def test_what_the_play_has_set_and_hands_on_is_known_by_name() -> None:
     manager = types.SimpleNamespace(
         _vars_cache={"h": {"read": 1}, "other": {"x": 1}}, _nonpersistent_fact_cache={"h": {"set": 1}}
     )
-    task: t.Any = types.SimpleNamespace(_variable_manager=manager, _role=None, get_include_params=lambda: {"handed": 1})
-    assert sorted(_core._found_out(task, {"inventory_hostname": "h"})) == ["handed", "read", "set"]
+    role = types.SimpleNamespace(get_role_params=lambda chain: {"of_role": chain})
+    task: t.Any = types.SimpleNamespace(
+        _variable_manager=manager, _role=role, get_include_params=lambda: {"handed": 1}, get_dep_chain=list
+    )
+    known = {"inventory_hostname": "h", "ansible_loop_var": "each"}
+    assert list(_core._of_cache(task, known, "_vars_cache")) == ["read"]
+    assert list(_core._of_cache(task, known, "_nonpersistent_fact_cache")) == ["set"]
+    assert list(_core._handed_on(task, known)) == ["each", "handed", "of_role"]
+    assert list(_core._of_cache(task, {"inventory_hostname": "new"}, "_vars_cache")) == []
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,11 @@ def test_what_is_registered(register: object, names: list[str]) -> None:
         ("{% include 'out.j2' %}", ["the template out.j2", "the template in.j2", "r"]),
         ("{{ lookup('template', 'in.j2') }}", ["the template in.j2", "r"]),
         ("{{ query('ansible.builtin.template', 'known.j2', 'in.j2') | first }}", ["the template in.j2", "r"]),
+        ("{{ lookup('template', 'in' ~ x) }}", ['the template named {{ ("in" ~ x) }}', "r"]),
+        ("{{ lookup('template', 'known.j2', x) }}", ["the template named {{ x }}", "r"]),
+        ("{{ query('template', *x) }}", ["the template named {{ x }}", "r"]),
+        ("{% for f in x %}{{ lookup('template', f ~ '.j2') }}{% endfor %}", ["the template ", "r"]),
+        ("{{ lookup('file', x) }}", None),
         ("{{ by_way }}", ["by_way", "the template out.j2", "the template in.j2", "r"]),
         ("{% include 'known.j2' %}{{ lookup('file', 'in.j2') }}", None),
     ],
@@ -129,5 +134,8 @@ def test_files_of_templates_are_looked_into(text: str, trail: list[str] | None) 
         "the template in.j2": "{{ r.stdout | default('') }}",
         "the template out.j2": "{% include 'in.j2' %}",
         "the template known.j2": "{{ x }}",
+        'the template named {{ ("in" ~ x) }}': "{{ r }}",
+        "the template named {{ x }}": ["{{ y }}", "{{ r }}"],
+        "the template ": "{{ r }}",
     }
     assert find(text, by_way="{{ lookup('template', 'out.j2') }}", **files) == trail

@@ -235,6 +235,64 @@ def test_what_is_set_is_as_strong_as_in_ansible() -> None:
     assert node["turns"][0]["args"] == {"msg": "param"}
 
 
+def test_what_is_handed_on_to_the_launch_is_stronger_than_what_a_job_sets() -> None:
+    for tasks in ([SET, USE], [SET_LATE, USE], [{"command": 1, "register": "x"}, USE]):
+        assert used(*tasks, x="handed", strong=["x"]) == ["{{ x }}"]
+        assert used(*tasks, x="handed") != ["{{ x }}"] or tasks == [SET, USE]
+    set_to, use = nodes_of(SET, {"debug": {"msg": "{{ x }}"}}, known="k", x="handed", strong=["x"])
+    assert (set_to["turns"][0]["args"], use["turns"][0]["args"]) == ({"x": "k"}, {"msg": "handed"})
+
+
+def test_what_was_set_before_the_launch_is_stronger_than_files_of_variables() -> None:
+    more: dict[str, t.Any] = {"files": {"vars.yml": {"x": "v", "y": "v"}}, "x": "before", "set_before": ["x"]}
+    told = {"debug": {"msg": "{{ x }} {{ y }}"}}
+    read, node = nodes_of({"include_vars": "vars.yml"}, told, **more)
+    assert read["turns"][0]["args"] == {
+        "files": ["/play/vars/vars.yml"],
+        "data": {"x": "v", "y": "v"},
+        "weaker": ["x"],
+    }
+    assert node["turns"][0]["args"] == {"msg": "before v"}
+    *dummy, node = nodes_of(OUT, {"include_vars": "vars.yml"}, {"set_fact": {"x": 1}}, told, **more)
+    assert node["turns"][0]["args"] == {"msg": "1 v"}
+    *dummy, node = nodes_of(OUT, {"include_vars": "vars.yml", "when": "out"}, told, **more)
+    assert node["turns"][0]["args"] == {"msg": {"$template": "{{ x }} {{ y }}"}}
+    script = script_of(OUT, {"include_vars": "vars.yml", "when": "out"}, told, **more)
+    assert values_of(script, script["body"][0]["block"][2], "vars") == {"x": "before"}
+
+
+HANDLES = [{"name": "h", "command": 1, "register": "x"}]
+FLUSH = {"meta": "flush_handlers"}
+
+
+@pytest.mark.parametrize(
+    "handlers",
+    [
+        HANDLES,
+        [{"name": "h", "set_fact": {"x": "{{ known }}"}}],
+        [{"name": "h", "block": HANDLES}],
+        [{"name": "h", "include_tasks": "registers.yml"}],
+        [{"name": "h", "include_tasks": "flushes.yml"}],
+        [{"name": "h", "include_vars": "vars.yml"}],
+        [{"name": "h", "include_role": {"name": "registers"}}],
+    ],
+)
+def test_what_handlers_set_is_late_from_where_they_may_have_run(handlers: list[t.Any]) -> None:
+    files = {**KNOWN_FILES, "registers.yml": HANDLES, "flushes.yml": [*HANDLES, FLUSH]}
+    roles = {"r": {"tasks": [USE, FLUSH, USE], "handlers": handlers}, "registers": HANDLES}
+    assert used(SET_IN_ROLE, USE, x="before", files=files, roles=roles) == ["{{ x }}", LATELY, LATELY]
+    roles["r"] = {"tasks": [FLUSH], "handlers": [USE, *handlers]}
+    assert used(SET_IN_ROLE, files=files, roles=roles) == [LATELY]
+
+
+def test_a_handler_that_is_refused_is_told_once() -> None:
+    handler = {"name": "h", "command": "{{ lookup('file', out) }}", "notify": "nobody"}
+    roles = {"r": {"tasks": [FLUSH, FLUSH], "handlers": [handler]}}
+    assert "the lookup 'file'" in refusal_of(OUT, SET_IN_ROLE, roles=roles)
+    handler["command"] = "1"
+    assert "there is no handler 'nobody'" in refusal_of(OUT, SET_IN_ROLE, roles=roles)
+
+
 DEFAULTS = {
     "ansible.builtin.command": {"chdir": "{{ out.x }}", "creates": "{{ known }}"},
     "ansible.builtin.debug": {"msg": "{{ out.x }}", "verbosity": 1},
@@ -272,6 +330,9 @@ TEMPLATES = {
 }
 
 
+NAMED_IN_A_LOOP = "{% for one in known %}{{ lookup('template', one) }}{% endfor %}"
+
+
 @pytest.mark.parametrize(
     ("task", "words"),
     [
@@ -281,10 +342,15 @@ TEMPLATES = {
         ({"template": {"src": "elsewhere.j2"}}, ["the file 'beside'", "found only when", "one file"]),
         ({"command": "{{ lookup('template', 'late.j2') }}"}, ["the lookup 'template'", "late.j2", "async_wait"]),
         ({"command": "{{ by_way }}"}, ["the lookup 'template'", "far.j2", "async_wait"]),
+        ({"command": "{{ lookup('template', far) }}"}, ["the lookup 'template'", "named {{ far }}", "async_wait"]),
+        ({"command": "{{ lookup('template', out.stdout) }}"}, ["the lookup 'template'", "for 'out'", "async_wait"]),
+        ({"command": "{{ lookup('template', nope) }}"}, ["named {{ nope }}", "found only when", "async_wait"]),
+        ({"command": NAMED_IN_A_LOOP}, ["the lookup 'template'", "async_wait"]),
     ],
 )
 def test_what_other_files_of_templates_use_is_not_passed_over(task: dict[str, t.Any], words: list[str]) -> None:
-    said = refusal_of(OUT, task, files=TEMPLATES, known=[], by_way="{{ lookup('template', 'far.j2') }}")
+    more: dict[str, t.Any] = {"by_way": "{{ lookup('template', 'far.j2') }}", "far": "far.j2"}
+    said = refusal_of(OUT, task, files=TEMPLATES, known=[], **more)
     assert all(word in said for word in words), said
 
 
@@ -292,6 +358,9 @@ def test_templates_that_use_what_is_known_are_left_to_the_launch() -> None:
     for name in ("known.j2", "safe.j2"):
         dummy, node = nodes_of(OUT, {"template": {"src": name}}, files=TEMPLATES, known=1)
         assert "render" not in node["turns"][0]
+    looked_up = {"command": "{{ lookup('template', name) }}"}
+    dummy, node = nodes_of(OUT, looked_up, files=TEMPLATES, known=1, name="known.j2")
+    assert "late" not in node["turns"][0]
     job = job_of({"command": 1}, {"template": {"src": "loop.j2"}}, files=TEMPLATES, known=[])
     assert job.script is None and not job.refused
 
@@ -300,6 +369,22 @@ def test_a_template_of_facts_that_the_job_gathers_takes_a_script() -> None:
     gather = {"ansible.builtin.setup": {}}
     assert job_of(gather, {"template": {"src": "facts.j2"}}, files=TEMPLATES).script is not None
     assert job_of(gather, {"template": {"src": "known.j2"}}, files=TEMPLATES, known=1).script is None
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "late"),
+    [
+        ({"ansible.builtin.package_facts": None}, "{{ ansible_facts.packages.x }}", True),
+        ({"ansible.builtin.package_facts": None}, "{{ ansible_facts.os }}", False),
+        ({"set_fact": {"x": "{{ out }}", "cacheable": True}}, "{{ ansible_facts.x }}", True),
+        ({"set_fact": {"x": "{{ out }}", "cacheable": True}}, "{{ ansible_facts.os }}", False),
+        ({"set_fact": {"x": "{{ out }}"}}, "{{ ansible_facts.x }}", False),
+    ],
+)
+def test_of_the_facts_those_are_late_that_the_job_gathers(task: dict[str, t.Any], text: str, late: bool) -> None:
+    known = {"os": "Debian", "packages": {"x": 1}, "x": 1}
+    *dummy, node = nodes_of(OUT, task, {"command": text}, ansible_facts=known)
+    assert ("late" in node["turns"][0]) is late
 
 
 def test_late_arguments_are_tokens() -> None:

@@ -82,16 +82,37 @@ def test_what_cannot_be_rendered_fails_where_it_is_used() -> None:
         ("community.x.y_facts", "{{ ansible_facts.y }}", True),
         ("command", "{{ ansible_facts.x }}", False),
         ("getent", "{{ getent_passwd }}", True),
+        ("package_facts", "{{ ansible_facts.packages }}", True),
+        ("package_facts", "{{ ansible_facts['packages'].x }}", True),
+        ("package_facts", "{{ ansible_facts.get('packages') }}", True),
+        ("package_facts", "{{ ansible_facts | length }}", True),
+        ("package_facts", "{{ ansible_facts[known] }}", True),
+        ("package_facts", "{{ ansible_facts.items() }}", True),
+        ("package_facts", "{% set all = ansible_facts %}{{ all.os }}", True),
+        ("package_facts", "{{ ansible_facts.os }} {{ ansible_facts }}", True),
+        ("package_facts", "{{ hostvars.this.ansible_facts.os }}", True),
+        ("package_facts", "{{ ansible_facts.os }}", False),
+        ("package_facts", "{{ ansible_facts['os'] ~ ansible_facts.get('more', '') }}", False),
+        ("package_facts", "{{ by_way }}", False),
+        ("ansible.builtin.service_facts", "{{ ansible_facts.packages }}", False),
+        ("ansible.builtin.hostname", "{{ ansible_facts.fqdn }}", True),
+        ("ansible.builtin.getent", "{{ ansible_facts.getent_group }}", True),
+        ("some.other.package_facts", "{{ ansible_facts.os }}", True),
+        ("some.other.package_facts", "{{ packages }}", True),
+        ("community.x.y_facts", "{{ y }}", False),
     ],
 )
 def test_facts_that_the_job_gathers(facts: str, text: str, late: bool) -> None:
-    assert (view_of(facts=facts).trail(text) is not None) is late
+    assert (view_of(facts=facts, known="os", by_way="{{ ansible_facts.os }}").trail(text) is not None) is late
 
 
 def test_of_the_facts_that_are_known_those_travel_that_are_used() -> None:
     view = view_of(facts="setup", ansible_facts={"a": 1, "b": 2, "c": 3})
     view.value("{{ ansible_facts.a }} {{ ansible_facts['b'] }}")
     assert view.tables["facts"] == {"ansible_facts": {"a": 1, "b": 2}}
+    view.value("{{ ansible_facts.get('c') }}")
+    assert view.tables["facts"] == {"ansible_facts": {"a": 1, "b": 2, "c": 3}}
+    view = view_of(facts="setup", ansible_facts={"a": 1, "b": 2, "c": 3})
     view.value("{{ ansible_facts }}")
     assert view.tables["facts"] == {"ansible_facts": {"a": 1, "b": 2, "c": 3}}
 
@@ -123,6 +144,14 @@ def test_what_needs_the_controller_is_worked_out_ahead(
     if ahead is not None:
         # the language of this test knows no lookups: it leaves such a template as it is
         assert list(view.tables["pinned"].values()) == ahead
+
+
+def test_a_fact_that_the_job_does_not_gather_is_worked_out_ahead_beside_one_that_it_does() -> None:
+    view = view_of(facts="package_facts", ansible_facts={"os": "an os"})
+    value = view.value("{{ ansible_facts.packages[lookup('env', ansible_facts.os)] }}")
+    assert list(view.tables["pinned"].values()) == ['{{ lookup("env", ansible_facts.os) }}'], value
+    with pytest.raises(Refused, match=r"for 'ansible_facts[.]packages', which .* set by task two"):
+        view.value("{{ lookup('env', ansible_facts.packages.x) }}")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ options:
     description:
       - How many places O(pool) has. Without O(pool) it is for the one pool that the jobs name themselves.
       - The size that was given last counts, for what waits already too. What runs goes on.
-      - Without it the variable C(background_jobs_pools) has to tell, a dictionary with the size of each pool, such as V({downloads: 3}).
+      - Without it the variable C(background_jobs_pools) has to tell, a dictionary with the size of each pool.
     type: int
   wait:
     description:

@@ -101,7 +101,7 @@ def _pool(pool: Result) -> Result:
 
 def _errors(reply: Result, wanted: Wanted) -> list[str]:
     """Return in sentences what could not be done."""
-    errors = [f"{str(job.get('msg') or job['jid']).rstrip('.')}." for job in reply["jobs"] if "error" in job]
+    errors = [_sentence(str(job.get("msg") or job["jid"])) for job in reply["jobs"] if "error" in job]
     errors += [
         f"{job['jid']} was launched by ansible-core's async, which runs each job for itself: it has no concurrency."
         for job in reply["jobs"]
@@ -118,8 +118,12 @@ def _errors(reply: Result, wanted: Wanted) -> list[str]:
                 f"Batch {batch['batch_id']} runs on another machine, {batch.get('machine')}, and can be changed there only."
             )
     if any(pool["outcome"] == "unheard" for pool in reply.get("pools") or ()):
-        errors += [f"{trouble[:1].upper()}{trouble[1:]}." for trouble in reply.get("troubles") or ()]
+        errors += [_sentence(trouble) for trouble in reply.get("troubles") or ()]
     return errors
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
 
 
 def _of_batches(batches: list[Result], wanted: Wanted, check_mode: bool) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
@@ -67,6 +68,7 @@ sys.exit(0)
 """
 
 
+@functools.lru_cache(maxsize=None)  # a zip holds the time at which it was made
 def _zip():
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:

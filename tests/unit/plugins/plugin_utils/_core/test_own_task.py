@@ -39,6 +39,7 @@ def test_windows_and_mitogen_are_refused() -> None:
         ("async_cancel", "Leave out 'async'"),
         ("async_info", "Leave out 'async'"),
         ("async_prune", "Leave out 'async'"),
+        ("async_update", "Leave out 'async'"),
     ],
 )
 def test_async_on_our_own_tasks_is_refused_and_told_what_to_do(verb: str, instead: str) -> None:

@@ -45,6 +45,8 @@ class ActionModule(ActionBase):
                     singleton=options["singleton"],
                     batch_id=options["batch_id"],
                     keep_output=_options.kept_output(options["keep_output"]),
+                    pool=options["pool"],
+                    pool_size=options["pool_size"],
                 ),
                 module="async_run",
                 waiting=waiting,

@@ -16,6 +16,7 @@ attributes:
     support: full
     details:
       - Jobs are launched and waited for in check mode too. Check mode is passed on to them, and C(check_mode) of a job overrides it.
+      - A launch prints which jobs would be started, and in diff mode returns them as a difference.
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: partial

@@ -37,6 +37,20 @@ options:
       - Where the host cannot hold a job to it, nothing is started.
         See R(the guide to limits, ansible_collections.background.jobs.docsite.guide_limits) for what it takes.
     type: str
+  pool:
+    description:
+      - The pool of the jobs, unless they have a C(pool) of their own. Of the jobs of a pool only so many run at once on the host, O(pool_size) of them,
+        whichever launches they are of. The others are C(queued), and say that they wait for a place.
+      - Places are given in the order in which the jobs came. The pools of a user and an async directory are apart from those of others.
+      - A name of 1 to 64 letters, digits, V(_), V(-) and V(.).
+        See R(the guide to limits, ansible_collections.background.jobs.docsite.guide_limits.pools).
+    type: str
+  pool_size:
+    description:
+      - How many places O(pool) has. Without O(pool) it is for the one pool that the jobs name themselves.
+      - The size that was given last counts, for what waits already too. What runs goes on.
+      - Without it the variable C(background_jobs_pools) has to tell, a dictionary with the size of each pool.
+    type: int
   wait:
     description:
       - Whether to wait for the jobs, and return what M(background.jobs.async_wait) returns.

@@ -27,7 +27,7 @@ options:
         A text that is the YAML or JSON of such a list is taken too, as on a command line. What comes from a host is not.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
-        V(depends_on), V(run_when), V(until), V(changed_when), V(failed_when), V(notify), V(run_once), V(tags), V(nice), V(memory_max), V(cpu_quota).
+        V(depends_on), V(run_when), V(until), V(changed_when), V(failed_when), V(notify), V(run_once), V(tags), V(nice), V(memory_max), V(cpu_quota), V(pool).
         V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work where no password is asked for.
         Every other key is an error that says what to do instead.
       - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
@@ -52,7 +52,7 @@ options:
   concurrency:
     description:
       - How many jobs run at the same time. The next one starts as soon as one has ended.
-      - V(0) is no limit.
+      - V(0) is no limit. M(background.jobs.async_update) changes it while the batch runs.
     type: int
     default: 0
   max_fail_percentage:
@@ -210,6 +210,28 @@ EXAMPLES = r"""
         cpu_quota: 50%
         memory_max: 8G
 
+- name: No more than three downloads at once on the host, over all launches; the packing is not held up
+  background.jobs.async_batch:
+    pool: downloads
+    pool_size: 3
+    tasks:
+      - name: fetch {{ item }}
+        ansible.builtin.get_url:
+          url: https://example.org/{{ item }}
+          dest: /srv/mirror/
+          mode: "0644"
+        loop: "{{ files }}"
+
+- name: Each job in the pool of the disk that it needs, with the sizes from a variable
+  background.jobs.async_batch:
+    tasks:
+      - name: check {{ item }}
+        ansible.builtin.command: sha256sum -c {{ item }}
+        pool: "{{ 'ssd' if item is match('/fast/') else 'disk' }}"
+        loop: "{{ sums }}"
+  vars:
+    background_jobs_pools: {disk: 1, ssd: 8}
+
 - name: Launch and wait in one task
   background.jobs.async_batch:
     wait: true
@@ -281,9 +303,15 @@ changed:
   sample: true
 msg:
   description: That nothing was started, because the jobs of this O(batch_id) were there already, or all of O(resume) had succeeded.
+    In check mode, which jobs would be started.
   type: str
-  returned: where they were, and with O(wait=true)
+  returned: where they were, in check mode, and with O(wait=true)
   sample: "Batch b482910475620183 is there already: nothing was started."
+diff:
+  description: The jobs that would be started, a line each, those without C(check_mode) V(false).
+  type: dict
+  returned: in check mode, with diff mode
+  sample: {prepared: "jobs that would be started\n+ fetch a.tar\n+ fetch b.tar\n"}
 jobs:
   description:
     - The jobs, in the order written, a loop's items in its order.

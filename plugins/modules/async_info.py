@@ -198,8 +198,18 @@ jobs:
       elements: str
       returned: with O(tail), unless C(no_log)
       sample: ["W: no mirror"]
+    pool:
+      description: The pool of which it needs a place to run.
+      type: str
+      returned: for jobs with a C(pool)
+      sample: downloads
+    in_line:
+      description: That it waits for a place of its pool, and for nothing else. C(msg) says so too.
+      type: bool
+      returned: for C(queued) jobs that do
+      sample: true
     msg:
-      description: Why it did not succeed.
+      description: Why it did not succeed, or what it waits for.
       type: str
       returned: where there is something to say
       sample: "rc 2: make: *** No targets"
@@ -208,6 +218,32 @@ counts:
   type: dict
   returned: always
   sample: {queued: 2, running: 1, succeeded: 6, failed: 0, timed_out: 0, cancelled: 0, skipped: 0, lost: 0}
+pools:
+  description: The pools that batches use at the moment.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: The name of the pool.
+      type: str
+      returned: always
+      sample: downloads
+    size:
+      description: How many places it has.
+      type: int
+      returned: always
+      sample: 3
+    taken:
+      description: How many of them are taken. There may be more than O(ignore:size) where that was made less meanwhile.
+      type: int
+      returned: always
+      sample: 3
+    waiting:
+      description: How many jobs could run if there were more places.
+      type: int
+      returned: always
+      sample: 5
 """
 
 from ansible.module_utils.basic import AnsibleModule

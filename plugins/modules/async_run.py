@@ -115,6 +115,17 @@ EXAMPLES = r"""
     keep_output: 64K
     task:
       ansible.builtin.command: /opt/app/index
+
+- name: Fetch it when fewer than three downloads run on the host, whoever launched them
+  background.jobs.async_run:
+    name: fetch the model
+    pool: downloads
+    pool_size: 3
+    task:
+      ansible.builtin.get_url:
+        url: https://example.org/model.bin
+        dest: /srv/models/
+        mode: "0644"
 """
 
 RETURN = r"""
@@ -135,9 +146,15 @@ changed:
   sample: true
 msg:
   description: That nothing was started, because there was a job of this O(batch_id), or with O(singleton=true) of this O(name), already.
+    In check mode, that the job would be started.
   type: str
-  returned: where there was one, and with O(wait=true)
+  returned: where there was one, in check mode, and with O(wait=true)
   sample: "reindex is running already as j482910475620183.0: attached to it."
+diff:
+  description: The job that would be started.
+  type: dict
+  returned: in check mode, with diff mode
+  sample: {prepared: "jobs that would be started\n+ nightly backup\n"}
 jobs:
   description:
     - A list of this one job.

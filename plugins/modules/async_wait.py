@@ -308,8 +308,18 @@ jobs:
       type: bool
       returned: where it did
       sample: true
+    pool:
+      description: The pool of which it needs a place to run.
+      type: str
+      returned: for jobs with a C(pool)
+      sample: downloads
+    in_line:
+      description: That it still waits for a place of its pool. C(msg) says so too.
+      type: bool
+      returned: for C(queued) jobs that do
+      sample: true
     msg:
-      description: Why the job did not succeed.
+      description: Why the job did not succeed, or what it waits for.
       type: str
       returned: where it did not succeed
       sample: "rc 2: make: *** No targets"

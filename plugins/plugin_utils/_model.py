@@ -207,7 +207,7 @@ class Defaults:
     diff: bool = False
     no_log: bool = False
     limits: Mapping[str, t.Any] = field(default_factory=dict)
-    """nice, memory_max and cpu_quota, as far as they are given."""
+    """nice, memory_max, cpu_quota and pool, as far as they are given."""
 
 
 class Become(t.NamedTuple):
@@ -258,7 +258,7 @@ class Block:
 Body = list[Step | Block]
 
 Node = dict[str, t.Any]
-"""A part of a script: see the plan in the documentation."""
+"""A part of a script: see _protocol/plans.py."""
 
 
 @dataclass(slots=True)
@@ -287,6 +287,7 @@ class Job:
     memory_max: int | None = None
     cpu_quota: float | None = None
     """Percent of one processor; memory_max in bytes."""
+    pool: str | None = None
     generated: bool = False
     refused: list[JobRefused] = field(default_factory=list)
     """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""

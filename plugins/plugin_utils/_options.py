@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, output
+from ansible_collections.background.jobs.plugins.module_utils._protocol import ids, output, pools
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest, plainly, shorten, unfit
 from ansible_collections.background.jobs.plugins.plugin_utils._model import MAX_SECONDS, seconds
 
@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, object]] = {
     "async_info": {},
     "async_prune": {},
     "async_run": {"task": {}},
+    "async_update": {},
     "async_wait": {},
 }
 
@@ -208,6 +209,25 @@ def cpu_quota(value: object) -> float:
     return _number(value, 1, _MOST_QUOTA, "percent of one processor, 1 or more, such as 50 or 150%", "%")
 
 
+def pool(value: object) -> str:
+    """Return the name of a pool, which is one of a folder on the host too."""
+    if not pools.is_name(value):
+        raise unfit(
+            "it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and begin with none of the last two",
+            value,
+        )
+    return str(value)
+
+
+def places(value: object) -> int:
+    """Return how many places a pool has."""
+    what = "a whole number, 1 or more"
+    number = _number(value, 1, pools.MOST_PLACES, what)
+    if number != int(number):
+        raise unfit(f"it must be {what}", value)
+    return int(number)
+
+
 def _min_free_memory(value: object) -> int:
     number = _bytes(value)
     if not number:
@@ -223,7 +243,12 @@ def _start_delay(value: object) -> float:
     return _number(value, 0, MAX_SECONDS, "a number of seconds, 0 or more")
 
 
-OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {"nice": nice, "memory_max": memory_max, "cpu_quota": cpu_quota}
+OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {
+    "nice": nice,
+    "memory_max": memory_max,
+    "cpu_quota": cpu_quota,
+    "pool": pool,
+}
 """Keys of a job that limit it, which are options for all jobs of a launch too, and what reads their value."""
 
 _CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {
@@ -235,6 +260,7 @@ _CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {
     "min_free_memory": _min_free_memory,
     "max_load": _max_load,
     "start_delay": _start_delay,
+    "pool_size": places,
 }
 
 

@@ -48,6 +48,7 @@ ON_NEWEST_CORE = (
     "output",
     "paths",
     "patterns",
+    "pools",
 )
 # Themes of the scenarios that compare cases which the newest core alone runs, but for `soak`: in `differential` those about
 # what modules do, not about how a task runs; in `blocks` those in which cores hardly differ.

@@ -33,7 +33,7 @@ EXAMPLES = sorted(
     )
 )
 # What is YAML and no playbook, by its keys: a requirements file, and the definition of an execution environment.
-OTHERS = ({"collections"}, {"version", "images", "dependencies"})
+OTHERS = ({"background_jobs_pools"}, {"collections"}, {"version", "images", "dependencies"})
 SECTIONS = ("pre_tasks", "tasks", "post_tasks", "handlers")
 BLOCKS = ("block", "rescue", "always")
 # Variables of roles that hold entries.

@@ -44,11 +44,12 @@ OF_ANSIBLE = {
     "warnings",
 }
 # "... as ... tells them": whose jobs have more than what is documented of the verb itself.
-AS_IN = {"async_cancel": "async_wait", "async_prune": "async_info"}
+AS_IN = {"async_cancel": "async_wait", "async_prune": "async_info", "async_update": "async_info"}
 # What the playbook below has no reason to return: of hosts and jobs that are not well, and of rare keywords.
 UNSEEN = {
-    "async_batch": {"msg"},
-    "async_wait": {"jobs.cacheable", "jobs.gathered", "jobs.results.item"},
+    "async_batch": {"diff", "msg"},
+    "async_run": {"diff"},
+    "async_wait": {"jobs.in_line", "jobs.cacheable", "jobs.gathered", "jobs.results.item"},
 }
 
 Tree = dict[str, t.Any]
@@ -105,6 +106,8 @@ PLAY = """
   gather_facts: false
   tasks:
     - background.jobs.async_batch:
+        pool: said
+        pool_size: 2
         tasks:
           - name: say {{ item }}
             ansible.builtin.command: printf {{ item }}
@@ -132,8 +135,16 @@ PLAY = """
         task:
           ansible.builtin.shell: echo out; echo err >&2; exec sleep 600
         singleton: true
+        pool: one
+        pool_size: 1
       loop: [1, 2]
       register: runs
+    - background.jobs.async_run:
+        name: runs later
+        task:
+          ansible.builtin.command: "true"
+        pool: one
+        pool_size: 1
     - background.jobs.async_wait:
         jobs: "{{ async_batch }}"
       ignore_errors: true
@@ -141,8 +152,14 @@ PLAY = """
     - background.jobs.async_info:
         tail: 5
       register: async_info
-    - background.jobs.async_cancel:
+    - background.jobs.async_update:
         name: runs
+        concurrency: 2
+        pool: one
+        pool_size: 1
+      register: async_update
+    - background.jobs.async_cancel:
+        name: runs*
       register: async_cancel
     - background.jobs.async_prune:
         all: true
@@ -152,7 +169,7 @@ PLAY = """
         dest: "{{ playbook_dir }}/returned.json"
         mode: "0600"
       vars:
-        names: [async_batch, async_wait, async_info, async_cancel, async_prune]
+        names: [async_batch, async_wait, async_info, async_update, async_cancel, async_prune]
   handlers:
     - name: handle
       ansible.builtin.debug:

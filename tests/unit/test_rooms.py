@@ -114,11 +114,23 @@ def carried(name: str) -> set[str]:
 
 
 # What a module has to do with of the verbs' room; not one word more goes to the host.
-FOLLOWING = {"kept", "asked_jobs", "batches", "catalog", "core_async", "info", "orphans", "serving", "telling"}
+FOLLOWING = {
+    "kept",
+    "stand_in",
+    "asked_jobs",
+    "batches",
+    "catalog",
+    "core_async",
+    "info",
+    "orphans",
+    "serving",
+    "telling",
+}
 VERBS = {
     "async_info": FOLLOWING | {"options"},
     "async_prune": FOLLOWING | {"forget", "garbage", "options", "prune"},
     "async_cancel": FOLLOWING | {"cancel", "options", "wait"},
+    "async_update": FOLLOWING - {"info"} | {"options", "update"},
     "async_wait": FOLLOWING | {"cancel", "forget", "wait"},
     "async_run": FOLLOWING | {"cancel", "forget", "launcher", "wait"},
     "async_batch": FOLLOWING | {"cancel", "forget", "launcher", "wait"},

@@ -41,13 +41,16 @@ CORES_WORDS = {
     "non-zero return code",
     "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
 }
-# What follows the colon of two messages that are documented: 'What the host answered cannot be right, ...: it ...', and the
-# same of what it was asked; and what a host tells the controller alone, and a page its reader.
+# What follows the colon of three messages that are documented: 'What the host answered cannot be right, ...: it ...', and the
+# same of what it was asked, and of a plan; and what a host tells the controller alone, and a page its reader.
 DETAILS = (
     "plugin_utils/_host/replies.py",
     "plugin_utils/_verbs/timeline_html.py",
     "module_utils/_protocol/packing.py",
+    "module_utils/_protocol/plans.py",
     "module_utils/_protocol/requests.py",
+    "module_utils/_protocol/shapes.py",
+    "module_utils/_protocol/shared.py",
     "module_utils/_verbs/short_program.py",
 )
 # What tells of a mistake in this code, or is caught where it comes from: some texts, and some exceptions.

@@ -23,7 +23,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor.attemp
 _CONDITION = "Conditional result was False"
 
 
-class Turn:
+class TurnResult:
     """What came of a task, or of one turn of its loop."""
 
     def __init__(self, result, state, started):
@@ -161,10 +161,10 @@ class Task:
         return self.new_turn(results.Result(dict(stopped.outcome.result), self.core), stopped.state)
 
     def new_turn(self, result, state=None):
-        """Return a Turn that ends now in `state`, or where it is None in that which its Result tells of."""
+        """return a TurnResult that ends now in `state`, or where it is None in that which its Result tells of."""
         if state is None:
             state = states.SKIPPED if result.skipped else states.FAILED if result.failed else states.SUCCEEDED
-        turn = Turn(result, state, self.executor.started)
+        turn = TurnResult(result, state, self.executor.started)
         turn.ignores = self.node.get("ignore_errors") is True
         return turn
 

@@ -130,6 +130,11 @@ class BatchWriter:
             self._size += len(self._pending[-1])
             self._must_sync = self._must_sync or durable
 
+    def note_batch(self, **entry):
+        """Put what holds for the whole batch from now on into the journal at the next `flush`."""
+        self._pending.append(journal.line_of(entry))
+        self._size += len(self._pending[-1])
+
     def _worth_telling(self, entry):
         """Return what the journal takes of an entry, None where it is long enough to leave it out.
 

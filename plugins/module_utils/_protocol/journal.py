@@ -9,7 +9,10 @@
 {"job": index, "state", "at": seconds since the epoch}, and with that of a job that
   runs: "attempt", and once that is known "pid", "start" of the process of its call, and "task" in a block
   waits to be tried again: "attempt", "was": the state in which that ended, "msg"
+  waits for a place of its pool, and for nothing else: "attempt", "pool"
   has ended: "attempt" and "msg" if there is something to say
+
+{"concurrency", "at"}: how many jobs of the batch run at once from then on
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ class JobStates:
         queued = {"state": states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in range(count)]
         self.unfinished = count
+        self.concurrency = None  # how many run at once, 0 for any number, None where that is not known
         self.pids = {}  # of the calls that jobs have made, as far as the journal names their processes: keys, the newest last
 
     def take_in(self, lines):
@@ -44,7 +48,9 @@ class JobStates:
                 entry = json.loads(line)
             except (ValueError, RecursionError):  # what a writer that was killed had begun
                 continue
-            if _is_entry(entry, len(self.jobs)) and self.jobs[entry["job"]]["state"] not in states.TERMINAL:
+            if _is_concurrency(entry):
+                self.concurrency = entry["concurrency"]
+            elif _is_entry(entry, len(self.jobs)) and self.jobs[entry["job"]]["state"] not in states.TERMINAL:
                 self._apply(entry)
                 if entry["state"] in states.TERMINAL:
                     self.unfinished -= 1
@@ -54,11 +60,14 @@ class JobStates:
     def _apply(self, entry):
         job = self.jobs[entry["job"]]
         job["state"] = entry["state"]
+        job["in_line"] = "pool" in entry
         if entry["state"] == states.RUNNING:
             job.update(attempts=entry["attempt"], pid=entry.get("pid"), start=entry.get("start"))
             job["started_at"] = job["started_at"] or entry["at"]
             if entry.get("start") is not None:
                 self._remember(entry["pid"])
+        elif entry["state"] == states.QUEUED and "was" not in entry:
+            pass
         elif entry["state"] == states.QUEUED:
             attempt = {
                 "attempt": entry["attempt"],
@@ -87,6 +96,10 @@ def is_integer(value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_concurrency(entry):
+    return isinstance(entry, dict) and "job" not in entry and is_integer(entry.get("concurrency"))
+
+
 def _is_entry(entry, size):
     """Say whether this can have been written as a line of the journal of a batch of `size` jobs."""
     if not isinstance(entry, dict) or not is_number(entry.get("at")):
@@ -97,4 +110,5 @@ def _is_entry(entry, size):
     if state == states.RUNNING:
         process = (entry.get("pid"), entry.get("start"))
         return is_number(entry.get("attempt")) and all(value is None or is_integer(value) for value in process)
-    return state != states.QUEUED or {"attempt", "was", "msg"}.issubset(entry)
+    is_in_line = isinstance(entry.get("pool"), str)
+    return state != states.QUEUED or is_in_line or {"attempt", "was", "msg"}.issubset(entry)

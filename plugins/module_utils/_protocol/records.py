@@ -80,6 +80,8 @@ class BatchReader(journal.JobStates):
         self.where = where or place.Place(async_dir)
         self.header = self._read_header()
         super().__init__(len(self.header["jobs"]))
+        if journal.is_integer(self.header.get("concurrency")):
+            self.concurrency = self.header["concurrency"]
         self.elsewhere = None  # the name of the machine that it is of, where that is another one
         self._offset = 0
         self._rest = b""

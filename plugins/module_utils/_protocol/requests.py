@@ -13,6 +13,8 @@ wait    jobs, mode, block, max_bytes                returns when the jobs have e
 cancel  jobs or select, grace, block, max_bytes,    has jobs end, by a signal and after `grace` seconds by SIGKILL, and
         signal and told if need be                  returns as a wait for all of them; told: they have had the signal
 list    jobs or select, tail if wanted              tells of jobs without their results; tail: with so many last lines
+update  jobs or select, block, check,               has batches that run, those of the jobs, run so many at once (concurrency), and
+        concurrency and pools if need be            pools have so many places ({name: size}); check: only tells what it would do
 forget  jobs                                        removes the records of jobs that have ended
 prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: with
         if wanted                                   what is left of launches and batches that are no more
@@ -39,6 +41,7 @@ or by age those that fit:
  "ignore_errors", "msg"}
 {"item", "failed_attempts",            of those that have them. depends_on: the names of the first 50 jobs that it depends on
  "depends_on"}
+{"pool", "in_line"}                    of those that need a place of a pool; in_line: it waits for that, and for nothing else
 {"supervisor": pid, "always_timeout"}  of jobs of this collection that have not ended
 {"elsewhere": machine}                 of those on another machine that have not ended there
 {"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that it
@@ -50,66 +53,41 @@ or by age those that fit:
  "stdout_lines", "stderr", "stderr_lines"}
 {"forgotten"}                          forget, prune: whether its record was removed
 
+The answer to an update has "batches", [{"batch_id", "before", "concurrency", "outcome", "supervisor", "machine"}], and
+"pools", [{"name", "before", "size", "outcome"}]: what there was, what there is, and what came of it (_verbs/update.py).
+
 The controller checks answers in _host/replies.py.
 """
 
 from __future__ import annotations
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import states
-
-
-class Malformed(Exception):
-    """A request that no action plugin of this collection makes."""
+from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, states
+from ansible_collections.background.jobs.plugins.module_utils._protocol.shapes import (
+    are_texts,
+    check_keys,
+    expect,
+    is_count,
+    is_flag,
+    is_integer,
+    is_span,
+    one_of,
+    or_none,
+)
 
 
 def check(request, ops):
-    """Raise Malformed where something is no request, or none of these `ops`: it says what is wrong."""
-    _expect(isinstance(request, dict), "a request is a dictionary")
+    """Raise shapes.Malformed where something is no request, or none of these `ops`: it says what is wrong."""
+    expect(isinstance(request, dict), "a request is a dictionary")
     op = request.get("op")
-    _expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
+    expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
     needed, optional = _SHAPES[op]
-    given = set(request) - {"op"}
-    if _MAY_SELECT[op] and "select" in given:
-        needed = dict(needed, select=_is_selection)
-    else:
-        needed = dict(needed, jobs=_are_jobs)
-    for key in sorted(given):
-        _expect(key in needed or key in optional, "%r takes no %r" % (op, key))
-    for key in sorted(needed):
-        _expect(key in given, "%r needs %r" % (op, key))
-    for key, value in request.items():
-        if key != "op":
-            _expect((needed.get(key) or optional[key])(value), "%r of %r can't be %.80r" % (key, op, value))
-
-
-def _expect(holds, otherwise):
-    if not holds:
-        raise Malformed(otherwise)
-
-
-def _is_flag(value):
-    return isinstance(value, bool)
-
-
-def _is_integer(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return _is_integer(value) and value >= 0
-
-
-def _is_span(value):
-    """Say whether this is a number of seconds."""
-    return (_is_integer(value) or isinstance(value, float)) and value >= 0
-
-
-def _is_mode(value):
-    return value in ("all", "any")
+    selects = _MAY_SELECT[op] and "select" in request
+    asked = {"select": _is_selection} if selects else {"jobs": _are_jobs}
+    check_keys({key: value for key, value in request.items() if key != "op"}, dict(needed, **asked), optional, repr(op))
 
 
 def _is_signal(value):
-    return _is_integer(value) and 0 < value < 65
+    return is_integer(value) and 0 < value < 65
 
 
 def _are_jobs(value):
@@ -128,37 +106,38 @@ def _is_job(value):
 
 def _are_processes(value):
     return isinstance(value, list) and all(
-        isinstance(process, list) and len(process) == 2 and _is_integer(process[0]) for process in value
+        isinstance(process, list) and len(process) == 2 and is_integer(process[0]) for process in value
     )
 
 
-_SELECTION = ("names", "batch_ids", "states", "older_than", "newer_than", "core")
+_SELECTION = {
+    "names": or_none(are_texts),
+    "batch_ids": or_none(are_texts),
+    "states": or_none(lambda value: are_texts(value) and set(value) <= set(states.ALL)),
+    "older_than": or_none(is_span),
+    "newer_than": or_none(is_span),
+    "core": is_flag,
+}
 
 
 def _is_selection(value):
     return (
         isinstance(value, dict)
         and set(value) == set(_SELECTION)
-        and all(value[key] is None or _are_texts(value[key]) for key in ("names", "batch_ids", "states"))
-        and set(value["states"] or ()) <= set(states.ALL)
-        and all(value[key] is None or _is_span(value[key]) for key in ("older_than", "newer_than"))
-        and _is_flag(value["core"])
+        and all(is_fit(value[key]) for key, is_fit in _SELECTION.items())
     )
-
-
-def _are_texts(value):
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 # By what is asked: what a request needs besides jobs or a selection, and what else it may have, each with its check.
 _SHAPES = {
-    "wait": ({"mode": _is_mode, "block": _is_span, "max_bytes": _is_count}, {}),
+    "wait": ({"mode": one_of("all", "any"), "block": is_span, "max_bytes": is_count}, {}),
     "cancel": (
-        {"grace": _is_span, "block": _is_span, "max_bytes": _is_count},
-        {"signal": _is_signal, "told": _is_flag},
+        {"grace": is_span, "block": is_span, "max_bytes": is_count},
+        {"signal": _is_signal, "told": is_flag},
     ),
-    "list": ({}, {"tail": _is_count}),
+    "list": ({}, {"tail": is_count}),
+    "update": ({"block": is_span, "check": is_flag}, {"concurrency": is_count, "pools": pools.are_sizes}),
     "forget": ({}, {}),
-    "prune": ({"remove": _is_flag}, {"leftovers": _is_selection}),
+    "prune": ({"remove": is_flag}, {"leftovers": _is_selection}),
 }
-_MAY_SELECT = {"wait": False, "cancel": True, "list": True, "forget": False, "prune": True}
+_MAY_SELECT = {"wait": False, "cancel": True, "list": True, "update": True, "forget": False, "prune": True}

@@ -256,6 +256,12 @@ def brief(result):
     return _last_line(said)[:_BRIEF] or "failed"
 
 
+def brief_names(names):
+    """Return the first names of jobs in one short line: a, b, c, ..."""
+    shown = ", ".join(name if len(name) <= 40 else name[:39] + "..." for name in names[:3])
+    return shown + ", ..." if len(names) > 3 else shown
+
+
 def describe_rc(rc):
     """Say a return code in words; of signal 9, as Python or a shell tells it, what has likely happened."""
     if rc in (-signal.SIGKILL, 128 + signal.SIGKILL):

@@ -12,7 +12,7 @@ BLOCK, RESCUE, ALWAYS = "block", "rescue", "always"
 
 
 class Course:
-    """Hands out the steps of a body (see the plan in the documentation) one after another.
+    """Hands out the steps of a body (see _protocol/plans.py) one after another.
 
     The first failure in a block leads to its `rescue`; `always` comes in any case. Where a job is aborted, all that is
     left are the `always` parts of the blocks that it was in.

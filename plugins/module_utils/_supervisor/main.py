@@ -14,7 +14,13 @@ import json
 import os
 import sys
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import (
+    batch_writer,
+    packing,
+    plans,
+    shapes,
+    shared,
+)
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import host_limits, module_call, signals
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import SIGNALS, Supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import files
@@ -26,12 +32,22 @@ def main():
     The order: a line of JSON {"async_dir", "template", "capture", "compiled", "lock"}, then the packed plan; template: the
     texts of the fork server (fork_client.program), capture: the one of that file; compiled: the path of a zip with code that
     was compiled before, or null; lock: the file descriptor of a lock that was handed over, to be kept until all is recorded.
-    The answer: a line of JSON, {"pid"}, with "warnings" where there are any, {"error"}, or where there is a
-    batch of this id {"error", "exists"}. An order that was taken is seen to whether or not anybody listens.
+    The answer: a line of JSON, {"pid"}, with "warnings" where there are any and "shared", the hashes of what the host keeps
+    of the plan, {"error"}, where there is a batch of this id with "exists", or {"missing"}, the hashes of what is shared and
+    neither came nor is kept. An order that was taken is seen to whether or not anybody listens.
     """
     arrived = signals.Signals(SIGNALS)  # it ends with its jobs, and not before
     settings = json.loads(sys.stdin.buffer.readline())
     plan = packing.unpack(sys.stdin.buffer.read())
+    try:
+        kept, missing = shared.put_in(plan, settings["async_dir"])
+        if missing:
+            print(json.dumps({"missing": missing}))
+            return
+        plans.check(plan)
+    except shapes.Malformed as exc:
+        print(json.dumps({"error": "what the action plugin has planned can't be right: %s" % exc}))
+        return
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
     try:
         # the host is not made ready for a batch that it has already
@@ -51,11 +67,11 @@ def main():
         print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))
         return
     os.close(settings["lock"])
-    _detach(writer, warnings)
+    _detach(writer, {"pid": os.getpid(), "warnings": warnings, "shared": kept})
     supervisor.run(arrived)
 
 
-def _detach(writer, warnings):
+def _detach(writer, said):
     null = os.open(os.devnull, os.O_RDONLY)
     log = writer.open_log()
     answer = os.dup(1)
@@ -64,11 +80,8 @@ def _detach(writer, warnings):
         os.dup2(log, fd)
     for fd in (null, log):
         os.close(fd)
-    said = {"pid": os.getpid()}
-    if warnings:
-        said["warnings"] = warnings
     try:
-        os.write(answer, json.dumps(said).encode("ascii") + b"\n")
+        os.write(answer, json.dumps({key: value for key, value in said.items() if value}).encode("ascii") + b"\n")
     except BrokenPipeError:
         pass  # whoever asked was killed: what it asked for is recorded, and can be found by the id of the batch
     os.close(answer)

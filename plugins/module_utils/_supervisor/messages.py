@@ -33,6 +33,16 @@ def request_in(line, size):
     return indexes, grace, number
 
 
+def concurrency_in(line):
+    """Return how many jobs a line asks to have run at once, None where it does not."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    wanted = request.get("concurrency") if isinstance(request, dict) else None
+    return wanted if _is_count(wanted) else None
+
+
 def _is_seconds(value):
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False

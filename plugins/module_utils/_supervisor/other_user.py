@@ -21,7 +21,6 @@ import os
 import re
 import socket
 import stat
-import tempfile
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import becoming, output, staged
 from ansible_collections.background.jobs.plugins.module_utils._system import files
@@ -41,6 +40,8 @@ class Becoming:
         self.user = become["user"]
         self.is_done = False
         self._words = become["command"]
+        import tempfile  # few launches need it
+
         self.said = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # by the program that makes it that user
 
     def command(self, interpreter):

@@ -11,20 +11,21 @@ No clock, no I/O. Times are seconds of any clock that only goes forward; the cal
 
 from __future__ import annotations
 
-from collections import deque, namedtuple
+import itertools
+from collections import namedtuple
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import timers
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import lines, timers
 
 SUCCESS, FAILURE, ALWAYS = "success", "failure", "always"
 
 # What the scheduler has to know of a job. timeout: seconds, 0 for none; depends_on: indexes of other jobs; skip: it never
 # runs; run_when: how those jobs must have ended; retries: how often it is tried again, after `delay` seconds, each time
-# `backoff` times as many; ignore_errors: its failure counts as none.
+# `backoff` times as many; ignore_errors: its failure counts as none; pool: of which it needs a place to run.
 Job = namedtuple(
     "Job",
-    "name timeout depends_on skip run_when retries delay backoff ignore_errors",
-    defaults=((), False, SUCCESS, 0, 5.0, 1.0, False),
+    "name timeout depends_on skip run_when retries delay backoff ignore_errors pool",
+    defaults=((), False, SUCCESS, 0, 5.0, 1.0, False, None),
 )
 
 # What holds further starts: seconds between two of them, bytes that must be free, a load that must not be reached; 0 for
@@ -49,15 +50,18 @@ class Scheduler:
     """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run.
 
     max_failures: percent of the jobs that may fail before no more are started; None for any number. look: called where
-    `holds` asks for it, returns (bytes of memory that are free, load average).
+    `holds` asks for it, returns (bytes of memory that are free, load average). places: those of the pools that jobs need
+    (places.Places); now: when the batch came.
     """
 
-    def __init__(self, jobs, concurrency=0, max_failures=None, holds=NO_HOLDS, look=None):
+    def __init__(self, jobs, concurrency=0, max_failures=None, holds=NO_HOLDS, look=None, *, places=None, now=0.0):
         self._jobs = list(jobs)
         self._concurrency = concurrency
         self._max_failures = max_failures
         self._holds = holds
         self._look = look
+        self._places = places
+        self._now = now
         self._next_start = None  # before which start_delay lets no job start
         self._beginning = None  # the last job that start_delay let start, until it has a process
         self._held_until = None  # when there is a point in trying again to start what is held
@@ -68,7 +72,13 @@ class Scheduler:
         for index, job in enumerate(self._jobs):
             for other in job.depends_on:
                 self._dependants[other].append(index)
-        self._ready = deque(index for index, job in enumerate(self._jobs) if not job.skip and not job.depends_on)
+        self._order = itertools.count()
+        self._lines = {pool: lines.Line() for pool in (None, *sorted({job.pool for job in self._jobs if job.pool}))}
+        self._shut = set()  # the pools that have no place for us until something changes
+        self._newly_in_line = []  # indexes of those that wait for a place since `newly_in_line` was asked
+        for index, job in enumerate(self._jobs):
+            if not job.skip and not job.depends_on:
+                self._line_up(index)
         self._running = set()
         self._limits = timers.Timers()
         self._again = timers.Timers()
@@ -87,8 +97,16 @@ class Scheduler:
         """The indexes of the jobs that run."""
         return frozenset(self._running)
 
+    def _line_up(self, index):
+        pool = self._jobs[index].pool
+        self._lines[pool].join(index, lines.Ticket(next(self._order), self._now))
+        self._shut.discard(pool)
+
     def _take(self, index, state):
         self.states[index] = states.advance(self.states[index], state)
+        pool = self._jobs[index].pool
+        if state != states.QUEUED and self._lines[pool].leave(index):
+            self._shut.discard(pool)
         if state in states.TERMINAL:
             self._unfinished -= 1
 
@@ -96,20 +114,29 @@ class Scheduler:
     def _full(self):
         return self._concurrency and len(self._running) >= self._concurrency
 
+    def widen(self, concurrency):
+        """Have another number of jobs run at once; those that run go on. Say whether it is another one."""
+        before, self._concurrency = self._concurrency, concurrency
+        return before != concurrency
+
+    def look_again(self):
+        """Take note that pools may have places."""
+        self._shut.clear()
+
+    def newly_in_line(self):
+        """Return the indexes of those that wait for a place of their pool, and for nothing else; each once an attempt."""
+        newly, self._newly_in_line = self._newly_in_line, []
+        return [index for index in newly if self.states[index] == states.QUEUED]
+
     def start(self, now):
         """Return the index of a job to start, which counts as running from now on, or None."""
-        if self._full:
-            self._held_until = None
+        self._now = now
+        index = self._next(now)
+        if index is None:
+            for pool in self._lines:
+                if pool is not None and pool not in self._shut:
+                    self._places.tell(pool, [])  # what can't start now does not stand in the way of others
             return None
-        self._ready.extend(iter(lambda: self._again.pop(now), None))
-        while self._ready and self.states[self._ready[0]] != states.QUEUED:
-            self._ready.popleft()  # it was cancelled while it stood in the queue
-        if not self._ready:
-            self._held_until = None
-            return None
-        if self._is_held(now):
-            return None
-        index = self._ready.popleft()
         self._take(index, states.RUNNING)
         self._running.add(index)
         self.attempts[index] += 1
@@ -117,6 +144,36 @@ class Scheduler:
         if self._holds.start_delay:
             self._beginning, self._next_start = index, now + self._holds.start_delay
         return index
+
+    def _next(self, now):
+        if self._full:
+            self._held_until = None
+            self._shut.clear()
+            return None
+        for index in iter(lambda: self._again.pop(now), None):
+            self._line_up(index)
+        waiting = [pool for pool, line in self._lines.items() if line and pool not in self._shut]
+        if not waiting:
+            self._held_until = None
+            return None
+        if self._is_held(now):
+            self._shut.clear()
+            return None
+        for pool in sorted(waiting, key=lambda pool: self._lines[pool].first_order):
+            if pool is None or self._has_place(pool):
+                return self._lines[pool].first
+        return None
+
+    def _has_place(self, pool):
+        """Take a place for the first job of a line, if there is one for it; say so."""
+        line, room = self._lines[pool], None
+        if self._concurrency:
+            room = self._concurrency - len(self._running)
+        if self._places.take(pool, line.waiting(room)):
+            return True
+        self._shut.add(pool)
+        self._newly_in_line += line.newly_seen(room)
+        return False
 
     def _is_held(self, now):
         """Whether the next job must not start yet; `_held_until` tells when to look again."""
@@ -161,7 +218,11 @@ class Scheduler:
 
     def ended(self, index, state, now):
         """Take note that a running job has ended in `state`. Return when it is tried again, None where it is not."""
+        self._now = now
         self._running.discard(index)
+        if self._jobs[index].pool:
+            self._places.give_back(self._jobs[index].pool)
+            self._shut.discard(self._jobs[index].pool)
         self._limits.clear(index)
         if index == self._beginning:
             self._beginning = None
@@ -222,7 +283,7 @@ class Scheduler:
                     skipped.append((dependant, reason))
                     todo.append(dependant)
                 elif not self._waits_for[dependant]:
-                    self._ready.append(dependant)
+                    self._line_up(dependant)
         return skipped
 
     def _why_not(self, index, done):

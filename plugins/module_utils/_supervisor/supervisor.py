@@ -17,7 +17,7 @@ import itertools
 import os
 import selectors
 import signal
-import traceback
+import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     defaults,
@@ -31,13 +31,13 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import (
     attempts,
     calls,
-    evaluator,
     fork_client,
     fork_servers,
     host_limits,
     messages,
     other_user,
     outbox,
+    places,
     running_job,
     scheduler,
     script_client,
@@ -76,12 +76,15 @@ class Supervisor:
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
         self._writer = writer
         self._clock = clock
+        self._places = places.Places(plan["batch_id"], plan.get("pools") or {})
         self._scheduler = scheduler.Scheduler(
             [_scheduled(job) for job in self._jobs],
             plan["concurrency"],
             plan.get("max_failures"),
             scheduler.Holds(*(plan.get(name, 0) for name in scheduler.Holds._fields)),
             host_limits.look,
+            places=self._places,
+            now=clock.now(),
         )
         self._groups = groups
         self._calls = calls.Calls(plan, writer, groups)
@@ -92,7 +95,9 @@ class Supervisor:
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
         self._evaluator = None
-        if "evaluator" in plan:
+        if "evaluator" in plan:  # few have one
+            from ansible_collections.background.jobs.plugins.module_utils._supervisor import evaluator
+
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._running = {}  # index: RunningJob
         self._numbers = itertools.count()  # of templates that are to become another user
@@ -106,7 +111,11 @@ class Supervisor:
         """Write the records that a reader needs before the first job starts."""
         now = self._clock.now()
         described = [
-            {key: job[key] for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors") if key in job}
+            {
+                key: job[key]
+                for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors", "pool")
+                if key in job
+            }
             for job in self._jobs
         ]
         for about, job in zip(described, self._jobs):
@@ -119,29 +128,41 @@ class Supervisor:
             "batch_id": self._writer.batch_id,
             "launched_at": self._clock.wall(now),
             "supervisor": processes.identity(os.getpid()),
+            "concurrency": self._plan["concurrency"],
             "jobs": described,
         }
         jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
-        self._writer.create(header, jids, lambda: staged.write(self._plan, self._writer.folder))
+        try:
+            self._writer.create(header, jids, self._write_more)
+        except OSError:
+            self._places.leave()
+            raise
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._end(index, states.SKIPPED, results.skipped(job["skip"]))
         self._endings.write()
         self._writer.flush()
 
+    def _write_more(self):
+        staged.write(self._plan, self._writer.folder)
+        self._places.join(self._writer.async_dir)
+
     def run(self, arrived=None):
         """Return when every job is in a terminal state, and that is written. arrived: Signals of SIGNALS, where there are any."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
         arrived = arrived or signals.Signals(SIGNALS)
         self._selector.register(arrived, selectors.EVENT_READ, self._read_signals)
+        if self._places.watcher is not None:
+            self._selector.register(self._places.watcher, selectors.EVENT_READ, self._read_pools)
         if self._evaluator is not None:
             self._evaluator.start()
         try:
             self._see_to_the_jobs()
         except BaseException:  # whatever it is: it is said before anything else can go wrong
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
             raise SystemExit(1) from None
         finally:
+            self._places.leave()
             self._pool.close()
             if self._evaluator is not None:
                 self._evaluator.close()
@@ -172,6 +193,7 @@ class Supervisor:
             times.append(max(0.0, due - now))
         if not flushed:
             times.append(_RETRY_DISK)
+        times.append(self._places.look_again)
         if self._stopping:
             times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
@@ -179,7 +201,20 @@ class Supervisor:
 
     # starting
 
+    def _read_pools(self, watcher):
+        if self._places.has_changed():
+            self._scheduler.look_again()
+
     def _start_jobs(self):
+        if self._places.look_again is not None:
+            self._scheduler.look_again()
+        self._start_those_that_may()
+        now = self._clock.wall(self._clock.now())
+        for index in self._scheduler.newly_in_line():
+            attempt, pool = self._scheduler.attempts[index], self._jobs[index]["pool"]
+            self._writer.note(job=index, state=states.QUEUED, at=now, attempt=attempt, pool=pool)
+
+    def _start_those_that_may(self):
         while len(self._starting) < _STARTS_AT_ONCE:
             now = self._clock.now()
             index = self._scheduler.start(now)
@@ -376,6 +411,9 @@ class Supervisor:
             indexes, grace, number = messages.request_in(line, len(self._jobs)) or ((), None, None)
             for index in indexes:
                 self._cancel(index, grace, number)
+            concurrency = messages.concurrency_in(line)
+            if concurrency is not None and self._scheduler.widen(concurrency):
+                self._writer.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
     def _cancel_all(self):
         """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""
@@ -654,6 +692,7 @@ def _scheduled(job):
         job.get("delay", defaults.DELAY),
         job.get("backoff", defaults.BACKOFF),
         job["ignore_errors"],
+        job.get("pool"),
     )
 
 

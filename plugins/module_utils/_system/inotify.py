@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 import time
 
 _IN_MODIFY = 0x002
+_IN_ATTRIB = 0x004
 _IN_CLOSE_WRITE = 0x008
 _IN_MOVED_TO = 0x080
 _IN_DELETE = 0x200
+_IN_Q_OVERFLOW = 0x4000
 _LOOK_AGAIN = 0.1
+_EVENT = struct.Struct("iIII")  # inotify_event, which its name follows
 
 
 class Watcher:
@@ -36,10 +40,15 @@ class Watcher:
 
     def add(self, path):
         """Watch a file for what is appended to it, a directory for files that are written, moved in or removed."""
-        if self._fd is not None:
-            mask = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE
-            if self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask) < 0:
-                self.close()  # no more watches for this user: look again instead
+        self._add(path, _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE)
+
+    def add_bells(self, path):
+        """Watch a directory for files that are rung (see `ring`), closed by who has written them, moved in or removed."""
+        self._add(path, _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE)
+
+    def _add(self, path, mask):
+        if self._fd is not None and self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask) < 0:
+            self.close()  # no more watches for this user: look again instead
 
     def wait(self, seconds):
         """Return when something happened, after `seconds` at the latest."""
@@ -52,7 +61,37 @@ class Watcher:
             except BlockingIOError:
                 pass
 
+    @property
+    def is_blind(self):
+        """Whether nothing is told, so that who waits has to look again now and then."""
+        return self._fd is None
+
+    def fileno(self):
+        """Return what is readable when something happened; not where it is blind."""
+        return self._fd
+
+    def take(self):
+        """Return the names of the files that something happened to; None where it may be any."""
+        names = set()
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return names
+        while data:
+            dummy, mask, dummy, length = _EVENT.unpack_from(data)
+            name = data[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
+            if mask & _IN_Q_OVERFLOW:
+                return None
+            names.add(os.fsdecode(name))
+            data = data[_EVENT.size + length :]
+        return names
+
     def close(self):
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def ring(fd):
+    """Have those wake who watch the directory of a file by `add_bells`."""
+    os.utime(fd)

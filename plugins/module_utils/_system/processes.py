@@ -90,6 +90,12 @@ def _machine():
     return {"id": hashed, "name": os.uname().nodename}
 
 
+def machine_key():
+    """Return what may be the name of a folder for what is of this machine alone, where others have the directory too."""
+    machine = _machine()
+    return hashlib.sha256(("%s %s" % (machine["id"], machine["name"])).encode("utf-8", "replace")).hexdigest()[:16]
+
+
 def _pid_namespace():
     try:
         return os.readlink("/proc/self/ns/pid")

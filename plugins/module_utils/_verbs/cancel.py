@@ -29,7 +29,7 @@ def answer(request, async_dir):
         asked.refresh(look_for_processes=True)
         if "select" in request:
             asked.keep(request["select"], time.time())
-        ending = Ending(asked, request["grace"], time.monotonic())
+        ending = Cancellation(asked, request["grace"], time.monotonic())
         ending.begin(None if request.get("told") else request.get("signal", signal.SIGTERM))
         wait.until_answered(asked, watcher, request["block"], ending=ending)
     answers = telling.with_results(asked, request["max_bytes"])
@@ -38,7 +38,7 @@ def answer(request, async_dir):
     return {"jobs": answers, "troubles": asked.troubles}
 
 
-class Ending:
+class Cancellation:
     """The end of jobs that have not ended: by a signal, and after `grace` seconds by SIGKILL."""
 
     def __init__(self, asked, grace, now):

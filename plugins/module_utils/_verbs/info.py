@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import output, results, states
-from ansible_collections.background.jobs.plugins.module_utils._system import processes
+from ansible_collections.background.jobs.plugins.module_utils._protocol import output, pools, results, states
+from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, telling
 
 _MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
@@ -20,7 +20,14 @@ _MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
 def answer(request, async_dir):
     """Answer a request to list jobs."""
     asked = found(request, async_dir)
-    return {"jobs": listed(asked, request.get("tail")), "troubles": asked.troubles}
+    return {"jobs": listed(asked, request.get("tail")), "troubles": asked.troubles, "pools": _pools(asked)}
+
+
+def _pools(asked):
+    try:
+        return pools.overview(asked.batches.place(asked.directory).batches)
+    except (files.UnsafePath, OSError):
+        return []  # nothing was launched here, or that is told of the jobs
 
 
 def found(request, async_dir, all_batches=False):

@@ -38,6 +38,8 @@ COMMON = dict(
     nice=dict(type="int"),
     memory_max=dict(type="str"),
     cpu_quota=dict(type="str"),
+    pool=dict(type="str"),
+    pool_size=dict(type="int"),
     wait=dict(type="bool", default=False),
     wait_timeout=dict(type="float", default=0),
     poll=dict(type="float", default=10),
@@ -68,7 +70,7 @@ def serve(module):
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
     reply["kept"] = found or kept.keep(async_dir, kept.own_zip())
-    if request and "attached" not in reply:
+    if request and "attached" not in reply and "missing" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
 
@@ -125,8 +127,9 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
     folder: the working folder of the jobs, where it is not that of this process.
 
     Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
-    `warnings` where there are any. Where nothing had to be started, in place of the pid: `states`, where this batch was
-    launched before, those of its jobs; `attached`, where there is such a job, what is told of it.
+    `warnings` where there are any, and `shared`, what the host keeps of the plan (shared.py). Where nothing had to be started,
+    in place of the pid: `states`, where this batch was launched before, those of its jobs; `attached`, where there is such a
+    job, what is told of it; `missing`, what is shared and has to be sent as well.
     """
     try:
         directory = files.job_directory(async_dir)
@@ -184,15 +187,11 @@ def _states_of(plan, directory):
     planned = [job["name"] for job in plan["jobs"]]
     if recorded != planned:
         raise LaunchError(
-            "Batch %s is there already with other jobs (%s) than those of this task (%s). Nothing was started. "
-            "Give another batch_id, or none." % (batch_id, _brief(recorded), _brief(planned))
+            "Batch %s is there already with other jobs (%d: %s) than those of this task (%d: %s). Nothing was started. "
+            "Give another batch_id, or none."
+            % (batch_id, len(recorded), results.brief_names(recorded), len(planned), results.brief_names(planned))
         )
     return [job["state"] for job in reader.jobs]
-
-
-def _brief(names):
-    shown = ", ".join(name if len(name) <= 40 else name[:39] + "..." for name in names[:3])
-    return "%d: %s%s" % (len(names), shown, ", ..." if len(names) > 3 else "")
 
 
 def _running(name, directory):
@@ -292,7 +291,7 @@ def _answer_in(output):
             answer = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(answer, dict) and ("pid" in answer or "error" in answer):
+        if isinstance(answer, dict) and not {"pid", "error", "missing"}.isdisjoint(answer):
             return answer
     return None
 

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import (
-    forget,
-    garbage,
-    info,
-    kept,
-    telling,
-)
+from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, store
+from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, forget, garbage, info, telling
 
 
 def answer(request, async_dir):
@@ -30,8 +26,9 @@ def answer(request, async_dir):
             if request["remove"]:
                 forget.note_forgotten(asked, answers)
                 if garbage.fits(leftovers) and leftovers["batch_ids"] is None:
-                    kept.forget(asked.directory, leftovers["older_than"])
+                    store.forget(asked.directory, leftovers["older_than"])
             told = [leftover.path for leftover in found if not request["remove"] or _is_removed(asked, leftover)]
+        told += _of_pools(asked, leftovers, request["remove"])
     elif request["remove"]:
         forget.note_forgotten(asked, answers)
     return {"jobs": answers, "leftovers": told, "troubles": asked.troubles}
@@ -40,6 +37,26 @@ def answer(request, async_dir):
 def _found(asked, selection):
     """Return a context of the leftovers (garbage.py)."""
     return garbage.looking(selection, asked.directory, asked.reader, asked.troubles.append, time.time())
+
+
+def _of_pools(asked, selection, remove):
+    """Return the paths of what killed supervisors have left in pools; remove: and remove it."""
+    if not garbage.fits(selection):
+        return []
+    try:
+        batches = asked.batches.place(asked.directory).batches
+        now, wanted = time.time(), selection["batch_ids"]
+        return [
+            one.path
+            for one in pools.stale(batches)
+            if (wanted is None or one.batch_id in wanted) and catalog.is_of_age(selection, one.at, now)
+            if not remove or pools.clear(batches, one)
+        ]
+    except FileNotFoundError:
+        return []
+    except (files.UnsafePath, OSError) as exc:
+        asked.troubles.append("could not look for leftovers of pools: %s" % exc)
+        return []
 
 
 def _is_removed(asked, leftover):

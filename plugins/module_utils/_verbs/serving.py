@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, requests
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, requests, shapes
 from ansible_collections.background.jobs.plugins.module_utils._system import users
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 
 def serve(request, async_dir, handlers):
-    """Answer a request; handlers: {op: function} of those that may be asked. requests.Malformed where it is none."""
+    """Answer a request; handlers: {op: function} of those that may be asked. shapes.Malformed where it is none."""
     requests.check(request, handlers)
     return dict(
         handlers[request["op"]](request, async_dir),
@@ -34,7 +34,7 @@ def be(module, handlers, keeping=True):
     async_dir = module.params["_async_dir"]
     try:
         reply = serve(packing.unpack(module.params["_request"]), async_dir, handlers)
-    except requests.Malformed as exc:
+    except shapes.Malformed as exc:
         module.fail_json(msg="What the action plugin asked for can't be right, and nothing was done: %s." % exc)
     told = {"kept": kept.keep(async_dir, kept.own_zip())} if keeping else {}
     module.exit_json(changed=False, reply=packing.pack(reply), **told)

@@ -18,7 +18,6 @@ sys.path[:] = [path for path in sys.path if path not in ("", ".")]
 import hashlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-import runpy  # noqa: E402
 import stat  # noqa: E402
 
 
@@ -46,18 +45,12 @@ def why_not(path, sha256):
 
 
 def run(path, sha256, module, arguments):
-    """Run a module out of the zip at `path` as ansible-core's wrapper does; `arguments` is its JSON."""
+    """Run a module out of the zip at `path`, with its stand-in for AnsibleModule; `arguments` is its JSON."""
     missing = why_not(path, sha256)
     if missing:
         print(json.dumps({"changed": False, "not_kept": missing}))
         return
-    try:
-        os.getcwd()
-    except OSError:  # of the user before `become`, who lets nobody in
-        os.chdir("/")
     sys.path.insert(0, path)
-    from ansible.module_utils import basic
+    from ansible_collections.background.jobs.plugins.module_utils._verbs import stand_in
 
-    basic._ANSIBLE_ARGS = arguments.encode("utf-8")
-    basic._ANSIBLE_PROFILE = "legacy"
-    runpy.run_module(module, {"_module_fqn": module, "_modlib_path": path}, "__main__", True)
+    stand_in.run(module, arguments)

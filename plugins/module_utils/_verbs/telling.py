@@ -69,6 +69,10 @@ def _described(job, state):
         "no_log": header.get("no_log", False),
         "msg": state.get("msg"),
     }
+    if header.get("pool"):
+        described["pool"] = header["pool"]
+        if described["state"] == states.QUEUED and state.get("in_line"):
+            described.update(in_line=True, msg="waits for a place in pool %s" % header["pool"])
     if job.elsewhere and not described["finished"]:
         described["msg"] = lives_elsewhere(batch)
         described["elsewhere"] = batch.elsewhere

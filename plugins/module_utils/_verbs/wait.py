@@ -29,7 +29,7 @@ def answer(request, async_dir):
 def until_answered(asked, watcher, block, mode="all", ending=None):
     """Return when the jobs are finished, or any of them (`mode`), after `block` seconds at the latest.
 
-    ending: what was told to end is looked after meanwhile (cancel.Ending).
+    ending: what was told to end is looked after meanwhile (cancel.Cancellation).
     """
     now = time.monotonic()
     deadline, check_at = now + block, now + _CHECK_LIFE

@@ -90,7 +90,7 @@ class Recorder:
         handler._find_needle = needle
         handler._early_needs_tmp_path = lambda: False
         # An action plugin may hand on to another one, as that of shell does to that of command.
-        handler._shared_loader_obj = _LoadersOfLookups(self)
+        handler._shared_loader_obj = Loaders(lambda dummy, other: self.arm(other))
 
     def catch(self, asked: Asked) -> Arguments:
         if self.caught is not None:
@@ -114,19 +114,19 @@ class Recorder:
         return copy.deepcopy(self.lookups[key])
 
 
-class _LoadersOfLookups:
-    """`ansible.plugins.loader`, whose action plugins come with their remote calls caught."""
+class Loaders:
+    """`ansible.plugins.loader`, whose action plugins pass through `arm` (name, plugin) before they are handed out."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, arm: t.Callable[[str, t.Any], object]) -> None:
+        self._arm = arm
         self.action_loader = self
 
     def __getattr__(self, name: str) -> t.Any:
         source = plugin_loader if hasattr(plugin_loader, name) else plugin_loader.action_loader
         return getattr(source, name)
 
-    def get(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        handler = plugin_loader.action_loader.get(*args, **kwargs)
+    def get(self, name: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        handler = plugin_loader.action_loader.get(name, *args, **kwargs)
         if handler is not None and not isinstance(handler, type):
-            self._recorder.arm(handler)
+            self._arm(name, handler)
         return handler

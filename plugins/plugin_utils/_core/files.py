@@ -22,8 +22,8 @@ from pathlib import Path
 
 from ansible import constants as C  # noqa: N812  # as ansible-core names it
 from ansible.errors import AnsibleActionFail, AnsibleActionSkip, AnsibleError
-from ansible.plugins import loader as plugin_loader
 
+from ansible_collections.background.jobs.plugins.plugin_utils._core.asking import Loaders
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Become, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions, recipes, staging
@@ -141,7 +141,13 @@ class _Recording:
         handler._remote_expand_user = expand
         # The environment of a job does not stand in its command line.
         handler._compute_environment_string = lambda *dummy: ""
-        handler._shared_loader_obj = _LoadersOfCopy(self)
+        handler._shared_loader_obj = Loaders(self._arm_other)
+
+    def _arm_other(self, name: str, handler: t.Any) -> None:
+        """Record an action plugin that another one hands over to, as `template` does to `copy`."""
+        self.arm(handler)
+        if name.rpartition(".")[2] == "copy":
+            handler.run = _Copied(self, handler, handler.run)
 
     def _next_folder(self, handler: t.Any) -> None:
         self._sent = False
@@ -278,27 +284,6 @@ class _Connection:
                 "its action plugin uses the connection itself, which cannot be put off to a job. Use a plain task."
             )
         return getattr(self._connection, name)
-
-
-class _LoadersOfCopy:
-    """`ansible.plugins.loader`, whose action plugin `copy` is recorded where another one hands over to it."""
-
-    def __init__(self, recording: _Recording) -> None:
-        self._recording = recording
-        self.action_loader = self
-
-    def __getattr__(self, name: str) -> t.Any:
-        source = plugin_loader if hasattr(plugin_loader, name) else plugin_loader.action_loader
-        return getattr(source, name)
-
-    def get(self, name: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        handler: t.Any = plugin_loader.action_loader.get(name, *args, **kwargs)
-        if handler is None:
-            return None
-        self._recording.arm(handler)
-        if name.rpartition(".")[2] == "copy":
-            handler.run = _Copied(self._recording, handler, handler.run)
-        return handler
 
 
 class _Copied:

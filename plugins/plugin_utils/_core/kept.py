@@ -4,7 +4,8 @@
 
 # Private to this collection: may change at any time.
 
-"""Calls of this collection's modules, in short where the host has kept the module: see module_utils/_verbs/kept.py.
+"""Calls of this collection's modules, in short where the host has kept the module: see module_utils/_verbs/kept.py. And which
+parts of launches it keeps: see module_utils/_protocol/shared.py.
 
 What a host has said that it keeps is noted in the temporary folder of this run of ansible-playbook, which all of its
 worker processes share. What it says when it is asked again counts: anything but the file that it told of is sent anew.
@@ -12,12 +13,14 @@ worker processes share. What it says when it is asked again counts: anything but
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import shlex
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible import constants
@@ -33,6 +36,8 @@ Kept = dict[str, str]
 
 PROGRAM = Path(__file__).resolve().parents[2] / "module_utils" / "_verbs" / "short_program.py"
 _PREFIX = "background.jobs."
+# Python reads a program that it is piped byte by byte, 0.4 s a megabyte, unless it is told to read it as a whole.
+_READ = "import sys; exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec'))"
 _PROFILE = "legacy"
 _KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
 
@@ -44,22 +49,23 @@ def execute(
 
     calls: name in this collection and arguments; the others are made where the host keeps them and not the first.
     """
-    folder = folder or Path(constants.DEFAULT_LOCAL_TMP) / "background_jobs"  # type: ignore[attr-defined]
-    notes = Notes(folder, action, task_vars)
+    notes = Notes(action, task_vars, folder)
     known = notes.read()
     for module, arguments in calls:
-        if module in known:
-            result = _call(action, module, arguments, task_vars, known[module])[0]
+        if module in known.modules:
+            result = _call(action, module, arguments, task_vars, known.modules[module])[0]
             if "not_kept" not in result:
                 result.pop("kept", None)
                 return result
-            del known[module]
+            del known.modules[module]
             notes.write(known)
     module, arguments = calls[0]
     result, shebang = _call(action, module, arguments, task_vars)
     kept = _checked(result.pop("kept", None))
     if kept and shebang and _is_as_wrapped(task_vars):
-        notes.write({**notes.read(), module: {**kept, "shebang": shebang}})
+        known = notes.read()
+        known.modules[module] = {**kept, "shebang": shebang}
+        notes.write(known)
     return result
 
 
@@ -82,10 +88,28 @@ def _call(
 
     setattr(action, "_configure_module", configure)  # noqa: B010  # mypy takes no method for a variable
     try:
-        result = action._execute_module(f"{_PREFIX}{module}", dict(arguments), task_vars=task_vars)
+        with _read_at_once(action._connection._shell):
+            result = action._execute_module(f"{_PREFIX}{module}", dict(arguments), task_vars=task_vars)
     finally:
         del action._configure_module
     return result, used[0] if used else None
+
+
+@contextlib.contextmanager
+def _read_at_once(shell: t.Any) -> Iterator[None]:
+    """While this lasts, an interpreter that a program is piped to reads it as a whole."""
+    really = shell.build_module_command
+
+    def build(env_string: str, shebang: str, cmd: str, arg_path: str | None = None) -> t.Any:
+        command = really(env_string, shebang, cmd, arg_path)
+        is_piped = shebang and not cmd.strip() and arg_path is None
+        return f"{command} -c {shlex.quote(_READ)}" if is_piped else command
+
+    shell.build_module_command = build
+    try:
+        yield
+    finally:
+        del shell.build_module_command
 
 
 def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:
@@ -114,27 +138,45 @@ def _is_as_wrapped(task_vars: Arguments) -> bool:
     return not limit
 
 
+class Known(t.NamedTuple):
+    """What a host has said that it keeps: modules by their names, and the hashes of parts of launches by async directories."""
+
+    modules: dict[str, Kept]
+    shared: dict[str, list[str]]
+
+
 class Notes:
     """What the host of a task keeps, for the user and the interpreter that the task has there."""
 
-    def __init__(self, folder: Path, action: ActionBase, task_vars: Arguments) -> None:
-        self._folder = folder
+    def __init__(self, action: ActionBase, task_vars: Arguments, folder: Path | None = None) -> None:
+        self._folder = folder or Path(constants.DEFAULT_LOCAL_TMP) / "background_jobs"  # type: ignore[attr-defined]
         self._action = action
         self._task_vars = task_vars
 
-    def read(self) -> dict[str, Kept]:
+    def read(self) -> Known:
         try:
-            return t.cast("dict[str, Kept]", json.loads(self._path().read_text()))
+            return Known(*json.loads(self._path().read_text()))
         except (FileNotFoundError, ValueError):
-            return {}
+            return Known({}, {})
 
-    def write(self, known: dict[str, Kept]) -> None:
+    def write(self, known: Known) -> None:
         """Other workers see the old notes or these; what two of them write at once need not all stay."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._path()
         written = path.with_suffix(f".{os.getpid()}")
         written.write_text(json.dumps(known))
         written.replace(path)
+
+    def shared(self, async_dir: str) -> set[str]:
+        """Return the hashes of the parts of launches that are kept."""
+        return set(self.read().shared.get(async_dir, ()))
+
+    def note_shared(self, async_dir: str, hashes: Collection[str]) -> None:
+        """Note which parts of launches are kept, and no others."""
+        known = self.read()
+        if set(hashes) != set(known.shared.get(async_dir, ())):
+            known.shared[async_dir] = sorted(hashes)
+            self.write(known)
 
     def _path(self) -> Path:
         """The first call of a host finds its interpreter, which is part of the name."""

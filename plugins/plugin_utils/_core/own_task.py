@@ -41,6 +41,11 @@ def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default:
     return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
 
 
+def variable(action: ActionBase, task_vars: Mapping[str, t.Any], name: str) -> object:
+    """Return the value of a variable, None where there is none."""
+    return refusing(action._templar.template, task_vars.get(name))
+
+
 def refuse_unsupported_controller(action: ActionBase) -> None:
     """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
     if action._task.async_val:

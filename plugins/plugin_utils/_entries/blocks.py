@@ -28,7 +28,7 @@ class NoCall:
     fqcn: str
 
 
-class Inside:
+class StepBuilder:
     """Makes the tasks inside of one job. What is wrong with them is collected in `refused`, so that all of it can be told."""
 
     def __init__(self, where: str, refused: list[JobRefused]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import flow as flows
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import graph, includes, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import names as _names
-from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import Inside
+from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import StepBuilder
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops import Turn
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
@@ -44,7 +44,7 @@ class Scripts(t.Protocol):
 
     def of_body(self, job: Job, body: t.Any, around: Around) -> dict[str, t.Any]: ...
 
-    def inside(self, job: Job) -> Inside: ...
+    def builder(self, job: Job) -> StepBuilder: ...
 
 
 def expand(
@@ -155,7 +155,7 @@ class _Entry(Written):
         """Put into a job what it runs: all of it worked out, or a script where that can't be."""
         if self._call is None and not self._is_local:
             try:
-                job.body = self._body(job, scope, Inside(job.where, job.refused), self._around())
+                job.body = self._body(job, scope, StepBuilder(job.where, job.refused), self._around())
             except flows.NeedsScript:
                 self._script(job, scope)
         elif self._is_local or any(key in self.source for key in keywords.SCRIPTED):
@@ -172,7 +172,7 @@ class _Entry(Written):
     def _script(self, job: Job, scope: Scope) -> None:
         job.refused.clear()
         around = self._writer().started(self._around())
-        body = self._body(job, scope, self._writer().inside(job), around)
+        body = self._body(job, scope, self._writer().builder(job), around)
         job.script = self._writer().of_body(job, body, around)
 
     def _around(self) -> Around:
@@ -185,10 +185,10 @@ class _Entry(Written):
             return around
         return replace(around, variables=self.around.variables, params={**around.params, **self.variables})
 
-    def _body(self, job: Job, scope: Scope, inside: Inside, around: Around) -> Body:
+    def _body(self, job: Job, scope: Scope, builder: StepBuilder, around: Around) -> Body:
         if self.action is None:
-            return [inside.block(self, around)]
-        return [Block(block=includes.tasks(self, scope, inside, around))]
+            return [builder.block(self, around)]
+        return [Block(block=includes.tasks(self, scope, builder, around))]
 
     def _run_when(self, scope: Scope) -> str:
         value = self.value("run_when", scope)

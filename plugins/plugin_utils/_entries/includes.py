@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import nea
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Body, Included, Scope
 
 if t.TYPE_CHECKING:
-    from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import Inside
+    from ansible_collections.background.jobs.plugins.plugin_utils._entries.blocks import StepBuilder
 
 _OF_TASKS = frozenset(("file", "_raw_params", "apply"))
 _FROM = ("tasks_from", "vars_from", "defaults_from", "handlers_from")
@@ -27,7 +27,7 @@ _OF_ROLE = frozenset(("name", "role", "apply", "public", "allow_duplicates", "ro
 _DEEPEST = 20
 
 
-def tasks(include: Written, scope: Scope, inside: Inside, around: Around) -> Body:
+def tasks(include: Written, scope: Scope, builder: StepBuilder, around: Around) -> Body:
     """Return the tasks that `include` stands for; `around` is what they take from it and from around it."""
     action = t.cast("str", include.action)
     options = _options(include, action, scope)
@@ -38,8 +38,8 @@ def tasks(include: Written, scope: Scope, inside: Inside, around: Around) -> Bod
         own = _with_role(include, action, included, around)
         if included.spec is not None:
             checked = Written(include.at, {"name": include.title, "block": []}, own, keywords.BLOCK)
-            include.guarded(action, include.language.check_role, inside.checked(included, own), checked.scope({}))
-        body += inside.included(included, f"{include.at}, {included.home.files[0]}", own)
+            include.guarded(action, include.language.check_role, builder.checked(included, own), checked.scope({}))
+        body += builder.included(included, f"{include.at}, {included.home.files[0]}", own)
     return body
 
 

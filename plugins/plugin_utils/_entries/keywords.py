@@ -23,8 +23,8 @@ _JUDGING = ("changed_when", "failed_when", "until")
 SCRIPTED = frozenset((*_JUDGING, "notify", "register"))
 LOCAL = frozenset(("assert", "debug", "fail", "include_vars", "meta", "pause", "set_fact"))
 _RETRIES = frozenset(("retries", "delay", "backoff"))
-# What the host holds the processes of a job to.
-LIMITS = ("nice", "memory_max", "cpu_quota")
+# What the host holds a job to.
+LIMITS = ("nice", "memory_max", "cpu_quota", "pool")
 _JOB = _ALL | _LOOP | _RETRIES | {"notify", "run_once", *_JUDGING, "depends_on", "run_when", *LIMITS}
 
 _ON_TASK = "it is decided once for all jobs. Put it on the task that launches, on its block or on the play."
@@ -56,6 +56,7 @@ REFUSED = {
     "on_failure": _OPTION,
     "on_timeout": _OPTION,
     "poll": "an entry is never polled by itself. Use async_wait, or 'wait: true' on the task that launches.",
+    "pool_size": _OPTION,
     "port": _ON_TASK,
     "register": "the result comes when the job ends. Register the result of async_wait, it holds that of every job.",
     "remote_user": _ON_TASK,

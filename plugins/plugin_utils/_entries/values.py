@@ -155,7 +155,7 @@ class Values:
         return number
 
     def limits(self, scope: Scope) -> dict[str, t.Any]:
-        """Return nice, memory_max and cpu_quota, as far as the job or the task that launches has them."""
+        """Return nice, memory_max, cpu_quota and pool, as far as the job or the task that launches has them."""
         given = {key: self.value(key, scope) for key in keywords.LIMITS}
         own = {
             key: self.guarded(key, _options.OF_JOBS[key], value) for key, value in given.items() if value is not None

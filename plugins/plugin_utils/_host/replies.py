@@ -24,9 +24,9 @@ Reply = dict[str, t.Any]
 # A result, what the tasks of a block returned, and what other jobs have brought: no honest host sends more at once.
 MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
 
-_TEXTS = ("name", "msg", "batch_id", "module", "source", "result", "tasks", "stdout", "stderr")
-_SHOWN = ("name", "msg", "batch_id", "module", "source")
-_FLAGS = ("finished", "deferred", "ignore_errors", "no_log", "asked", "forgotten")
+_TEXTS = ("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr")
+_SHOWN = ("name", "msg", "batch_id", "module", "source", "pool")
+_FLAGS = ("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten")
 _NUMBERS = (
     "always_timeout",
     "attempts",
@@ -66,16 +66,25 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
         reply[key] = _texts(reply.get(key, []), key)
     for job in reply["jobs"]:
         _check_job(job)
+    for key, (texts, numbers) in _OF_UPDATED.items():
+        outcome = ("outcome",) if request.get("op") == "update" else ()
+        _check_updated(reply.get(key, []), key, (*texts, *outcome), numbers)
     if "jobs" in request:
         asked = [job["jid"] for job in request["jobs"]]
         _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about other jobs than were asked for")
     return t.cast("Reply", reply)
 
 
-def launched(reply: Reply, count: int) -> Reply:
-    """Return the answer to a launch of `count` jobs; raise Malformed where it is none."""
+def launched(reply: Reply, count: int, may_miss: bool = False) -> Reply:
+    """Return the answer to a launch of `count` jobs; raise Malformed where it is none.
+
+    may_miss: whether the host was not sent all that it needs.
+    """
     _expect(isinstance(reply.get("async_dir"), str), "it does not say where the jobs are recorded")
     reply = {**reply, "async_dir": printable(reply["async_dir"])}
+    for key in {"missing", "shared"} & reply.keys():
+        reply[key] = _texts(reply[key], key)
+    _expect(may_miss or "missing" not in reply, "it misses what it was sent")
     found = reply.get("states")
     if found is not None:
         _expect(isinstance(found, list) and len(found) == count, "it is about other jobs than were launched")
@@ -112,6 +121,28 @@ def _check_job(job: object) -> None:
         state = told.get("state")
         _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
+
+
+# What is told of a batch or a pool that was to be changed: texts, and numbers where they are known.
+_OF_UPDATED = {
+    "batches": (("batch_id",), ("before", "concurrency", "supervisor")),
+    "pools": (("name",), ("before", "size", "taken", "waiting")),
+}
+
+
+def _check_updated(updated: object, key: str, texts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+    _expect(
+        isinstance(updated, list) and all(isinstance(one, dict) for one in updated),
+        f"{key!r} is no list of dictionaries",
+    )
+    for one in t.cast("list[Reply]", updated):
+        for name in texts:
+            _expect(isinstance(one.get(name), str), f"{name!r} in {key!r} is {kind(one.get(name))}")
+        for name in numbers:
+            _expect(
+                one.setdefault(name) is None or _is_number(one[name]), f"{name!r} in {key!r} is {kind(one.get(name))}"
+            )
+        one.update((name, printable(value)) for name, value in one.items() if isinstance(value, str))
 
 
 def _is_process(value: object) -> bool:

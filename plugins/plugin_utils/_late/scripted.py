@@ -38,13 +38,13 @@ def of_task(job: Job, source: Mapping[str, object], around: Around, loop: Mappin
     """Return the script of a job that is one task; `loop` are the variables of the job's own loop."""
     left = {key: value for key, value in source.items() if key not in _OF_JOB and not keywords.is_loop(key)}
     around = replace(around, conditions=(), loop={**around.loop, **loop})
-    inside = Inside(job.where, job.refused)
+    builder = NodeBuilder(job.where, job.refused)
     task = LateTask(job.where, left, around)
     task.title = job.name
     task.begin()
     body = [task.node(job.name)]
     task.end()
-    return written_down(around.script, around.language, body, inside)
+    return written_down(around.script, around.language, body, builder)
 
 
 def needs_yaml(*parts: object) -> bool:
@@ -53,22 +53,22 @@ def needs_yaml(*parts: object) -> bool:
     return any(name in text for name in YAML_FILTERS)
 
 
-def inside(job: Job) -> Inside:
-    return Inside(job.where, job.refused)
+def builder(job: Job) -> NodeBuilder:
+    return NodeBuilder(job.where, job.refused)
 
 
 def of_body(job: Job, body: t.Any, around: Around) -> Node:
     """Return the script of a job of many tasks."""
     body = body[0].block if isinstance(body[0], Block) else body
-    return written_down(around.script, around.language, body, Inside(job.where, job.refused))
+    return written_down(around.script, around.language, body, NodeBuilder(job.where, job.refused))
 
 
-def written_down(script: Script, language: Language, body: Nodes, inside: Inside) -> Node:
+def written_down(script: Script, language: Language, body: Nodes, builder: NodeBuilder) -> Node:
     """Return the script as the plan has it, but for the calls that are still to be made."""
-    handlers = inside.handlers(script)
+    handlers = builder.handlers(script)
     told = language.of_play(script.roles)
     if told["missing_handlers_fail"]:
-        inside.refuse_missing(script, handlers, told["play_handlers"])
+        builder.refuse_missing(script, handlers, told["play_handlers"])
     return {
         "token": script.token,
         "values": script.pool.values,
@@ -79,7 +79,7 @@ def written_down(script: Script, language: Language, body: Nodes, inside: Inside
     }
 
 
-class Inside(blocks.Inside):
+class NodeBuilder(blocks.StepBuilder):
     """Makes the nodes of a script; what is wrong with tasks is collected."""
 
     _is_look_ahead = False  # whether what it makes is not to be used
@@ -192,7 +192,7 @@ class Inside(blocks.Inside):
         """Look at the handlers that are known for what they set; what is wrong with them is told where they are made."""
         if self._is_look_ahead:
             return
-        looking = Inside(self._where, [])
+        looking = NodeBuilder(self._where, [])
         looking._is_look_ahead = True
         notified = list(script.notified)
         looking.handlers(script)

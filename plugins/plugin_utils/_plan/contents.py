@@ -23,7 +23,7 @@ _LARGEST = 4 * 1024 * 1024
 class Contents:
     """The late files of one step.
 
-    token: begins what stands for a value, see the plan in the documentation; values: what there is so far;
+    token: begins what stands for a value, see _protocol/plans.py; values: what there is so far;
     template: the text of a template file, with its options, in place of the file.
     """
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import re
 import shlex
+import struct
 import typing as t
+import zipfile
 from dataclasses import dataclass
 
 from ansible.module_utils.common.json import Direction, get_module_encoder
@@ -22,6 +26,10 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import Ref
 Payload = dict[str, t.Any]
 
 _MARK = "\nparams="
+_ZIP = re.compile(r"^(zip_data=')([A-Za-z0-9+/=]+)(')", re.MULTILINE)
+_OF_NO_TIME = struct.pack("<HH", 0, 33)  # 1980-01-01, as a zip has it
+# Where that stands in a zip: bytes from the start of a file's header, and of its entry in the directory; and lengths there.
+_LOCAL, _CENTRAL, _LENGTHS, _ENTRY = 10, 12, 28, 46
 
 COMMAND: t.Final = "command line"
 """In place of the name of a module, where a call is a command line."""
@@ -59,7 +67,22 @@ def split(built: Built, encoded: str, arguments: dict[str, t.Any]) -> tuple[Payl
     if text.count(own) != 1 or text.count(_MARK) != 1:
         return _payload("text", interpreter, built.name), text
     head, tail = text.split(own)
+    tail = _ZIP.sub(lambda found: f"{found[1]}{_steady(found[2])}{found[3]}", tail, count=1)
     return _payload("ansiballz", interpreter, built.name, head=head + _MARK, tail=f",\n{tail}"), encoded
+
+
+def _steady(encoded: str) -> str:
+    """Return a zip, in base64, without the time at which it was made: the same for the same module, so that hosts know it again."""
+    try:
+        data = bytearray(base64.b64decode(encoded))
+        with zipfile.ZipFile(io.BytesIO(data)) as contents:
+            at, headers = contents.start_dir, [entry.header_offset for entry in contents.infolist()]
+    except (ValueError, zipfile.BadZipFile):
+        return encoded
+    for header in headers:
+        data[header + _LOCAL : header + _LOCAL + 4] = data[at + _CENTRAL : at + _CENTRAL + 4] = _OF_NO_TIME
+        at += _ENTRY + sum(struct.unpack_from("<HHH", data, at + _LENGTHS))
+    return base64.b64encode(data).decode("ascii")
 
 
 def args_file(style: str, encoded: str, arguments: dict[str, t.Any]) -> str:

@@ -13,7 +13,7 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults
+from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults, plans
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, combined
 from ansible_collections.background.jobs.plugins.plugin_utils._model import (
     ABSENT,
@@ -25,7 +25,6 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import (
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads
 
-PROTOCOL = 1
 _SECTIONS = ("block", "rescue", "always")
 _DIGITS = 15
 
@@ -62,6 +61,7 @@ _OF_JOB = {
     "nice": None,
     "memory_max": None,
     "cpu_quota": None,
+    "pool": None,
 }
 _OF_STEP = {"timeout": 0.0, **_RETRIES, "ignore_errors": False, "no_log": False}
 
@@ -90,7 +90,7 @@ class Planner:
         """Return the plan; a job that its action plugin skips is marked so in `jobs` as well."""
         records = [self._job(job) for job in jobs]
         plan = {
-            "protocol": PROTOCOL,
+            "protocol": plans.PROTOCOL,
             "batch_id": batch_id,
             "concurrency": concurrency,
             "payloads": self._payloads,

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, shared
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
 from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
-from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import flag, hand_on_discovered_interpreter
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import (
+    flag,
+    hand_on_discovered_interpreter,
+    variable,
+)
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import expansion, keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
@@ -26,8 +30,8 @@ from ansible_collections.background.jobs.plugins.plugin_utils._late import archi
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Defaults, Job
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import planner as _planner
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import pooling, preview, resuming
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote as _remote
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs import resuming
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection import Target
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import FIRST_CONTACT, Begun, first_request
 
@@ -42,6 +46,7 @@ class Limits:
     batch_id: its id, None for a new one; where the host has it, nothing is started;
     resume: the id of an earlier batch, of which only what did not succeed is started again;
     keep_output: bytes of each stream of a job;
+    pool, pool_size: the pool of jobs that name none, and how many places it has;
     holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
     """
 
@@ -52,6 +57,8 @@ class Limits:
     batch_id: str | None = None
     resume: str | None = None
     keep_output: int = 0
+    pool: str | None = None
+    pool_size: int | None = None
     holds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -73,6 +80,8 @@ class Limits:
             batch_id=options["batch_id"],
             resume=options["resume"],
             keep_output=kept,
+            pool=options["pool"],
+            pool_size=options["pool_size"],
             holds={key: options[key] for key in ("start_delay", "min_free_memory", "max_load") if options[key]},
         )
 
@@ -97,6 +106,9 @@ class Launch:
     """Why nothing was started: what there is already. None where the jobs were."""
     begun: Begun | None = None
     """What is known of the jobs' ends already, where the task waits for them."""
+    preview: str | None = None
+    """In check mode, which jobs would be started."""
+    difference: Result | None = None
 
 
 class LaunchFailed(Exception):
@@ -139,14 +151,17 @@ def launch(
     limits = limits or Limits()
     remote = _remote.Remote(core.action, core.task_vars, module)
     if limits.resume:
-        known = remote.call_until_answered(resuming.request(limits.resume))["jobs"]
+        known = remote.call_until_answered(resuming.request(limits.resume))
         jobs = resuming.left(jobs, known, limits.resume)
         if not jobs:
             why = f"All jobs of batch {limits.resume} have succeeded: nothing was started."
             return Launch(batch_id=None, jobs=[], targets=[], changed=False, warnings=warnings, attached=why)
+    pools = pooling.sizes(jobs, limits.pool, limits.pool_size, variable(core.action, core.task_vars, pooling.VARIABLE))
     batch_id = limits.batch_id or _planner.new_batch_id()
     planner = _planner.Planner(core, flag(core.action, core.task_vars, "background_jobs_fork", True))
     plan = {**planner.plan(jobs, batch_id, limits.concurrency), **limits.plan(), **_evaluator(jobs)}
+    if pools:
+        plan["pools"] = pools
     name = jobs[0].name if limits.singleton and jobs[0].skip is None else None
     jids = [_planner.jid(batch_id, index) for index in range(len(jobs))]
     request = first_request(jids, waiting) if waiting else None
@@ -163,9 +178,13 @@ def launch(
         warnings=warnings + list(reply.get("warnings") or ()),
         begun=_begun(reply, request),
     )
+    if started.changed and defaults.check_mode:
+        started.preview = preview.sentence(jobs)
+        started.difference = preview.difference(jobs) if defaults.diff else None
     # Where the host had to be asked again, it is this task that launched what is there.
     if "states" in reply and was_asked_once:
         started.changed = False
+        started.preview = started.difference = None
         started.attached = f"Batch {batch_id} is there already: nothing was started."
     return started
 
@@ -214,12 +233,29 @@ def _send(
     remote: _remote.Remote, plan: Result, *, singleton: str | None, request: Result | None
 ) -> tuple[Result, bool]:
     """Return what the host says of a plan and of a request, and whether it was asked once."""
-    arguments = {"_plan": packing.pack(plan), **({} if singleton is None else {"_singleton": singleton})}
+    arguments = {} if singleton is None else {"_singleton": singleton}
     if request:
         arguments["_request"] = packing.pack(request)
+    texts, known = shared.take_out(plan), remote.keeps()
+    unknown = {digest: text for digest, text in texts.items() if digest not in known}
+    reply, was_asked_once = _order(remote, {**plan, "shared": unknown}, arguments, may_miss=len(unknown) < len(texts))
+    if "missing" in reply:  # it was removed meanwhile, or is not what it was
+        known = set()
+        reply, again = _order(remote, {**plan, "shared": texts}, arguments)
+        was_asked_once = was_asked_once and again
+    if told := reply.get("shared"):
+        remote.note_kept(known | (set(told) & texts.keys()))
+    return reply, was_asked_once
+
+
+def _order(
+    remote: _remote.Remote, plan: Result, arguments: dict[str, str], may_miss: bool = False
+) -> tuple[Result, bool]:
+    """Return what `_send` does; may_miss: whether the plan may not have all that is shared (shared.py)."""
+    arguments = {**arguments, "_plan": packing.pack(plan)}
     try:
         reply, was_asked_once = remote.send(
-            lambda: remote.execute(**arguments), FIRST_CONTACT if request else transport.PATIENCE
+            lambda: remote.execute(**arguments), FIRST_CONTACT if "_request" in arguments else transport.PATIENCE
         )
     except transport.Unreached as exc:
         raise AnsibleConnectionFailure(str(exc)) from exc
@@ -238,7 +274,7 @@ def _send(
             )
         )
     try:
-        return replies.launched(reply, len(plan["jobs"])), was_asked_once
+        return replies.launched(reply, len(plan["jobs"]), may_miss), was_asked_once
     except replies.Malformed as exc:
         raise LaunchFailed(_remote.failure({}, _remote.malformed(exc))) from exc
 
@@ -301,8 +337,13 @@ def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
 def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
     """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
-    if started.attached:
-        result["msg"] = started.attached
+    if started.attached or started.preview:
+        result["msg"] = started.attached or started.preview
+    if started.difference:
+        result["diff"] = started.difference
+    if started.preview and (waiting is None or waiting.poll):
+        host = str(core.task_vars.get("inventory_hostname") or "localhost")
+        _remote.Remote(core.action, core.task_vars, module).say(f"[{host}] {started.preview}", [])
     if waiting:
         # By the module that launched: its payload is there already.
         remote = _remote.Remote(core.action, core.task_vars, module)

@@ -36,7 +36,7 @@ _PATIENCE = 30.0  # seconds that the end of a job may take when its time is over
 _LONGEST_ALWAYS = 86400.0  # seconds; a host may say what it likes
 _NAMED = 5  # processes
 _NAME_WIDTH = 60
-_SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
+SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
 # What is told of a job that is listed, in this order; the rest is for the collection itself.
 _LISTED = (
     "name",
@@ -45,6 +45,8 @@ _LISTED = (
     "finished",
     "item",
     "depends_on",
+    "pool",
+    "in_line",
     "msg",
     "source",
     "batch_id",
@@ -77,7 +79,7 @@ class Selection:
     @classmethod
     def of(cls, options: Options, everything: bool, core: bool) -> Selection:
         """Return what the options select; `everything`: also where they select nothing in particular."""
-        given = [key for key in _SELECTING if options.get(key) is not None]
+        given = [key for key in SELECTING if options.get(key) is not None]
         if options.get("jobs") is not None:
             if given or options.get("all"):
                 raise Refused(f"Option {(given or ['all'])[0]!r}: 'jobs' says already which jobs. Keep one of them.")
@@ -117,7 +119,7 @@ def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
     }
 
 
-def _listed(job: Result) -> Result:
+def listed(job: Result) -> Result:
     view = {**job, "ansible_job_id": job["jid"], "name": job.get("name") or job["jid"]}
     return {key: view[key] for key in _LISTED if view.get(key) is not None}
 
@@ -136,12 +138,16 @@ def info(call: Call, selection: Selection, tail: int | None = None) -> Result:
     """List jobs; tail: with so many of the last lines that they have printed."""
     reply = call(selection.request("list", **({} if tail is None else {"tail": tail})))
     errors = _errors(reply)
-    jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
+    jobs = [listed(job) for job in reply["jobs"] if "error" not in job]
     counts = {state: sum(job["state"] == state for job in jobs) for state in _states.ALL}
-    result: Result = {"changed": False, "jobs": jobs, "counts": counts}
+    result: Result = {"changed": False, "jobs": jobs, "counts": counts, "pools": _pools(reply)}
     if errors:
         result.update(failed=True, msg="; ".join(errors))
     return _finish(result, reply)
+
+
+def _pools(reply: Result) -> list[Result]:
+    return [{key: pool.get(key) for key in ("name", "size", "taken", "waiting")} for pool in reply.get("pools") or ()]
 
 
 def find(call: Call, selection: Selection) -> tuple[list[Target], list[str]]:
@@ -185,12 +191,12 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
     reply["troubles"] = [
         *(reply.get("troubles") or ()),
         *(
-            f"The record of {_listed(job)['name']} is kept: it is lost, but processes of it still run. async_cancel ends them."
+            f"The record of {listed(job)['name']} is kept: it is lost, but processes of it still run. async_cancel ends them."
             for job in finished
             if job not in ended
         ),
     ]
-    jobs = [_listed(job) for job in ended]
+    jobs = [listed(job) for job in ended]
     if check_mode or errors:
         number = len(reply.get("leftovers") or ())
         result: Result = {"changed": bool(jobs or number) and not errors, "jobs": jobs, "leftovers": number}
@@ -234,7 +240,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
     """End jobs, and wait until they have ended."""
     if check_mode:
         reply = surroundings.call(selection.request("list"))
-        jobs = [_listed(job) for job in reply["jobs"] if "error" not in job]
+        jobs = [listed(job) for job in reply["jobs"] if "error" not in job]
         running = [job for job in jobs if not job["finished"] or job.get("processes")]
         result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
         return _finish(result, reply)

@@ -12,9 +12,11 @@ import typing as t
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import estimate
 
 _SHOWN = 3
 _NAME_WIDTH = 40
+_LEAST_TOLD = 1.0  # seconds that are left
 _WORDS = (
     (states.FAILED, "failed"),
     (states.TIMED_OUT, "timed out"),
@@ -32,17 +34,21 @@ class Progress:
         self._poll = poll
         self._last: float | None = None
         self._changed = False
+        self._width = 0  # how many jobs have run at once, as far as that was seen
 
     def line(self, views: list[dict[str, t.Any]], now: float, changed: bool) -> str | None:
         """Return the line that is due: at most one in `poll` seconds, or one in 15 where something changed."""
         self._changed = self._changed or changed
+        self._width = max(self._width, sum(view["state"] == states.RUNNING for view in views))
         if not self._poll:
             return None
         if self._last is not None and now - self._last < (min(self._poll, 15.0) if self._changed else self._poll) * 0.9:
             return None
         self._last = now
         self._changed = False
-        return f"[{self._host}] {summary(views)}"
+        left = estimate.time_left(views, self._width)
+        about = f", about {duration(left)} left" if left is not None and left >= _LEAST_TOLD else ""
+        return f"[{self._host}] {summary(views)}{about}"
 
     def lost(self, why: str, pause: float) -> str:
         return f"[{self._host}] connection lost, trying again in {pause:.0f}s ({shorten(why, 100)})"
@@ -67,8 +73,16 @@ def summary(views: list[dict[str, t.Any]]) -> str:
         names += ["…"] if len(running) > _SHOWN else []
         parts.append(f"{len(running)} running ({', '.join(names)})")
     if counts.get(states.QUEUED):
-        parts.append(f"{counts[states.QUEUED]} queued")
+        parts.append(f"{counts[states.QUEUED]} queued{_in_line(views)}")
     return ", ".join(parts)
+
+
+def _in_line(views: list[dict[str, t.Any]]) -> str:
+    """Return which of the jobs that are queued wait for a place of a pool: (2 for pool downloads)."""
+    pools = [str(view.get("pool")) for view in views if view["state"] == states.QUEUED and view.get("in_line")]
+    told = [f"{pools.count(pool)} for pool {pool}" for pool in sorted(set(pools))[:_SHOWN]]
+    told += ["…"] if len(set(pools)) > _SHOWN else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections.abc import Collection
 
 from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
@@ -164,6 +165,14 @@ class Remote:
         self._cut_off_since = self._cut_off_since or now
         if now - self._cut_off_since < _BENEFIT_OF_DOUBT:
             raise ConnectionLost(why)
+
+    def keeps(self) -> set[str]:
+        """Return the hashes of the parts of launches that the host keeps (shared.py), as far as it has told."""
+        return kept.Notes(self._action, self._task_vars).shared(self._async_dir)
+
+    def note_kept(self, hashes: Collection[str]) -> None:
+        """Remember what `keeps` returns, for all tasks of this run."""
+        kept.Notes(self._action, self._task_vars).note_shared(self._async_dir, hashes)
 
     def hand_on(self, result: Result, set_facts: bool) -> None:
         """Have handlers of the play notified that jobs notify, and where asked for, their facts be those of the host."""

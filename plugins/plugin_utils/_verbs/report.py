@@ -245,7 +245,7 @@ def _message(
             f"The host cannot be reached any more ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}."
         )
     sentences += _sentences_of_bad(bad, len(jobs))
-    unfinished = [job["name"] for job in jobs if not job["finished"]]
+    unfinished = [_unfinished(job) for job in jobs if not job["finished"]]
     if unfinished and outcome.unreachable is None:
         within = f" within {duration(timeout)}" if outcome.timed_out else " yet"
         sentences.append(
@@ -263,6 +263,10 @@ def _message(
             f"{counts[states.SKIPPED]} skipped." if sentences else f"{_jobs(counts[states.SKIPPED])} skipped."
         )
     return " ".join(sentences)
+
+
+def _unfinished(job: Result) -> str:
+    return f"{job['name']} ({job['msg']})" if job.get("in_line") else str(job["name"])
 
 
 def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:

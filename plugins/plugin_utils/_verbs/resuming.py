@@ -11,9 +11,11 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Sequence
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Job
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 
 Result = dict[str, t.Any]
 
@@ -23,30 +25,53 @@ _MOST_NAMED = 3
 
 def request(batch_id: str) -> Result:
     """Return the request of what is known of a batch."""
-    select = {"names": None, "batch_ids": [batch_id], "states": None, "older_than": None, "newer_than": None}
-    return {"op": "list", "select": {**select, "core": False}}
+    return operating.Selection.of({"batch_id": [batch_id]}, everything=False, core=False).request("list")
 
 
-def left(jobs: Sequence[Job], views: Sequence[Result], batch_id: str) -> list[Job]:
-    """Return those of `jobs` that have failed, were lost or never ran in a batch; views: what its host tells of it.
+def left(jobs: Sequence[Job], reply: Result, batch_id: str) -> list[Job]:
+    """Return those of `jobs` that have failed, were lost or never ran in a batch; reply: what its host tells of it.
 
     They depend on each other as before, and on those that succeeded no more. Raise Refused where it is not known, or runs.
     """
+    views = [view for view in reply["jobs"] if "error" not in view]
+    _check_that_it_is_told(reply, batch_id)
+    _check_that_it_has_ended(views, batch_id)
     states = {str(view.get("name")): view.get("state") for view in views}
-    if not states:
+    chosen = [index for index, job in enumerate(jobs) if states.get(job.name) in _AGAIN]
+    numbers = {index: number for number, index in enumerate(chosen)}
+    return [_again(jobs[index], numbers) for index in chosen]
+
+
+def _check_that_it_is_told(reply: Result, batch_id: str) -> None:
+    """Raise Refused where the host has no record of a batch, or can't tell of all of it."""
+    unread = [str(view.get("msg") or f"{view['jid']} cannot be read") for view in reply["jobs"] if "error" in view]
+    unread += [] if reply["jobs"] else [str(trouble) for trouble in reply.get("troubles") or ()]
+    if unread:
+        raise Refused(
+            f"Option 'resume': what has become of all jobs of batch {batch_id} can't be told: {'; '.join(unread[:_MOST_NAMED])}. "
+            "Leave 'resume' out to start all jobs."
+        )
+    if not reply["jobs"]:
         raise Refused(
             f"Option 'resume': the host has no record of batch {batch_id}: it was removed, or launched by another user "
             "(become) or with another ansible_async_dir. Leave 'resume' out to start all jobs."
         )
-    unfinished = [name for name, state in states.items() if state not in _states.TERMINAL]
+
+
+def _check_that_it_has_ended(views: Sequence[Result], batch_id: str) -> None:
+    """Raise Refused where jobs of a batch, or what lost ones have left, still run."""
+    unfinished = [str(view.get("name")) for view in views if view.get("state") not in _states.TERMINAL]
     if unfinished:
         raise Refused(
             f"Option 'resume': {len(unfinished)} of the jobs of batch {batch_id} have not ended: "
-            f"{_brief(unfinished)}. Wait for them, or end them with async_cancel."
+            f"{results.brief_names(unfinished)}. Wait for them, or end them with async_cancel."
         )
-    chosen = [index for index, job in enumerate(jobs) if states.get(job.name) in _AGAIN]
-    numbers = {index: number for number, index in enumerate(chosen)}
-    return [_again(jobs[index], numbers) for index in chosen]
+    orphaned = [str(view.get("name")) for view in views if view.get("state") == _states.LOST and view.get("processes")]
+    if orphaned:
+        raise Refused(
+            f"Option 'resume': {len(orphaned)} of the jobs of batch {batch_id} were lost, and processes of them still run: "
+            f"{results.brief_names(orphaned)}. End them with async_cancel, or try again when they have ended."
+        )
 
 
 def _again(job: Job, numbers: dict[int, int]) -> Job:
@@ -55,8 +80,3 @@ def _again(job: Job, numbers: dict[int, int]) -> Job:
     if job.run_when == "failure" and before and not job.depends_on:
         job.skip = job.skip or "what it depends on has succeeded before"
     return job
-
-
-def _brief(names: Sequence[str]) -> str:
-    shown = ", ".join(shorten(name, 40) for name in names[:_MOST_NAMED])
-    return f"{shown}, ..." if len(names) > _MOST_NAMED else shown

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import (
     launcher,
     prune,
     serving,
+    update,
     wait,
 )
 
@@ -66,6 +68,7 @@ sys.exit(0)
 """
 
 
+@functools.lru_cache(maxsize=None)  # a zip holds the time at which it was made
 def _zip():
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
@@ -97,6 +100,7 @@ HANDLERS = {
     "list": info.answer,
     "forget": forget.answer,
     "prune": prune.answer,
+    "update": update.answer,
 }
 _USUAL = {
     "wait": {"mode": "all", "block": 30.0, "max_bytes": 1 << 23},
@@ -149,6 +153,7 @@ class Batch:
                 "skip": None,
             }
             job.update({key: value[index] if isinstance(value, list) else value for key, value in settings.items()})
+            job = {key: value for key, value in job.items() if key != "pool" or value is not None}
             body = program if isinstance(program, list) else [step(program)]
             job["body"] = [] if job["skip"] else list(_with_environment(body, environment or {}))
             jobs.append(job)

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 import yaml
 
-MODULES = ("async_batch", "async_cancel", "async_info", "async_prune", "async_run", "async_wait")
+MODULES = ("async_batch", "async_cancel", "async_info", "async_prune", "async_run", "async_update", "async_wait")
 BASE = "ansible_collections.background.jobs.plugins"
 
 

@@ -66,7 +66,7 @@ class Script:
         return self.node(name, "ansible.builtin.probe", self.turn(late, **arguments), **keywords)
 
     def of(self, body):
-        return dict(self.more, values=self.values, body=body)
+        return dict(dict({"handlers": []}, **self.more), values=self.values, body=body)
 
 
 def token(number):

@@ -266,7 +266,6 @@ def test_nothing_is_kept_where_it_must_not_be(batch, payloads, settings, module,
 
 def test_of_a_block_each_step_has_its_own_and_the_job_has_all(batch, tmp_path):
     os.mkfifo(str(tmp_path / "go"))
-    script = base64.b64encode(b"#!/bin/sh\necho second\n").decode()
     steps = [
         step(RUN_COMMAND % "echo first", "a"),
         step("", "b"),
@@ -277,7 +276,7 @@ def test_of_a_block_each_step_has_its_own_and_the_job_has_all(batch, tmp_path):
     steps[1]["calls"] = [
         {"module": "c", "payload": "c", "params": json.dumps({"command": ["sh", "-c", "echo second"]})}
     ]
-    payloads = {"p": payload(), "c": {"style": "command", "interpreter": [], "name": "command", "data": script}}
+    payloads = {"p": payload(), "c": {"style": "command", "interpreter": [], "name": "command"}}
     done = batch([steps], payloads=payloads, plan=KEPT)
     told = seen(done, "fourth")
     assert told["stdout_lines"] == ["first", "second", "third", "fourth"]

@@ -10,14 +10,15 @@ import math
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import requests
+from ansible_collections.background.jobs.plugins.module_utils._protocol import requests, shapes
 
-OPS = ("wait", "cancel", "list", "forget", "prune")
+OPS = ("wait", "cancel", "list", "forget", "prune", "update")
 JOBS = [{"jid": "j1.2", "dir": None}, {"jid": "j1.3", "dir": "/d", "ending": [[7, 8], [9, None]]}]
 SELECT = {"names": ["a*"], "batch_ids": None, "states": ["lost"], "older_than": 1, "newer_than": 2.5, "core": False}
 WAIT = {"op": "wait", "jobs": JOBS, "mode": "any", "block": 0.0, "max_bytes": 1}
 CANCEL = {"op": "cancel", "select": SELECT, "grace": 1, "block": 15.0, "max_bytes": 1}
 LIST = {"op": "list", "select": SELECT}
+UPDATE = {"op": "update", "jobs": [], "block": 5.0, "check": False}
 PRUNE = {"op": "prune", "jobs": [], "remove": True}
 
 
@@ -39,6 +40,8 @@ def without(request, key):
         {"op": "forget", "jobs": JOBS},
         PRUNE,
         dict(PRUNE, leftovers=SELECT),
+        UPDATE,
+        dict(without(UPDATE, "jobs"), select=SELECT, concurrency=0, pools={"p": 1}),
     ],
 )
 def test_what_action_plugins_ask_is_let_through(request_):
@@ -78,16 +81,22 @@ def test_what_action_plugins_ask_is_let_through(request_):
         (dict(LIST, select=dict(SELECT, states=["sleeping"])), "'select' of 'list'"),
         (dict(LIST, select=dict(SELECT, older_than="1d")), "'select' of 'list'"),
         (dict(LIST, select=dict(SELECT, core=None)), "'select' of 'list'"),
+        (without(UPDATE, "check"), "'update' needs 'check'"),
+        (dict(UPDATE, concurrency=-1), "'concurrency' of 'update' can't be -1"),
+        (dict(UPDATE, concurrency=True), "'concurrency' of 'update' can't be True"),
+        (dict(UPDATE, pools={"../x": 1}), "'pools' of 'update'"),
+        (dict(UPDATE, pools={"p": 0}), "'pools' of 'update'"),
+        (dict(UPDATE, pools=["p"]), "'pools' of 'update'"),
         (dict(PRUNE, remove=None), "'remove' of 'prune' can't be None"),
         (dict(PRUNE, leftovers=[]), r"'leftovers' of 'prune' can't be \[\]"),
     ],
 )
 def test_what_is_no_request_is_refused_with_what_is_wrong(request_, words):
-    with pytest.raises(requests.Malformed, match=words):
+    with pytest.raises(shapes.Malformed, match=words):
         requests.check(request_, OPS)
 
 
 def test_a_long_value_is_told_in_short():
-    with pytest.raises(requests.Malformed) as caught:
+    with pytest.raises(shapes.Malformed) as caught:
         requests.check(dict(WAIT, mode="x" * 10000), OPS)
     assert len(str(caught.value)) < 200

@@ -42,6 +42,17 @@ def test_what_is_no_request_is_passed_over(request_):
     assert messages.request_in(json.dumps(request_).encode("ascii"), 3) is None
 
 
+def test_a_request_says_how_many_jobs_are_to_run_at_once():
+    assert messages.concurrency_in(b'{"concurrency": 3}') == 3
+    assert messages.concurrency_in(b'{"concurrency": 0}') == 0
+    assert messages.request_in(b'{"concurrency": 3}', 3) is None
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{", b"{}", b"3", b'{"concurrency": -1}', b'{"concurrency": true}'])
+def test_what_says_no_number_of_jobs_is_passed_over(line):
+    assert messages.concurrency_in(line) is None
+
+
 @pytest.mark.parametrize("line", [b"", b"{", b"\xff", b"[" * 100000])
 def test_a_line_that_is_no_json_is_passed_over(line):
     assert messages.request_in(line, 3) is None

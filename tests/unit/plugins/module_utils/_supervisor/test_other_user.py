@@ -113,7 +113,7 @@ def test_a_script_runs_as_that_user_and_what_it_prints_is_bounded(batch, monkeyp
         params = json.dumps({"command": ["/bin/sh", "-c", text]})
         call = {"module": "script", "payload": "s", "params": params, "become": 0}
         bodies.append([dict(body, calls=[call], recipe=recipe)])
-    payloads = {"s": {"style": "command", "interpreter": [PYTHON]}}
+    payloads = {"s": {"style": "command", "interpreter": [PYTHON], "name": "command"}}
     done = batch(bodies, payloads=payloads, plan={"become": [become()]})
     few, many = done.results()
     assert (few["rc"], few["stdout"], few["failed"]) == (3, USER + "\n", True)

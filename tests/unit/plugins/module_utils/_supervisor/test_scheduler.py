@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import scheduler as _scheduler
@@ -365,3 +367,162 @@ def test_jobs_that_run_are_timed_while_others_are_held():
     assert started(scheduler, 2.5) == []
     assert scheduler.next_due(2.5) == 0.5
     assert scheduler.expire(3.0) == 0
+
+
+# ---- pools
+
+
+class Places:
+    """A pool, all of whose other places nobody takes; notes what it is told."""
+
+    def __init__(self, **free):
+        self.free = free
+        self.told = {name: [] for name in free}
+
+    def take(self, name, waiting):
+        self.told[name] = waiting
+        if not self.free[name]:
+            return False
+        self.free[name] -= 1
+        (arrived, count), *rest = waiting
+        self.told[name] = [[arrived, count - 1], *rest] if count > 1 else rest
+        return True
+
+    def tell(self, name, waiting):
+        self.told[name] = waiting
+
+    def give_back(self, name):
+        self.free[name] += 1
+
+
+def pooled(names, free, concurrency=0, **settings):
+    """Return a scheduler of jobs, one a letter (a dot: of no pool), and the places that are free."""
+    places = Places(**free)
+    jobs = [job(pool=None if name == "." else name, **settings) for name in names]
+    return Scheduler(jobs, concurrency, places=places, now=1.0), places
+
+
+def test_a_job_starts_only_where_there_is_a_place_for_it():
+    scheduler, places = pooled("ppp", {"p": 2})
+    assert started(scheduler) == [0, 1]
+    assert places.told == {"p": [[1.0, 1]]}
+    assert scheduler.newly_in_line() == [2]
+    assert scheduler.newly_in_line() == [], "it is told once"
+    scheduler.ended(0, "succeeded", 2.0)
+    assert started(scheduler) == [2]
+    assert places.told == {"p": []}
+
+
+def test_others_pass_those_that_wait_for_a_place():
+    scheduler, dummy = pooled("pp.qp.", {"p": 1, "q": 1})
+    assert started(scheduler) == [0, 2, 3, 5]
+
+
+def test_jobs_start_in_the_order_written_whatever_their_pools():
+    scheduler, dummy = pooled("q.pq.p", {"p": 2, "q": 2})
+    assert started(scheduler) == [0, 1, 2, 3, 4, 5]
+
+
+def test_no_more_stand_in_line_than_could_start_and_they_keep_their_place_in_it():
+    scheduler, places = pooled("ppp", {"p": 0}, concurrency=2)
+    assert started(scheduler) == []
+    assert places.told == {"p": [[1.0, 2]]}
+    assert scheduler.newly_in_line() == [0, 1]
+
+
+def test_a_batch_that_is_full_stands_in_the_way_of_nobody():
+    scheduler, places = pooled(".p.", {"p": 0}, concurrency=2)
+    assert started(scheduler) == [0, 2]
+    assert places.told == {"p": []}
+    assert scheduler.newly_in_line() == [1], "it did while there was room"
+    scheduler.ended(0, "succeeded", 2.0)
+    assert started(scheduler, 2.0) == []
+    assert places.told == {"p": [[1.0, 1]]}, "with the time at which it came"
+
+
+def test_a_place_is_asked_for_again_only_where_something_may_have_changed():
+    scheduler, places = pooled("p", {"p": 0})
+    assert started(scheduler) == []
+    places.free["p"] = 1
+    assert started(scheduler) == []
+    scheduler.look_again()
+    assert started(scheduler) == [0]
+
+
+def test_who_is_cancelled_in_line_stands_there_no_more():
+    scheduler, places = pooled("pp", {"p": 0})
+    assert started(scheduler) == []
+    scheduler.cancel(0)
+    assert started(scheduler) == []
+    assert places.told == {"p": [[1.0, 1]]}
+    scheduler.cancel(1)
+    assert started(scheduler) == []
+    assert places.told == {"p": []}
+    assert scheduler.newly_in_line() == []
+
+
+def test_a_place_is_free_between_two_attempts_and_the_next_one_comes_last():
+    scheduler, places = pooled("pp", {"p": 1}, retries=1, delay=10.0)
+    assert started(scheduler) == [0]
+    assert scheduler.ended(0, "failed", 2.0) == 12.0
+    assert started(scheduler, 2.0) == [1]
+    assert started(scheduler, 12.0) == []
+    assert places.told == {"p": [[12.0, 1]]}
+    scheduler.ended(1, "succeeded", 13.0)
+    assert started(scheduler, 13.0) == [0]
+
+
+def test_a_job_comes_when_those_that_it_depends_on_have_ended():
+    places = Places(p=0)
+    scheduler = Scheduler([job(), job(depends_on=(0,), pool="p")], places=places)
+    assert started(scheduler, 1.0) == [0]
+    assert places.told == {"p": []}
+    scheduler.ended(0, "succeeded", 7.0)
+    scheduler.settle(0)
+    assert started(scheduler, 7.5) == []
+    assert places.told == {"p": [[7.0, 1]]}
+
+
+def test_what_holds_further_starts_takes_no_place():
+    places = Places(p=1)
+    holds = Holds(min_free_memory=100)
+    scheduler = Scheduler([job(pool="p")], 0, None, holds, lambda: (50, 0.0), places=places)
+    assert started(scheduler) == []
+    assert (places.free, places.told) == ({"p": 1}, {"p": []})
+
+
+def test_a_batch_that_is_stopped_leaves_its_line():
+    scheduler, places = pooled(".pp", {"p": 0})
+    scheduler._max_failures = 0.0
+    assert started(scheduler) == [0]
+    assert places.told == {"p": [[1.0, 2]]}
+    scheduler.ended(0, "failed", 2.0)
+    assert [index for index, dummy in scheduler.halt()] == [1, 2]
+    assert started(scheduler) == []
+    assert places.told == {"p": []}
+
+
+def test_more_or_fewer_may_run_at_once_from_now_on():
+    scheduler = Scheduler([job()] * 6, 1)
+    assert started(scheduler) == [0]
+    assert scheduler.widen(3)
+    assert not scheduler.widen(3)
+    assert started(scheduler) == [1, 2]
+    assert scheduler.widen(1)
+    scheduler.ended(0, "succeeded", 1.0)
+    scheduler.ended(1, "succeeded", 1.0)
+    assert started(scheduler) == [], "what runs goes on"
+    scheduler.ended(2, "succeeded", 1.0)
+    assert started(scheduler) == [3]
+    assert scheduler.widen(0)
+    assert started(scheduler) == [4, 5]
+
+
+def test_thousands_in_line_are_no_work():
+    scheduler, dummy = pooled("p" * 20000, {"p": 1})
+    began = time.process_time()
+    for index in range(20000):
+        assert scheduler.start(1.0) == index
+        assert scheduler.start(1.0) is None
+        scheduler.ended(index, "succeeded", 1.0)
+    assert time.process_time() - began < 10

@@ -363,7 +363,7 @@ def test_requests_are_taken_from_the_answer_to_a_launch_on(tmp_path):
     os.close(writer.control)
 
 
-SCRIPT = {"style": "command", "interpreter": [sys.executable]}
+SCRIPT = {"style": "command", "interpreter": [sys.executable], "name": "command"}
 
 
 def script(text, **settings):
@@ -542,7 +542,11 @@ def test_what_no_template_says_is_ignored(tmp_path, frame):
 
 def test_where_a_supervisor_breaks_what_it_said_is_kept_and_told_of(tmp_path):
     end = "import time\nwhile not os.path.exists(%r): time.sleep(0.02)" % str(tmp_path / "end")
-    bodies = ["print('here', flush=True); import time; time.sleep(300)", end, [step("pass", timeout="no number")]]
+    bodies = [
+        "print('here', flush=True); import time; time.sleep(300)",
+        end,
+        [step("pass", recipe={"kind": "of nothing"})],
+    ]
     launched = Batch(tmp_path / "async", bodies, concurrency=2, plan={"keep_output": 4096}).launch()
     assert until(lambda: launched.serve("list", tail=1)[0]["stdout"] == "here")
     (tmp_path / "end").touch()

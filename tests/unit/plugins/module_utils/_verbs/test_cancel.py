@@ -70,7 +70,7 @@ def test_live_jobs_are_told_to_end_before_what_lost_ones_have_left_is_looked_for
     running = batch(["import time; time.sleep(300)"])
     order = []
     monkeypatch.setattr(records.BatchReader, "ask", lambda self, request: order.append("told") or True)
-    monkeypatch.setattr(cancel.Ending, "_find_families", lambda self: order.append("looked") or {})
+    monkeypatch.setattr(cancel.Cancellation, "_find_families", lambda self: order.append("looked") or {})
     running.serve("cancel", block=0.0)
     monkeypatch.undo()
     assert order == ["told", "looked"]

@@ -15,22 +15,27 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import store
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 PROGRAM = Path(kept.__file__).with_name("short_program.py")
+STAND_IN = Path(kept.__file__).with_name("stand_in.py")
 MODULE = """
-import json
 import sys
-from ansible.module_utils import basic
-print(json.dumps({"arguments": json.loads(basic._ANSIBLE_ARGS.decode()), "name": __name__, "module": _module_fqn,
-                  "here": [path for path in sys.path if path in ("", ".")]}))
+from ansible.module_utils.basic import AnsibleModule
+
+def main():
+    module = AnsibleModule(argument_spec={"x": dict(type="int"), "y": dict(default=2)}, supports_check_mode=True)
+    module.exit_json(params=module.params, here=[path for path in sys.path if path in ("", ".")])
 """
+RETURNED = {"params": {"x": 1, "y": 2}, "here": []}
+_ROOM = "ansible_collections/background/jobs/plugins/module_utils/_verbs"
 FILES = {
-    "ansible/__init__.py": "",
-    "ansible/module_utils/__init__.py": "",
-    "ansible/module_utils/basic.py": "_ANSIBLE_ARGS = None\n",
+    "ansible/__init__.py": "raise SystemExit('it takes too long')",
     "a/__init__.py": "",
     "a/module.py": MODULE,
+    _ROOM + "/stand_in.py": STAND_IN.read_text(),
+    **{"%s/__init__.py" % "/".join(_ROOM.split("/")[:count]): "" for count in range(1, 7)},
 }
 
 
@@ -56,7 +61,8 @@ def kept_in(async_dir, tmp_path, name="payload.zip", **more):
 def run(told, folder, **more):
     """Run the short program of what is told to be kept, in `folder`; return what it prints."""
     told = dict(told, **more)
-    text = PROGRAM.read_text() + "\nrun(%r, %r, 'a.module', '{\"x\": 1}')\n" % (told["path"], told["sha256"])
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_no_log": True}})
+    text = PROGRAM.read_text() + "\nrun(%r, %r, 'a.module', %r)\n" % (told["path"], told["sha256"], arguments)
     done = subprocess.run(
         [sys.executable], input=text, capture_output=True, text=True, check=True, cwd=str(folder), timeout=60
     )
@@ -67,12 +73,7 @@ def test_what_is_kept_runs_as_what_was_sent(async_dir, tmp_path):
     (tmp_path / "json.py").write_text("raise SystemExit('the folder of another user was looked at')\n")
     told = kept_in(async_dir, tmp_path)
     assert os.stat(told["path"]).st_mode & 0o777 == 0o600
-    assert run(told, tmp_path) == {
-        "arguments": {"x": 1},
-        "name": "__main__",
-        "module": "a.module",
-        "here": [],
-    }
+    assert run(told, tmp_path) == RETURNED
 
 
 def test_it_is_kept_compiled(async_dir, tmp_path):
@@ -82,17 +83,15 @@ def test_it_is_kept_compiled(async_dir, tmp_path):
         found = {name: contents.read(name) for name in contents.namelist()}
     found["a/module.py"] = b"raise SystemExit('compiled anew')"
     archive(told["path"], found)
-    assert (
-        run(told, tmp_path, sha256=kept.hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest())["module"]
-        == "a.module"
-    )
+    sha256 = store.sha256(Path(told["path"]).read_bytes())
+    assert run(told, tmp_path, sha256=sha256) == RETURNED
 
 
 def test_it_is_in_use_from_the_start_of_a_call(async_dir, tmp_path):
     told = kept_in(async_dir, tmp_path)
     os.utime(told["path"], (1, 1))
-    assert run(told, tmp_path)["module"] == "a.module"
-    kept.forget(str(async_dir), None)
+    assert run(told, tmp_path) == RETURNED
+    store.forget(str(async_dir), None)
     assert os.path.exists(told["path"])
 
 
@@ -110,10 +109,23 @@ def test_the_same_module_is_kept_once(async_dir, tmp_path):
 def test_what_is_kept_is_found(async_dir, tmp_path):
     sent = archive(tmp_path / "sent.zip")
     assert kept.find(str(async_dir), sent) == {}
+    assert not (async_dir / ".background_jobs" / "modules").exists(), "it was only looked for"
     told = kept.keep(str(async_dir), sent)
     assert kept.find(str(async_dir), sent) == told
     Path(told["path"]).write_bytes(b"PK")
     assert kept.find(str(async_dir), sent) == {}
+
+
+def test_what_an_earlier_run_has_kept_is_found_without_unpacking_it(async_dir, tmp_path, monkeypatch):
+    told = kept_in(async_dir, tmp_path)
+    files = {zipfile.ZipInfo(name, (2033, 1, 1, 0, 0, 0)): text for name, text in FILES.items()}
+    again = archive(tmp_path / "again.zip", files)  # another run builds the module at another time
+
+    def refuse(*dummy, **more):
+        raise AssertionError("unpacked")
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", refuse)
+    assert kept.find(str(async_dir), again) == told
 
 
 @pytest.mark.parametrize("change", ["cut", "changed", "another"])
@@ -128,7 +140,7 @@ def test_what_was_tampered_with_is_neither_run_nor_told_of(async_dir, tmp_path, 
     # the next call that brings the module mends it
     again = kept_in(async_dir, tmp_path)
     assert again["path"] == told["path"]
-    assert run(again, tmp_path)["module"] == "a.module"
+    assert run(again, tmp_path) == RETURNED
 
 
 def test_what_is_gone_is_told(async_dir, tmp_path):
@@ -175,40 +187,15 @@ def test_a_module_that_is_no_zip_or_kept_already_is_not_kept(async_dir, tmp_path
     assert kept.keep(str(async_dir), str(tmp_path / "torn.zip")) == {}
 
 
-def test_those_that_nobody_uses_make_room(async_dir, tmp_path):
-    for number in range(kept._MOST + 3):
-        told = kept_in(async_dir, tmp_path, **{"a/number.py": str(number)})
-        os.utime(told["path"], (number, number))
-    folder = Path(told["path"]).parent
-    (folder / "x.zip.77").write_bytes(b"")  # of a writer that was killed long ago
-    os.utime(folder / "x.zip.77", (1, 1))
-    kept_in(async_dir, tmp_path, **{"a/number.py": "last"})
-    found = list(folder.iterdir())
-    assert len(found) == kept._MOST
-    assert min(os.stat(path).st_mtime for path in found) == 4
-
-
 def test_forgetting(async_dir, tmp_path):
     old = kept_in(async_dir, tmp_path)["path"]
     os.utime(old, (1, 1))
     young = kept_in(async_dir, tmp_path, **{"a/young.py": ""})["path"]
-    kept.forget(str(async_dir), 3600)
+    store.forget(str(async_dir), 3600)
     assert [os.path.exists(path) for path in (old, young)] == [False, True]
-    kept.forget(str(async_dir), None)
+    store.forget(str(async_dir), None)
     assert os.path.exists(young), "a call may be importing from it"
     os.utime(young, (1, 1))
-    kept.forget(str(async_dir), None)
+    store.forget(str(async_dir), None)
     assert not os.path.exists(os.path.dirname(young))
-    kept.forget(str(async_dir), None)
-
-
-def test_what_cannot_be_forgotten_stays(async_dir, tmp_path, monkeypatch):
-    told = kept_in(async_dir, tmp_path)
-
-    def refuse(*dummy):
-        raise OSError(30, "Read-only file system")
-
-    os.utime(told["path"], (1, 1))
-    monkeypatch.setattr(kept.files, "remove", refuse)
-    kept.forget(str(async_dir), None)
-    assert os.path.exists(told["path"])
+    store.forget(str(async_dir), None)

@@ -17,6 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     batch_lock,
     batch_writer,
     packing,
+    shared,
 )
 from ansible_collections.background.jobs.plugins.module_utils._verbs import batches, launcher, serving
 from ansible_collections.background.jobs.plugins.modules import async_wait
@@ -141,6 +142,35 @@ def test_jobs_do_not_begin_in_a_folder_that_goes_with_the_launch(tmp_path, monke
         launcher.serve(module)
     (answer,) = batch.wait()
     assert json.loads(answer["result"])["at"] == (str(tmp_path / "home") if home == "home" else "/")
+
+
+class Shared(Counted):
+    """A batch whose payload is shared, and is brought or not."""
+
+    def __init__(self, folder, brought, size=3):
+        super().__init__(folder, size)
+        self.batch.plan["payloads"]["p"]["tail"] += "#" * 5000
+        self.texts = shared.take_out(self.batch.plan)
+        self.order = packing.pack(dict(self.batch.plan, shared=self.texts if brought else {}))
+
+
+def test_a_payload_is_brought_once(tmp_path):
+    reply = Shared(tmp_path, brought=False).launch()
+    assert reply["missing"] and "pid" not in reply
+    assert os.listdir(tmp_path / "async") == [".background_jobs"]
+    assert sorted(os.listdir(tmp_path / "async" / ".background_jobs")) == ["lock"]
+    first, second = Shared(tmp_path, brought=True, size=1), Shared(tmp_path, brought=False, size=1)
+    assert first.launch()["shared"] == reply["missing"]
+    assert first.runs() == [0]
+    assert second.launch()["shared"] == reply["missing"]
+    assert second.runs() == [0, 0]
+
+
+def test_a_call_that_finds_a_payload_missing_does_not_wait(tmp_path):
+    launch = Shared(tmp_path, brought=False)
+    reply = served(launch, _plan=launch.order, _request=request_of(launch.batch))
+    assert reply["missing"] and not reply["changed"]
+    assert "reply" not in reply
 
 
 def test_a_module_that_launches_answers_what_a_wait_asks(counted):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible.executor.module_common import _BuiltModule
+from ansible.plugins.shell import ShellBase
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import kept
 
@@ -24,6 +25,7 @@ class FakeConnection:
     transport = "ssh"
 
     def __init__(self) -> None:
+        self._shell = ShellBase()
         self.become: t.Any = None
         self.options = {"host": "a", "password": "secret"}
 
@@ -51,6 +53,11 @@ class FakeAction:
         arguments["_ansible_no_log"] = False
         bits, dummy = self._configure_module(module_name=name, module_args=arguments, task_vars=task_vars)
         assert (bits.module_style, bits.shebang) == ("new", "#!/found")
+        build = self._connection._shell.build_module_command
+        self.commands = [
+            build("A=1", f"#!{sys.executable}", cmd="").strip(),
+            build("", "#!/found", "/tmp/x.py", arg_path=None),
+        ]
         self.sent.append((name, bits.b_module_data))
         return self.answers.pop(0)
 
@@ -153,3 +160,28 @@ def test_secrets_are_not_noted(tmp_path: Path, task_vars: dict[str, t.Any]) -> N
     action._connection.options["password"] = "another"
     execute(tmp_path, action, task_vars)
     assert [is_whole for dummy, is_whole in whole(action)] == [True, False]
+
+
+def test_what_is_kept_of_launches_is_noted_by_the_folder_it_is_kept_in(
+    tmp_path: Path, task_vars: dict[str, t.Any]
+) -> None:
+    action = FakeAction({"kept": KEPT}, {"reply": 1})
+    execute(tmp_path, action, task_vars)
+    notes = kept.Notes(t.cast("t.Any", action), task_vars, tmp_path)
+    notes.note_shared("/d", {"a", "b"})
+    assert (notes.shared("/d"), notes.shared("/e")) == ({"a", "b"}, set())
+    notes.note_shared("/d", {"b"})
+    assert notes.shared("/d") == {"b"}
+    execute(tmp_path, action, task_vars)
+    assert whole(action) == [("async_wait", True), ("async_wait", False)], "modules are noted as before"
+
+
+def test_a_program_that_is_piped_is_read_at_once(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:
+    action = FakeAction({})
+    execute(tmp_path, action, task_vars)
+    piped, sent = action.commands
+    assert sent == "/found /tmp/x.py"
+    program = "import sys\nif __name__ == '__main__':\n    print(len(sys.argv), sys.stdin.read(), 'é')\n"
+    done = subprocess.run(["sh", "-c", piped], input=program, capture_output=True, text=True, check=True)
+    assert done.stdout == "1  é\n"
+    assert not vars(action._connection._shell).get("build_module_command"), "other tasks are as they were"

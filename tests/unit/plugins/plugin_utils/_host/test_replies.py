@@ -27,6 +27,8 @@ def arrive(value: object, request: t.Any = None) -> dict[str, t.Any]:
 def test_an_honest_answer_arrives_as_it_is() -> None:
     for told in (reply(JOB, troubles=["x"], leftovers=[]), reply(ENDED, troubles=[], leftovers=["/d/x"])):
         assert arrive(told) == told
+    pools = [{"name": "p", "before": None, "size": 3, "taken": 2, "waiting": 0}]
+    assert arrive(reply(JOB, pools=pools))["pools"] == pools
     mistaken = {"jid": "j1.1", "dir": "/d", "error": "not_found", "msg": "nowhere"}
     assert arrive(reply(mistaken))["jobs"] == [mistaken]
     assert len(arrive(reply(JOB, ENDED), {"select": {}})["jobs"]) == 2
@@ -57,6 +59,13 @@ def test_an_honest_answer_arrives_as_it_is() -> None:
         (reply({**JOB, "started_at": "1"}), "'started_at' of a job"),
         (reply({**JOB, "started_at": float("nan")}), "'started_at' of a job"),
         (reply({**JOB, "pid": True}), "'pid' of a job"),
+        (reply({**JOB, "in_line": "yes"}), "'in_line' of a job"),
+        (reply({**JOB, "pool": 1}), "'pool' of a job"),
+        (reply(JOB, pools={}), "'pools' is no list"),
+        (reply(JOB, pools=[1]), "'pools' is no list"),
+        (reply(JOB, pools=[{"name": 1}]), "'name' in 'pools'"),
+        (reply(JOB, pools=[{"name": "p", "size": "3"}]), "'size' in 'pools'"),
+        (reply(JOB, batches=[{"batch_id": None}]), "'batch_id' in 'batches'"),
         (reply({**JOB, "name": ["x"]}), "'name' of a job"),
         (reply({**ENDED, "result": {}}), "'result' of a job"),
         (reply({**JOB, "depends_on": "x"}), "'depends_on' is no list of texts"),
@@ -112,3 +121,12 @@ def test_warnings_of_a_launch_are_texts_or_what_ansible_core_makes_of_them() -> 
     of_core = object()  # a WarningSummary in 2.21
     reply = replies.launched({"async_dir": "/d", "warnings": ["a\x1b[2J", of_core]}, 1)
     assert reply["warnings"] == ["a\ufffd[2J", of_core]
+
+
+def test_what_an_update_has_come_to_must_be_told() -> None:
+    request = {**ASKED, "op": "update"}
+    pool = {"name": "p\x1b[2J", "outcome": "updated"}
+    assert arrive(reply(JOB, pools=[pool]), request)["pools"][0]["name"] == "p\ufffd[2J"
+    for odd in ({"name": "p"}, {"name": "p", "outcome": 7}):
+        with pytest.raises(replies.Malformed, match="'outcome' in 'pools'"):
+            arrive(reply(JOB, pools=[odd]), request)

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import plans
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Block, Body, Job, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import payloads, planner
@@ -148,7 +149,9 @@ def job(
 
 
 def plan(jobs: list[Job], maker: FakeMaker | None = None) -> dict[str, t.Any]:
-    return planner.Planner(maker or FakeMaker()).plan(jobs, "b000000000000042", 3)
+    made = planner.Planner(maker or FakeMaker()).plan(jobs, "b000000000000042", 3)
+    plans.check(json.loads(json.dumps(made)))
+    return made
 
 
 def test_the_plan_is_what_the_host_expects() -> None:
@@ -309,7 +312,7 @@ def test_ids() -> None:
 
 def scripted(one: Step, **turn: t.Any) -> Job:
     made = job("j", body=[])
-    node = {"kind": "task", "turns": [{"step": one, **turn}]}
+    node = {"kind": "task", "module": "ansible.builtin.command", "turns": [{"step": one, **turn}]}
     made.script = {
         "token": "T",
         "values": [],

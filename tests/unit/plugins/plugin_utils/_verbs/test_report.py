@@ -57,6 +57,10 @@ def test_the_message_of_the_design() -> None:
         ([], "There were no jobs to wait for."),
         ([view("a")], "1 job succeeded."),
         ([view("a"), view("b")], "2 jobs succeeded."),
+        (
+            [view("a", "queued", pool="p", in_line=True, msg="waits for a place in pool p"), view("b", "queued")],
+            "2 of 2 jobs did not finish yet: a (waits for a place in pool p), b. What runs goes on.",
+        ),
         ([view("a"), view("b", "skipped")], "1 job succeeded. 1 skipped."),
         ([view("b", "skipped")], "1 job skipped."),
         ([view("a", "failed", MAKE, ignore_errors=True), view("b")], "1 failed and is ignored. 1 succeeded."),

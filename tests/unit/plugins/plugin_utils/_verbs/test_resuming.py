@@ -21,7 +21,11 @@ def job(name: str, *depends_on: int, **more: t.Any) -> Job:
 
 
 def left(jobs: list[Job], **states: str) -> list[Job]:
-    return resuming.left(jobs, [{"name": name, "state": state} for name, state in states.items()], BATCH)
+    return resuming.left(jobs, answer(*({"name": name, "state": state} for name, state in states.items())), BATCH)
+
+
+def answer(*views: dict[str, t.Any], troubles: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    return {"jobs": list(views), "troubles": list(troubles)}
 
 
 def test_what_did_not_succeed_is_started_again() -> None:
@@ -60,6 +64,33 @@ def test_what_runs_is_not_started_again(state: str) -> None:
 def test_a_batch_that_is_not_known_is_an_error() -> None:
     with pytest.raises(Refused, match=f"no record of batch {BATCH}"):
         left([job("a")])
+
+
+def test_a_job_whose_record_cannot_be_read_is_told_as_that() -> None:
+    unread = {"jid": "j482910475620183.1", "error": "not_found", "msg": "could not look for job j482910475620183.1: no"}
+    with pytest.raises(
+        Refused, match=r"can't be told: could not look for job j482910475620183.1: no. Leave"
+    ) as refused:
+        resuming.left([job("a"), job("b")], answer({"name": "a", "state": "failed"}, unread), BATCH)
+    assert "None" not in str(refused.value)
+
+
+def test_a_batch_whose_record_cannot_be_read_is_not_said_to_have_none() -> None:
+    troubles = [f"the record of batch {BATCH} can't be read: batch.json is damaged"]
+    with pytest.raises(Refused, match=r"can't be told: the record of batch .* damaged"):
+        resuming.left([job("a")], answer(troubles=troubles), BATCH)
+
+
+def test_troubles_with_other_batches_are_no_reason() -> None:
+    view = {"name": "a", "state": "failed"}
+    assert len(resuming.left([job("a")], answer(view, troubles=["the record of batch b can't be read"]), BATCH)) == 1
+
+
+def test_what_still_runs_of_a_lost_job_is_no_reason_to_start_another() -> None:
+    view = {"name": "a", "state": "lost", "processes": 2}
+    with pytest.raises(Refused, match=r"1 of the jobs .* were lost, and processes of them still run: a[.] End them"):
+        resuming.left([job("a")], answer(view), BATCH)
+    assert len(resuming.left([job("a")], answer({**view, "processes": 0}), BATCH)) == 1
 
 
 def test_the_request_is_one() -> None:

@@ -1,0 +1,33 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes how many jobs run at once."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.background.jobs.plugins.modules.async_update import ARGUMENT_SPEC
+from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import refuse_unsupported_controller
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remote, updating
+
+
+class ActionModule(ActionBase):
+    """The controller's half of async_update."""
+
+    _supports_async = True  # not so: but what is said of it is to be said here
+
+    @telling_refusals
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        refuse_unsupported_controller(self)
+        wanted = updating.Wanted.of(_options.read(self._task.args, ARGUMENT_SPEC))
+        check_mode = bool(self._task.check_mode)
+        return remote.operate(
+            self, task_vars or {}, "async_update", lambda world: updating.update(world.call, wanted, check_mode)
+        )

@@ -30,9 +30,9 @@ WANTED = {
     "replace": 40,
     "script": 20,
     "slurp": 15,
-    "stat": 10,
+    "stat": 8,
     "tempfile": 10,
-    "template": 3,
+    "template": 20,
     "unarchive": 2,
 }
 # What ansible-test would set.

@@ -7,6 +7,7 @@
 
     make benchmark                    everything
     BENCHMARK_JOBS=50 make benchmark  with fewer jobs
+    BENCHMARK=sent,crowd make benchmark  some of it; BENCHMARK_WAIT=60: with a shorter wait for 1,000 jobs
 
 Each pair is measured in turn, core then this collection, so that a machine whose speed drifts harms both alike.
 The figures are also written to build/benchmark.json.
@@ -25,11 +26,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import reach
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HOST_SCRIPT = ROOT / "tests" / "docker" / "host.sh"
 CONTAINER = f"bgj-benchmark-{os.getpid()}"
-RUNS = 3
+RUNS = 5
 SIZES = [int(size) for size in os.environ.get("BENCHMARK_JOBS", "50,200").split(",")]
 # What -vvv prints of each operation on the host: a command, or a file that is sent.
 REMOTE_OPERATION = re.compile(r"^<[^>]+> (?:SSH: )?(?:EXEC|PUT|FETCH|SFTP) ", re.MULTILINE)
@@ -159,7 +162,7 @@ def latency(host: Host, figures: dict[str, object]) -> None:
     found = {}
     for count, seconds in ((1, 2), (200, 4), (1000, 15)):
         times = []
-        for dummy in range(5 if count < 1000 else 3):
+        for dummy in range(RUNS):
             output = host.play("latency.yml", count=count, seconds=seconds)[1]
             times.append(float(re.search(r"latency ([0-9.]+)", output)[1]))
             host.clean()
@@ -227,13 +230,25 @@ def records(host: Host, figures: dict[str, object]) -> None:
         print(f"{what}: listed in {listed} s, forgotten in {forgotten} s", flush=True)
 
 
+MEASURES = {
+    "remote_calls": remote_calls,
+    "latency": latency,
+    "against_parallel": against_parallel,
+    "memory": memory,
+    "records": records,
+    "side_by_side": side_by_side,
+    **reach.MEASURES,
+}
+
+
 def main() -> None:
+    chosen = os.environ.get("BENCHMARK")
     figures: dict[str, object] = {}
     folder = Path(tempfile.mkdtemp(prefix="bgj-benchmark-"))
     host = Host(folder)
     try:
-        for measure in (remote_calls, latency, against_parallel, memory, records, side_by_side):
-            measure(host, figures)
+        for name in chosen.split(",") if chosen else MEASURES:
+            MEASURES[name](host, figures)
     finally:
         host.close()
         shutil.rmtree(folder)

@@ -139,8 +139,9 @@ class Remote:
 
     def execute(self, **arguments: object) -> Result:
         """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
-        # Those that launch answer the same requests.
-        modules = [self._module, *(_LAUNCHING if self._module == "async_wait" else ())]
+        # Those that launch do the same, and answer what async_wait does.
+        others = _LAUNCHING if self._module in ("async_wait", *_LAUNCHING) else ()
+        modules = dict.fromkeys([self._module, *others])
         calls = [
             (module, {**_options.SMALLEST[module], **arguments, "_async_dir": self._async_dir}) for module in modules
         ]

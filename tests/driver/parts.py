@@ -48,7 +48,10 @@ ON_NEWEST_CORE = (
     "output",
     "paths",
     "patterns",
+    "patterns_local",
 )
+# What the scenario of that name runs on hosts: on localhost where there are none, and by `make one WHAT=patterns`.
+WITHOUT_HOSTS = ("patterns",)
 # Themes of the scenarios that compare cases which the newest core alone runs, but for `soak`: in `differential` those about
 # what modules do, not about how a task runs; in `blocks` those in which cores hardly differ.
 THEMES_ON_NEWEST_CORE = {
@@ -195,7 +198,7 @@ def targets_left_out(core: str) -> list[str]:
     """The integration targets that do not run on this core."""
     oldest, *dummy, newest = CORES
     if core == newest:
-        return []
+        return [] if docker_is_left_out() else list(WITHOUT_HOSTS)
     every = sorted(path.parent.name for path in TARGETS.glob("*/aliases"))  # roles that targets share have none
     return [name for name in every if name in ON_NEWEST_CORE or (core != oldest and name not in BETWEEN)]
 

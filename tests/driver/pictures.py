@@ -21,12 +21,20 @@ SIZE = "960,900"
 # The browser of a distribution may not make a sandbox of its own as root.
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={SIZE}")
 
+# A palette makes a quarter of it.
+SHRINK = """
+import sys
+from PIL import Image
+picture = Image.open(sys.argv[1]).convert("RGB")
+picture.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(sys.argv[1], optimize=True)
+"""
+
 
 def draw() -> int:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise machine.Skip(f"no browser to take a picture with: one of {', '.join(BROWSERS)} has to be installed")
-    environment = machine.core_environment(machine.newest_core(), "core")
+    environment = machine.tool_environment("pictures")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         machine.run_quietly(
@@ -42,6 +50,7 @@ def draw() -> int:
             machine.run_quietly(
                 [browser, *OPTIONS, profile, f"--screenshot={picture}", f"file://{folder / 'page.html'}"]
             )
+            machine.run_quietly([environment.bin / "python", "-c", SHRINK, picture])
     for path in sorted(IMAGES.iterdir()):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1024 + 1} kB")
     return 0

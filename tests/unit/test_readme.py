@@ -117,4 +117,4 @@ def test_pictures_are_there_are_shown_and_are_small():
     shown = {name for path in GUIDES.glob("*.rst") for name in re.findall(r"image:: images/(\S+)\n   :alt: ", path.read_text())}
 
     assert shown == images.keys()
-    assert max(images.values()) < 150_000
+    assert max(images.values()) < 50_000

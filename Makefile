@@ -29,9 +29,10 @@ awx: ## What the guide to AWX says, under ansible-runner
 galaxy: ## The tarball, and what Galaxy checks on import
 coverage: ## Which lines of plugins/ the unit tests and integration targets run, in jobs too; PARTS=unit-2.21 takes some
 benchmark: ## How fast, beside ansible-core's async
+pictures: ## Make the pictures of the guides anew, out of a real run, with a Chromium that is installed
 clean: ## Remove what the targets made
 
-demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark clean:
+demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark pictures clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH (PYTHON=... names one)." >&2; exit 1; }
 	@"$(PYTHON)" tests/driver $@
 
@@ -44,4 +45,4 @@ one:
 shell:
 	@"$(PYTHON)" tests/driver shell
 
-.PHONY: help coverage one shell demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark clean
+.PHONY: help coverage one shell demo test check unit sanity lint format integration molecule faults soak docs install awx galaxy benchmark pictures clean

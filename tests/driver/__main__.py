@@ -14,6 +14,7 @@ import sys
 
 import lines
 import machine
+import pictures
 import sessions
 import workbench
 from parts import left_out, parts
@@ -27,6 +28,7 @@ def main(words: list[str]) -> int:
         "soak": soak,
         "clean": clean,
         "format": sessions.mend,
+        "pictures": pictures.draw,
         "shell": workbench.shell,
     }
     if len(words) == 1 and words[0] in by_itself:

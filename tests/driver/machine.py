@@ -249,9 +249,11 @@ def tool_environment(name: str) -> Environment:
     return core_environment(newest_core(), name, name)
 
 
-def run_quietly(command: Sequence[str | Path], cwd: Path = ROOT) -> None:
+def run_quietly(command: Sequence[str | Path], cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
     """Run what says nothing when it works; its output is the error when it doesn't."""
-    done = subprocess.run(command, check=False, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, check=False, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stdout}")
 

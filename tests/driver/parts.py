@@ -27,6 +27,8 @@ from shipping import docs, galaxy, install
 HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
 # Needs hypothesis, and so a Python of controllers; once is enough.
 PROPERTIES = HOST_HALF / "test_properties.py"
+# Runs all that is shown, task by task: on the newest core.
+SHOWN = "tests/unit/test_documented_tasks.py::test_what_is_shown_can_be_run"
 SCENARIOS = ROOT / "extensions" / "molecule"
 FAULTS = ROOT / "tests" / "faults"
 AWX = ROOT / "tests" / "awx"
@@ -48,8 +50,11 @@ ON_NEWEST_CORE = (
     "output",
     "paths",
     "patterns",
+    "patterns_local",
     "pools",
 )
+# What the scenario of that name runs on hosts: on localhost where there are none, and by `make one WHAT=patterns`.
+WITHOUT_HOSTS = ("patterns",)
 # Themes of the scenarios that compare cases which the newest core alone runs, but for `soak`: in `differential` those about
 # what modules do, not about how a task runs; in `blocks` those in which cores hardly differ.
 THEMES_ON_NEWEST_CORE = {
@@ -114,7 +119,9 @@ def left_out(part: Part) -> str:
         for scenario in THEMES_ON_NEWEST_CORE
         for core in CORES
     }
-    left |= {f"unit-{core}": [HOST_HALF.name] for core in CORES if core != machine.newest_core()}
+    left |= {
+        f"unit-{core}": [HOST_HALF.name, SHOWN.rpartition("::")[2]] for core in CORES if core != machine.newest_core()
+    }
     return ", ".join(left.get(part.name, []))
 
 
@@ -124,8 +131,7 @@ def left_out(part: Part) -> str:
 def unit(core: str, job: Job) -> Counts:
     environment = lines.test_environment(core)
     # The host's half takes ten times as long as the controller's: on the newest core, and in unit-host.
-    left_out = [] if core == machine.newest_core() else [HOST_HALF]
-    ignored = (f"--ignore={path}" for path in left_out)
+    ignored = [] if core == machine.newest_core() else [f"--ignore={HOST_HALF}", f"--deselect={SHOWN}"]
     return _pytest(job, ([environment.bin / "pytest", "tests/unit", *ignored], environment.env, ROOT))
 
 
@@ -196,7 +202,7 @@ def targets_left_out(core: str) -> list[str]:
     """The integration targets that do not run on this core."""
     oldest, *dummy, newest = CORES
     if core == newest:
-        return []
+        return [] if docker_is_left_out() else list(WITHOUT_HOSTS)
     every = sorted(path.parent.name for path in TARGETS.glob("*/aliases"))  # roles that targets share have none
     return [name for name in every if name in ON_NEWEST_CORE or (core != oldest and name not in BETWEEN)]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import machine
 import sessions
 from machine import CACHE, ROOT, Environment, core_environment, tool_environment
+from pictures import IMAGES
 from runner import Counts, Failed, Job
 
 # The files and folders at the top of what ships; galaxy.yml has to leave out all others.
@@ -153,8 +154,11 @@ def docs(job: Job) -> None:
         *("sphinx-init", "--use-current", "--lenient", "--dest-dir", str(work), "background.jobs"),
         env=environment.env,
     )
+    pages = "rst/collections/background/jobs/docsite/images"
     with (work / "conf.py").open("a") as conf:
         conf.write("\nintersphinx_mapping = {}\nsuppress_warnings = ['ref.ref']\n")
+        # antsibull-docs takes along the guides alone.
+        conf.write(f"import shutil\nshutil.copytree({str(IMAGES)!r}, {pages!r}, dirs_exist_ok=True)\n")
     env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
     job.check(work / "build.sh", env=env, cwd=work)
     shutil.copytree(work / "build" / "html", site / "html")

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each playbook and task that is shown, in the README, in guides, of roles and in examples, could be written so."""
+"""Each playbook and task that is shown, in the README, in guides, of roles and in examples, can be written so, and be run."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -167,3 +168,79 @@ def test_commands_are_there_and_json_is_json(path: Path) -> None:
             json.loads(block)
         for target in re.findall(r"\bmake ([a-z]+)", block if language in ("sh", "shell", "console") else ""):
             assert re.search(rf"^{target}\b.*: ##", makefile, re.MULTILINE), target
+
+
+# What the reader has, beside what is shown.
+GONE = {"ansible_job_id": "j123456789012345.0"}
+VARIABLES: dict[str, t.Any] = {
+    "albums": ["one", "two"],
+    "sites": ["one", "two"],
+    "migration": GONE,
+    "mirrors": GONE,
+    "build": {**GONE, "batch_id": "b123456789012345"},
+    "backups": "{{ {inventory_hostname: migration.ansible_job_id} }}",
+    "downloads": {"results": [{**GONE, "item": "one"}]},
+    "build_tasks": [{"name": "build", "ansible.builtin.command": "make"}],
+    "urls": ["https://example.invalid/a.tar", "https://example.invalid/b.tar"],
+}
+TASKS = "- name: Work\n  ansible.builtin.command: /opt/work.sh\n"
+FILES = {
+    **dict.fromkeys(("launch_and_wait.yml", "migrate.yml", "site.yml"), TASKS),
+    **{f"roles/{name}/tasks/main.yml": TASKS for name in ("harden", "people", "web")},
+    "roles/certificates/tasks/renew.yml": TASKS,
+    "migration.id": GONE["ansible_job_id"],
+    "templates/server.conf.j2": "port 80\n",
+}
+# How a task may end that is shown. What is tried are the tasks, not the machine: in check mode no command runs and says
+# something, and jobs that are not shown are not there.
+EXPECTED = re.compile(
+    r"(Cannot wait for )?\d+ of \d+ jobs? |could not find job|Option 'resume': the host has no record"
+    r"|.* has no attribute (-1|'rc'|'duration')$"
+)
+
+
+def plays_of(path: Path) -> list[dict[str, t.Any]]:
+    """Return each block of a file as plays on a host of its own."""
+    plays = []
+    for block in yaml_of(path):
+        shown = [entry for entry in block if "hosts" in entry] if isinstance(block, list) else []
+        tasks = [entry for entry in block if "hosts" not in entry] if isinstance(block, list) else []
+        tasks = [task for task in tasks if "ansible.builtin.import_playbook" not in task]
+        plays += [*shown, *([{"tasks": tasks}] if tasks else [])]
+    for task in tasks_of(plays):
+        if "until" in task:
+            task["retries"] = 0  # what it waits for never comes
+    common = {"hosts": host_of(path), "gather_facts": False, "check_mode": True, "ignore_errors": True, "become": False}
+    return [{**play, **common} for play in plays]
+
+
+def host_of(path: Path) -> str:
+    return "-".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Run all of it; what failed, by its host."""
+    folder = tmp_path_factory.mktemp("shown")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    plays = [play for path in (*PAGES, *EXAMPLES) for play in plays_of(path)]
+    (folder / "all.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    hosts = {host_of(path): {"ansible_async_dir": f"{folder}/async/{host_of(path)}"} for path in (*PAGES, *EXAMPLES)}
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **VARIABLES}
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": common}}))
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "inventory.yml", "all.yml"]
+    env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, env=env)
+    found: dict[str, list[str]] = {host: [] for host in hosts}
+    for host, result in re.findall(r"^(?:fatal|failed): \[([^]]+)\].*? => (\{.*\})$", done.stdout, re.MULTILINE):
+        found[host].append(json.loads(result)["msg"])
+    count = done.stdout.count("PLAY [")
+    assert count == len(plays), done.stdout[-500:]
+    return found
+
+
+@pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_shown_can_be_run(path: Path, failures: dict[str, list[str]]) -> None:
+    assert [why for why in failures[host_of(path)] if not EXPECTED.match(why)] == []

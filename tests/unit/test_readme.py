@@ -90,8 +90,32 @@ def test_a_playbook_tells_of_its_variables_alike_everywhere(playbook):
     assert used == set(re.findall(r"\b(?:target|jobs_\w+)\b", comment)) == listed
 
 
-def test_the_guide_lists_each_pattern():
-    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_patterns.rst").read_text()
-    patterns = {path.stem for path in (ROOT / "playbooks" / "patterns").glob("*.yml")}
+PATTERNS = sorted((ROOT / "playbooks" / "patterns").glob("*.yml"))
+GUIDES = ROOT / "docs" / "docsite" / "rst"
 
-    assert set(re.findall(r"playbooks/patterns/(\w+)\.yml", guide)) == patterns
+
+def test_the_guide_lists_each_pattern():
+    guide = (GUIDES / "guide_patterns.rst").read_text()
+
+    assert set(re.findall(r"playbooks/patterns/(\w+)\.yml", guide)) == {path.stem for path in PATTERNS}
+
+
+@pytest.mark.parametrize("path", PATTERNS, ids=lambda path: path.stem)
+def test_a_pattern_says_what_is_better_runs_anywhere_and_looks_at_the_outcome(path):
+    comment, dummy, body = path.read_text().partition("\n- name:")
+    plays = yaml.safe_load(f"- name:{body}")
+
+    assert "\n# Old: " in comment and "\n# New: " in comment
+    assert any(play["hosts"].startswith("{{ target | default(") for play in plays)
+    assert not any({"connection", "remote_user", "become"} & play.keys() for play in plays)
+    assert "ansible.builtin.assert:" in body
+    assert ("old way %.1f s, new way %.1f s" in body) == (path.stem != "rolling_reboot")
+
+
+def test_pictures_are_there_are_shown_and_are_small():
+    images = {path.name: path.stat().st_size for path in (GUIDES / "images").iterdir()}
+    guides = "".join(path.read_text() for path in GUIDES.glob("*.rst"))
+    shown = set(re.findall(r"image:: images/(\S+)\n   :alt: ", guides))
+
+    assert shown == images.keys()
+    assert max(images.values()) < 50_000

@@ -23,7 +23,8 @@ from ansible_collections.background.jobs.plugins.filter.timeline import FilterMo
 draw = FilterModule().filters()["timeline"]
 
 EVIL = "</pre></script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>\" onclick='x' &lt; {{ 7 * 7 }}"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def jobs(said: str = "words") -> list[dict[str, t.Any]]:

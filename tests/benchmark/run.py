@@ -25,6 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import modules
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HOST_SCRIPT = ROOT / "tests" / "docker" / "host.sh"
@@ -232,7 +234,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="bgj-benchmark-"))
     host = Host(folder)
     try:
-        for measure in (remote_calls, latency, against_parallel, memory, records, side_by_side):
+        for measure in (
+            remote_calls,
+            latency,
+            against_parallel,
+            memory,
+            records,
+            side_by_side,
+            *modules.MEASURES.values(),
+        ):
             measure(host, figures)
     finally:
         host.close()

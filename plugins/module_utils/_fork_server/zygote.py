@@ -53,7 +53,8 @@ class Zygote:
             if self._channel in ready:
                 frames = self._channel.arrived()
                 if frames is None:
-                    return self._wait()
+                    self._wait()
+                    return None
                 for frame in frames:
                     own = self._fork(frame)
                     if own is not None:
@@ -73,7 +74,7 @@ class Zygote:
             while True:
                 os.wait()
         except ChildProcessError:
-            return None
+            pass
 
     def _fork(self, frame):
         """Fork; in the template return its Channel."""

@@ -489,19 +489,24 @@ class Supervisor:
         self._watch(template)
         self._read_template(template)
 
-    def _read_template(self, template):
+    def _hear(self, template):
+        """Return the frames that a template has sent, none where it is gone."""
         try:
             frames = template.receive()
         except fork_client.NotForked:
             failure = self._pool.start_alone(template)
             if failure is not None:
                 self._template_gone(template, failure)
-            return
+            return []
         except fork_client.TemplateGone as exc:
             self._template_gone(template, exc)
-            return
+            return []
         if template.unsent:
             self._watch(template)  # it is ready just now, and takes what was kept back for it
+        return frames
+
+    def _read_template(self, template):
+        frames = self._hear(template)
         snapshot = None
         for frame in filter(messages.is_frame, frames):
             index = frame["job"]

@@ -20,7 +20,6 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
 from ..conftest import Batch, gone, payload, servants, step, utilities_of_core, wait_for_supervisor, words_of
-
 from .test_other_user import PYTHON, USER, become, own_folders
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -195,7 +194,10 @@ def test_a_module_sees_the_same_in_a_fork_of_a_zygote_as_in_a_process_of_its_own
 
 
 def test_jobs_have_nothing_open_of_zygotes_and_other_templates(many):
-    tell = "result['open'] = sorted(os.readlink('/proc/self/fd/' + fd).split(':')[0] for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd))"
+    tell = (
+        "found = [os.path.join('/proc/self/fd', fd) for fd in os.listdir('/proc/self/fd')]\n"
+        "result['open'] = sorted(os.readlink(fd).split(':')[0] for fd in found if os.path.exists(fd))"
+    )
     alone = many([of("a", tell)], several("a")).results()
     forked = many([of(key, SLEEP) for key in "ab"] + [of(key, tell) for key in "cd"], several(*"abcd"))
     names = [json.loads(answer["result"])["open"] for answer in forked.wait(jids=forked.jids()[2:])]
@@ -328,7 +330,7 @@ def as_another(bodies):
 @AS_OTHERS
 def test_modules_of_another_user_have_one_interpreter_too_and_leave_nothing(many):
     tell = WHO + "result['uid'] = os.getuid(); result['leader'] = os.getsid(0) == os.getpid()"
-    bodies = as_another([of(key, tell) for key in "abc"]) + [of("a", tell), of("b", tell)]
+    bodies = [*as_another([of(key, tell) for key in "abc"]), of("a", tell), of("b", tell)]
     done = many(bodies, several(*"abc", interpreter=[PYTHON]), 1, plan={"become": [become()]})
     results = done.results()
     assert [result["uid"] for result in results] == [pwd.getpwnam(USER).pw_uid] * 3 + [0] * 2

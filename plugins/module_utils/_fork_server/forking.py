@@ -43,7 +43,7 @@ class Forking:
         self._server = server.Server(channel, payload)
         self._payload = payload
         self._adopting = shared.Adopting(inherited) if inherited is not None else None
-        self._capture = _load_capture(payload)
+        self._capture = load_capture(payload) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
         self._umask = None  # that was there before the payload was unpacked
@@ -154,7 +154,7 @@ class Forking:
         os._exit((code or 0) & 0xFF)
 
 
-def _load_capture(payload):
+def load_capture(payload):
     """Return what capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
     if not payload.get("capture"):
         return None

@@ -47,6 +47,7 @@ class Shared:
         self._codes = {}  # path in the zip: code
         self._names = {}  # name of a module that was imported: path in the zip
         self._marks = {}  # path in the zip: (size, checksum)
+        self.capture = None  # what capture.py defines, where output is kept: forking.load_capture
 
     def take(self, payload):
         """Import it out of a payload. ImportError where that has no such thing."""

@@ -22,7 +22,7 @@ import select
 import signal
 import socket
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import kernel, preloading, shared
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import forking, kernel, preloading, shared
 from ansible_collections.background.jobs.plugins.module_utils._fork_server.channel import Channel
 
 
@@ -37,6 +37,7 @@ class Zygote:
     def serve(self, payload):
         """Return None when there is no more to do; in each template, its Channel."""
         self.shared.take(payload)
+        self.shared.capture = forking.load_capture(payload)
         kernel.Reaper()  # for what that loads
         preloading.warm_up()
         for fd in (self._wake_out, self._wake_in):

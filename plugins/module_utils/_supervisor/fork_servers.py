@@ -120,7 +120,7 @@ class Pool:
         if self._demand[_key(environment, call)]:
             try:
                 self.get(environment, call)
-            except (OSError, fork_client.TemplateGone):
+            except (OSError, ValueError, fork_client.TemplateGone):
                 pass  # for its first job to tell
 
     def release(self, job):

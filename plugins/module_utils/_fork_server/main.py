@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import traceback
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import executing, forking, kernel, zygote
 from ansible_collections.background.jobs.plugins.module_utils._fork_server.channel import Channel
@@ -47,14 +48,20 @@ def main():
 
 
 def _be_forked(channel, shared):
-    payload = channel.receive()
-    if payload is None:
-        return
-    if shared.fits(payload):
-        channel.send({"template": os.getpid()})
-        _be_template(channel, payload, shared)
-    else:
-        channel.send({"misfit": True})
+    """Be a template, and end: to take apart what is shared would copy it first."""
+    status = 1
+    try:
+        payload = channel.receive()
+        if payload is not None and shared.fits(payload):
+            channel.send({"template": os.getpid()})
+            _be_template(channel, payload, shared)
+        elif payload is not None:
+            channel.send({"misfit": True})
+        status = 0
+    except BaseException:  # whatever it is: it is said, for nobody is there to be told
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _be_template(channel, payload, shared=None):

@@ -26,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import modules
 import reach
 
 HERE = Path(__file__).resolve().parent
@@ -237,6 +238,7 @@ MEASURES = {
     "memory": memory,
     "records": records,
     "side_by_side": side_by_side,
+    **modules.MEASURES,
     **reach.MEASURES,
 }
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SIGKILL at random moments: of the supervisor, of templates, of jobs, of everything."""
+"""SIGKILL at random moments: of the supervisor, of zygotes, of templates, of jobs, of everything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import json
 
 TERMINAL = {"succeeded", "failed", "timed_out", "cancelled", "skipped", "lost"}
 # What is killed. Where it is 'both' or more, nobody is left to end the jobs.
-KINDS = ("supervisor", "template", "job", "child", "both", "everything")
+KINDS = ("supervisor", "zygote", "template", "job", "child", "both", "everything")
 AT_ONCE = 6  # batches that are launched, and broken, at a time
 
 # Runs on the host: kills in each of so many batches, as soon as it is there and a random time has passed, what the
@@ -32,21 +32,32 @@ def kill(pids, number):
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+def is_zygote(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as stream:
+            return b"zygote" in stream.read().split(b"\\0")
+    except OSError:
+        return False
 def strike(kind, supervisor, rng):
     if kind in ("both", "everything"):
         kill([supervisor], signal.SIGSTOP)
     table = {int(name): look(int(name)) for name in os.listdir("/proc") if name.isdigit()}
     table = {pid: found for pid, found in table.items() if found}
-    templates = [pid for pid, (parent, session) in table.items() if parent == supervisor]
+    zygotes = [pid for pid, (parent, session) in table.items() if parent == supervisor and is_zygote(pid)]
+    parents = [supervisor] + zygotes
+    templates = [pid for pid, (parent, session) in table.items() if parent in parents and pid not in zygotes]
     jobs = [pid for pid, (parent, session) in table.items() if parent in templates and session == pid]
     children = [pid for pid, (parent, session) in table.items() if parent in jobs]
     some = {"job": jobs, "child": children}.get(kind, ())
     victims = {
         "supervisor": [supervisor],
+        "zygote": zygotes,
         "template": rng.sample(templates, min(len(templates), 1)),
-        "both": templates + [supervisor],
-        "everything": templates + jobs + [supervisor],
-    }.get(kind) or rng.sample(some, min(len(some), 2))
+        "both": templates + zygotes + [supervisor],
+        "everything": templates + jobs + zygotes + [supervisor],
+    }.get(kind)
+    if victims is None:
+        victims = rng.sample(some, min(len(some), 2))
     kill(victims, signal.SIGKILL)
     return len(victims)
 due, done, deadline = {}, {}, time.monotonic() + 300
@@ -206,7 +217,7 @@ def check_ends(played, told):
     assert told == {jid: [[state], False] for jid, state in listed.items()}
     for job in waited.values():
         if job["state"] == "lost":
-            assert job["name"].split()[0] not in ("job", "child"), job
+            assert job["name"].split()[0] not in ("zygote", "job", "child"), job
 
 
 def check_processes(played):

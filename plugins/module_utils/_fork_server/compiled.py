@@ -32,6 +32,20 @@ def packed(name, source):
 
 
 @contextlib.contextmanager
+def opened(path):
+    """Give a function of the path of a file in a payload and of its source, which returns code as the zip `path` has it.
+
+    None where it has none. path: may be None.
+    """
+    known = _open(path) if path and not sys.flags.optimize else None
+    if known is None:
+        yield lambda name, source: None
+        return
+    with known:
+        yield lambda name, source: _look_up(known, name + "c", source)
+
+
+@contextlib.contextmanager
 def used(path):
     """While this lasts, zipimport takes code from the zip `path` where that has it of the same source. path: may be None."""
     really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import traceback
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, preloading, server
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, preloading, server, shared
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -38,10 +38,12 @@ class Unfit(Exception):
 class Forking:
     """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
 
-    def __init__(self, channel, payload):
+    def __init__(self, channel, payload, inherited=None):
+        """inherited: the Shared that was imported before the payload came, where it was."""
         self._server = server.Server(channel, payload)
         self._payload = payload
-        self._capture = _load_capture(payload)
+        self._adopting = shared.Adopting(inherited) if inherited is not None else None
+        self._capture = load_capture(payload) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
         self._umask = None  # that was there before the payload was unpacked
@@ -58,6 +60,8 @@ class Forking:
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
         self._compiled.enter_context(compiled.used(self._payload.get("compiled")))
+        if self._adopting is not None:
+            sys.meta_path.insert(0, self._adopting)
         try:
             self._unpack_and_run(program)
         except SystemExit as exc:
@@ -97,6 +101,8 @@ class Forking:
         os.umask(self._umask)
 
     def _serve_instead(self, mod_name, *args, **kwargs):
+        if self._adopting is not None:
+            self._adopting.adopt()
         basic = sys.modules.get("ansible.module_utils.basic")
         if not hasattr(basic, "_ANSIBLE_ARGS"):
             raise Unfit
@@ -148,7 +154,7 @@ class Forking:
         os._exit((code or 0) & 0xFF)
 
 
-def _load_capture(payload):
+def load_capture(payload):
     """Return what capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
     if not payload.get("capture"):
         return None

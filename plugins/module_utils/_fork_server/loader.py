@@ -20,7 +20,19 @@ import sys
 
 _ROOM = "ansible_collections.background.jobs.plugins.module_utils._fork_server"
 # All that is sent, besides this file and capture.py, which goes where output is kept.
-PARTS = ("bounded_output", "channel", "compiled", "executing", "forking", "kernel", "main", "preloading", "server")
+PARTS = (
+    "bounded_output",
+    "channel",
+    "compiled",
+    "executing",
+    "forking",
+    "kernel",
+    "main",
+    "preloading",
+    "server",
+    "shared",
+    "zygote",
+)
 
 
 class _Sources:

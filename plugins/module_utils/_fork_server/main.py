@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
 
-"""The template process: loads a module's payload once and forks a process for each job.
+"""The template process: loads a module's payload once and forks a process for each job. Or the zygote, which forks those.
 
 The template never runs a module itself, so nothing of one job is seen by the next. Payloads of another form
 (binary, old-style, not recognised) are executed, job by job, as Ansible would.
@@ -19,8 +19,9 @@ import shutil
 import signal
 import socket
 import tempfile
+import traceback
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import executing, forking, kernel
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import executing, forking, kernel, zygote
 from ansible_collections.background.jobs.plugins.module_utils._fork_server.channel import Channel
 
 _OWN_FOLDER = "background-jobs."
@@ -34,16 +35,44 @@ def main():
     os.dup2(null, 0)
     os.close(null)
     channel = Channel(sock)
-    payload = channel.receive()
-    if payload is None:
+    first = channel.receive()
+    if first is None:
         return
+    if "zygote" not in first:
+        _be_template(channel, first)
+        return
+    one = zygote.Zygote(channel)
+    channel = one.serve(first.pop("zygote"))
+    if channel is not None:
+        _be_forked(channel, one.shared)
+
+
+def _be_forked(channel, shared):
+    """Be a template, and end: to take apart what is shared would copy it first."""
+    status = 1
+    try:
+        payload = channel.receive()
+        if payload is not None and shared.fits(payload):
+            channel.send({"template": os.getpid()})
+            _be_template(channel, payload, shared)
+        elif payload is not None:
+            channel.send({"misfit": True})
+        status = 0
+    except BaseException:  # whatever it is: it is said, for nobody is there to be told
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _be_template(channel, payload, shared=None):
+    """shared: the Shared that was imported before, where it was."""
     payload["is_foreign"] = payload["directory"] is None
     if not payload["is_foreign"]:
-        _serve(channel, payload)
+        _serve(channel, payload, shared)
         return
     payload["directory"], own = _own_folder(), os.getpid()
     try:
-        _serve(channel, payload)
+        _serve(channel, payload, shared)
     finally:
         if os.getpid() == own:
             shutil.rmtree(payload["directory"], ignore_errors=True)
@@ -75,10 +104,10 @@ def _sweep(parent):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _serve(channel, payload):
+def _serve(channel, payload, shared):
     if payload["style"] == "ansiballz" and payload.get("fork", True):
         try:
-            forking.Forking(channel, payload).run()
+            forking.Forking(channel, payload, shared).run()
             return
         except forking.Unfit:
             pass

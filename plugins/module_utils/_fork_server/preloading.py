@@ -14,8 +14,13 @@ import datetime
 import importlib
 import importlib.util
 import locale
+import pkgutil
+import re
 import sys
 import zipfile
+
+# At the beginning of a line: nothing around it is a condition. To parse all of a module takes longer than to compile it.
+_IMPORT = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)", re.MULTILINE)
 
 
 def preload(mod_name):
@@ -25,22 +30,38 @@ def preload(mod_name):
     without condition, as far as it comes with the payload or the standard library: what else a host has may not
     bear a fork.
     """
-    spec = importlib.util.find_spec(mod_name)
-    names = _core_utilities(spec.loader.archive)
+    loader, origin, package = _find(mod_name)
+    names = _core_utilities(loader.archive)
+    code = loader.get_code(mod_name)
     standard = getattr(sys, "stdlib_module_names", ())
-    for name in _top_level_imports(spec.loader.get_source(mod_name), spec.parent):
+    for name in _top_level_imports(loader.get_source(mod_name), code, package):
         if name.startswith("ansible_collections.") or name.split(".")[0] in standard:
             names.append(name)
     for name in names:
+        if name not in sys.modules:
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                pass  # an attribute, not a module; or the job will say it
+    sys.meta_path.insert(0, _Compiled(mod_name, loader, origin, code))
+    warm_up()
+
+
+def _find(mod_name):
+    """Return the loader of a module, the path of its file and its package. Not its spec: zipimport would compile it for that."""
+    package = mod_name.rpartition(".")[0]
+    for folder in importlib.import_module(package).__path__:
+        loader = pkgutil.get_importer(folder)
         try:
-            importlib.import_module(name)
+            if not loader.is_package(mod_name):
+                return loader, "%s/%s.py" % (folder, mod_name.rpartition(".")[2]), package
         except ImportError:
-            pass  # an attribute, not a module; or the job will say it
-    sys.meta_path.insert(0, _Compiled(spec))
-    _warm_up()
+            pass  # it is in another folder
+    spec = importlib.util.find_spec(mod_name)
+    return spec.loader, spec.origin, spec.parent
 
 
-def _warm_up():
+def warm_up():
     """Fill the caches that each job would fill anew; nothing that a module can see is changed."""
     for value in (None, True, 1, 1.0, "", b"", [], {}, (), set(), frozenset(), datetime.datetime.min):
         for name in (
@@ -74,9 +95,8 @@ def _core_utilities(archive):
 class _Compiled:
     """Finds one module that was compiled beforehand: zipimport would compile it anew in each job, more than once."""
 
-    def __init__(self, spec):
-        self._name, self._loader, self._origin = spec.name, spec.loader, spec.origin
-        self._code = spec.loader.get_code(spec.name)
+    def __init__(self, name, loader, origin, code):
+        self._name, self._loader, self._origin, self._code = name, loader, origin, code
 
     def find_spec(self, name, path=None, target=None):
         if name == self._name:
@@ -90,12 +110,18 @@ class _Compiled:
         return self._code if name == self._name else self._loader.get_code(name)
 
 
-def _top_level_imports(source, package):
-    for node in ast.parse(source).body:
+def _top_level_imports(source, code, package):
+    """Yield the names of what a module imports at its top level without condition, of attributes too. code: the module's."""
+    for found in _IMPORT.finditer(source):
+        try:
+            (node,) = ast.parse(found.group()).body
+        except (SyntaxError, ValueError):
+            continue  # it stands in a text, or will be imported when it is
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name
-        elif isinstance(node, ast.ImportFrom):
+                if alias.name in code.co_names:  # else it stands in a text
+                    yield alias.name
+        elif (node.module or "") in code.co_names:
             name = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             yield name
             for alias in node.names:

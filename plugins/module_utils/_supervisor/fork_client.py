@@ -4,45 +4,21 @@
 
 # Private to this collection: may change at any time.
 
-# pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
-
-"""The supervisor's hold on its template processes (what they do: _fork_server/main.py)."""
+"""The supervisor's hold on its template processes and zygotes (what they do: _fork_server/main.py)."""
 
 from __future__ import annotations
 
-import errno
+import functools
 import json
 import os
 import re
-import resource
-import socket
-import struct
-import subprocess
-from collections import deque
 
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import other_user
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_frames, fork_process, other_user
 
-# Reads the program from its standard input, so that nothing of it stands on the disk or in the command line. The working
-# folder, which may be anybody's, is no place to import from: first of all it is taken out. `os` is there already.
-_BOOT = (
-    "import sys\n"
-    "sys.path[:] = [path for path in sys.path if path not in ('', '.')]\n"
-    "import os\n"
-    "def _read(size):\n"
-    "    data = b''\n"
-    "    while len(data) < size:\n"
-    "        data += os.read(0, size - len(data)) or sys.exit()\n"
-    "    return data\n"
-    "exec(compile(_read(int(_read(10))), 'background.jobs loader', 'exec'))\n"
-    "load(_read(int(_read(10))))()\n"
-)
+TemplateGone = fork_frames.TemplateGone
 
 # What an interpreter or the C library reads when it starts: set later, in the process of a job, it would come too late.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|LC_|MALLOC_|GLIBC_)|(LANG|LANGUAGE|VIRTUAL_ENV|PATH)\Z")
-_RECEIVE = 65536
-_MOST_OF_A_FRAME = 1024 * 1024  # bytes: one that comes takes some hundred
-_SPARE = 16  # file descriptors
-_STUCK = 1.0  # seconds that a killed process may take to go
 
 
 def start_environment(environment):
@@ -60,93 +36,59 @@ def interpreter(payload):
     return [os.path.expanduser(word) for word in payload["interpreter"]]
 
 
-class TemplateGone(Exception):
-    """The template process ended, or does not take orders."""
+class NotForked(Exception):
+    """There is no fork of the zygote, or none that the payload can be used in: the template has to start by itself."""
 
 
-class Template:
-    """One template process: started at once, fed jobs, ended by `close`. Nothing ever waits for it, but for `reap`.
+class _Hold:
+    """What is said to a process, and what it says. Nothing ever waits for it, but for `reap`.
 
     What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
     """
 
-    def __init__(self, payload, environment, directory, label, sent, *, becoming=None):
-        """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
-        sent: see `program`; becoming: how another user is become, see other_user.py."""
-        own, at_start = environment
-        self.becoming = None if becoming is None else other_user.Becoming(becoming, directory)
-        ours, theirs = socket.socketpair()
-        try:
-            _leave_some(ours.fileno())
-            # only what is to be forked has to be loaded by the module's own interpreter
-            command = interpreter(payload) if payload["style"] == "ansiballz" else [_this_python()]
-            if self.becoming is None:
-                command, own = [*command, "-c", _BOOT, "background.jobs", "template", label], dict(own, **at_start)
-            else:
-                command = self.becoming.command(command)
-            self._process = subprocess.Popen(
-                command,
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=self.becoming and self.becoming.said,  # else the supervisor's log
-                env=own,
-            )
-        except (OSError, ValueError):
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._sock = ours
-        self._sock.setblocking(False)
-        self._received = bytearray()
+    def __init__(self):
         self.jobs = set()
-        self._unsent = deque()  # (bytes, file descriptors that go with them)
-        if self.becoming is not None:
-            self._queue(self.becoming.order(at_start, _BOOT, label))
-        self._queue(sent)
-        first = dict(payload, directory=directory, interpreter=interpreter(payload))
-        if self.becoming is None:
-            self._queue(_packed(first))
-        else:
-            pids = other_user.pids_file(directory, self._process.pid)
-            self._queue(_packed(dict(first, directory=None, fds=len(pids))), pids)
+        self.is_open = True
+        self.end = None  # what is on the other end: an Interpreter, or a Forked
+        self._queue = fork_frames.Queue()
+        self._held = fork_frames.Queue()  # what it is sent when it is ready
+        self._frames = None
+
+    def _use(self, end, *pieces):
+        """Speak to `end`, first of all so many (bytes, file descriptors); then comes what was held back."""
+        self.end = end
+        self._queue.forget()
+        self._frames = fork_frames.Frames()
+        first = self._queue if end.takes_all else fork_frames.Queue()
+        for data, fds in pieces:
+            first.add(data, fds)
+        if self.patience is None:
+            self._held.move_to(first)
+        elif not end.takes_all:
+            self._held.move_to(first)
+            self._held = first
 
     def fileno(self):
-        return self._sock.fileno()
+        return self.end.sock.fileno()
+
+    @property
+    def patience(self):
+        """Seconds that it may take to be ready, None where it is."""
+        return self.end.patience
 
     @property
     def unsent(self):
         """Whether there is something to `flush`."""
-        return bool(self._unsent) and self._is_ready
-
-    @property
-    def is_open(self):
-        """Whether it was not closed."""
-        return self._sock.fileno() >= 0
-
-    @property
-    def _is_ready(self):
-        """Whether what reads from the socket is the template, and not yet what is to make it another user."""
-        return self.becoming is None or self.becoming.is_done
-
-    def _queue(self, data, fds=()):
-        self._unsent.append((memoryview(data), fds))
+        return bool(self._queue)
 
     def send(self, frame, fds=()):
-        """Hand over a job, now or by later calls of `flush`. TemplateGone where it takes no more.
+        """Hand over a frame, now or by later calls of `flush`. TemplateGone where it takes no more.
 
         fds: file descriptors that go with it, and are closed here.
         """
-        self._queue(_packed(dict(frame, fds=len(fds)) if fds else frame), fds)
+        queue = self._queue if self.patience is None else self._held
+        queue.add(fork_frames.packed(dict(frame, fds=len(fds)) if fds else frame), fds)
         self._send_some()
-
-    def signal(self, call, process, number):
-        """Have a process of a call be sent a signal by the template, which is of its user; say whether it was told to."""
-        try:
-            self.send({"signal": number, "call": call, "processes": [[process.pid, process.start]]})
-        except TemplateGone:
-            return False
-        return True
 
     def flush(self):
         """Send as much as it takes at the moment."""
@@ -157,97 +99,132 @@ class Template:
 
     def _send_some(self):
         try:
-            while self.unsent:
-                data, fds = self._unsent[0]
-                sent = other_user.send(self._sock, data, fds) if fds else self._sock.send(data)
-                other_user.close(fds)
-                self._unsent[0] = data[sent:], ()
-                if sent == len(data):
-                    self._unsent.popleft()
-        except BlockingIOError:
-            pass
+            self._queue.send(self.end.sock)
         except OSError as exc:
-            self._forget()
-            raise TemplateGone(str(exc)) from exc
-
-    def _forget(self):
-        for dummy, fds in self._unsent:
-            other_user.close(fds)
-        self._unsent.clear()
+            self._queue.forget()
+            if self.patience is None:
+                raise TemplateGone(str(exc)) from exc
 
     def receive(self):
-        """Return the frames that have come. TemplateGone where it has ended."""
+        """Return the frames that have come. TemplateGone where it has ended, NotForked where it never was."""
         try:
-            data = self._sock.recv(_RECEIVE)
-        except BlockingIOError:
-            return []
+            why = None if self._frames.receive(self.end.sock) else self.end.why_gone()
         except OSError as exc:
-            raise TemplateGone(str(exc)) from exc
-        if not data:
-            raise TemplateGone("its template process ended" if self._is_ready else self.becoming.why_not())
-        self._received += data
-        if not self._is_ready:
-            if not self.becoming.heard(self._received):
-                return []
-            self.flush()
-        frames = []
-        while len(self._received) >= 4:
-            size = struct.unpack_from("!I", self._received)[0]
-            if size > _MOST_OF_A_FRAME:
-                raise TemplateGone("its template process said what it can't have meant")
-            if len(self._received) < 4 + size:
-                break
-            end = 4 + size
-            frames.append(_decoded(bytes(self._received[4:end])))
-            del self._received[:end]
-        return frames
+            why = str(exc)
+        if why is not None:
+            raise NotForked if self._is_awaited else TemplateGone(why)
+        if self.patience is not None:
+            self._listen()
+        return [] if self.patience is not None else self._frames.take()
+
+    @property
+    def _is_awaited(self):
+        return self.patience is not None and isinstance(self.end, fork_process.Forked)
+
+    def _listen(self):
+        """Hear whether it is ready."""
+        if self._is_awaited:
+            frame = self._frames.take_one()
+            if frame is None:
+                return
+            if not self.end.is_there(frame):
+                raise NotForked
+        elif not self.end.becoming.heard(self._frames.received):
+            return
+        self._held.move_to(self._queue)
+        self.flush()
 
     def close(self):
         """Let the process end; it is to be asked whether it `has_ended`, or to be reaped."""
-        self._forget()
-        self._sock.close()
+        self.is_open = False
+        self._queue.forget()
+        self._held.forget()
+        self.end.close()
 
     def has_ended(self):
-        """Say whether the process is gone, and then let the kernel forget it."""
-        return self._process.poll() is not None
+        """Say whether the process is gone."""
+        return self.end.has_ended()
 
     def reap(self, patience):
-        """Wait at most `patience` seconds for the end of a closed template, then kill it.
+        """Wait at most `patience` seconds for the end of what was closed, then kill it."""
+        self.end.reap(patience)
 
-        One that is stuck in the kernel is left there.
+
+class Template(_Hold):
+    """One template process: started at once, fed jobs, ended by `close`."""
+
+    def __init__(self, payload, environment, directory, label, sent, *, becoming=None, zygote=None):
+        """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
+        sent: see `program`; becoming: how another user is become, see other_user.py; zygote: the Zygote to fork it, if any.
         """
+        super().__init__()
+        self.is_foreign = becoming is not None
+        self._first = dict(payload, directory=directory, interpreter=interpreter(payload))
+        self._sent = sent
+        # only what is to be forked has to be loaded by the module's own interpreter
+        command = self._first["interpreter"] if payload["style"] == "ansiballz" else [_this_python()]
+        words = ["background.jobs", "template", label]
+        self._own_process = functools.partial(
+            fork_process.Interpreter, command, environment, words, directory, becoming
+        )
+        if zygote is None:
+            self.start_alone()
+        else:
+            self._use(fork_process.Forked(zygote, label), self._payload(zygote.name))
+
+    def start_alone(self, leave=lambda: None):
+        """Have a process of its own started, and given all that it was not given yet. OSError, ValueError where that can't be.
+
+        leave: called before this stands for another process.
+        """
+        end = self._own_process()
+        leave()
+        if self.end is not None:
+            self.end.sock.close()
+        first = [(end.order, ())] if end.becoming else []
+        self._use(end, *first, (self._sent, ()), self._payload(str(end.pid)))
+
+    def is_awaited_from(self, zygote):
+        """Say whether the zygote has yet to fork it."""
+        return self._is_awaited and self.end.zygote is zygote
+
+    def _payload(self, name):
+        """Return the piece that the payload is sent as. name: what no other template of this user has."""
+        if not self.is_foreign:
+            return fork_frames.packed(self._first), ()
+        pids = other_user.pids_file(self._first["directory"], name)
+        return fork_frames.packed(dict(self._first, directory=None, fds=len(pids))), pids
+
+    def signal(self, call, process, number):
+        """Have a process of a call be sent a signal by the template, which is of its user; say whether it was told to."""
         try:
-            self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            try:
-                self._process.kill()
-                self._process.wait(_STUCK)
-            except (PermissionError, subprocess.TimeoutExpired):
-                pass  # that of another user ends by itself when its socket is closed
+            self.send({"signal": number, "call": call, "processes": [[process.pid, process.start]]})
+        except TemplateGone:
+            return False
+        return True
 
 
-def _leave_some(fd):
-    """OSError where too few file descriptors are left: the supervisor needs some to see its jobs done."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and fd > limit - _SPARE:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+class Zygote(_Hold):
+    """A process that has imported what payloads have in common, and forks templates (see _fork_server/zygote.py)."""
+
+    def __init__(self, payload, environment, directory, label, sent, *, becoming=None):
+        """payload: the one that it imports from; the others: as of a Template."""
+        super().__init__()
+        words = ["background.jobs", "zygote", label]
+        end = fork_process.Interpreter(interpreter(payload), environment, words, directory, becoming)
+        self._forks = 0
+        first = [(end.order, ())] if end.becoming else []
+        self._use(end, *first, (sent, ()), (fork_frames.packed({"zygote": payload}), ()))
+
+    @property
+    def name(self):
+        """What no other template of this user is named."""
+        self._forks += 1
+        return "%d.%d" % (self.end.pid, self._forks)
 
 
 def _sized(data):
     return b"%010d" % len(data) + data
-
-
-def _packed(frame):
-    body = json.dumps(frame).encode("ascii")
-    return struct.pack("!I", len(body)) + body
-
-
-def _decoded(body):
-    """Return what a frame holds, None where that can't be read."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _this_python():

@@ -12,7 +12,7 @@ import json
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, fork_zygotes
 
 _PATIENCE = 5.0  # seconds that the last of them may take to end
 
@@ -36,7 +36,7 @@ class Pool:
         self._environment = environment
         self._watch, self._unwatch = watch, unwatch
         self._now = now
-        self._templates = {}
+        self._templates = {}  # key: Template
         self._leaving = []
         self._order = []  # an (environment, call) of each template there will be, in the order of need
         self._positions = {}  # key: its index there
@@ -56,6 +56,11 @@ class Pool:
                 self._demand[key] = self._demand.get(key, 0) + 1
             if "script" in job:
                 self._scripted[id(job)] = keys
+        self._zygotes = fork_zygotes.Zygotes(map(self._group, self._positions))
+
+    def _group(self, key):
+        name, start, become = key
+        return fork_zygotes.group_of(self._payloads[name], start, become)
 
     def get(self, environment, call):
         """Return the template of a call of a job with this environment, a new one where there is none.
@@ -64,20 +69,37 @@ class Pool:
         """
         key = _key(environment, call)
         if key not in self._templates:
-            payload = dict(self._payloads[call["payload"]], **self._capture)
-            if "become" not in call:
-                payload.update(self._compiled)
-            template = fork_client.Template(
-                payload,
-                (self._environment, fork_client.start_environment(environment)),
-                self._run_path,
-                "%s %s" % (self._batch_id, call["module"]),
-                self._program,
-                becoming=self._become[call["become"]] if "become" in call else None,
-            )
+            template = self._start(key, environment, call)
             self._templates[key] = template
             self._watch(template)
         return self._templates[key]
+
+    def _start(self, key, environment, call):
+        at_start = fork_client.start_environment(environment)
+        about = {"becoming": self._become[call["become"]] if "become" in call else None}
+
+        def make(kind, label, **more):
+            payload = dict(self._payloads[call["payload"]], **self._capture)
+            if "become" not in call:
+                payload.update(self._compiled)
+            environments = self._environment, at_start
+            return kind(payload, environments, self._run_path, label, self._program, **about, **more)
+
+        def make_zygote():
+            zygote = make(fork_client.Zygote, self._batch_id)
+            self._watch(zygote)
+            return zygote
+
+        label = "%s %s" % (self._batch_id, call["module"])
+        zygote = self._zygotes.of(self._group(key), make_zygote)
+        if zygote is not None:
+            try:
+                template = make(fork_client.Template, label, zygote=zygote)
+                self._watch(zygote)  # which may have taken only a part of it
+                return template
+            except fork_client.TemplateGone:
+                pass  # as is told in a moment
+        return make(fork_client.Template, label)
 
     def took(self, environment, call, job=None):
         """Its template took a call: the one after it may be `prepare`d. job: that of the call, where it has a script."""
@@ -98,7 +120,7 @@ class Pool:
         if self._demand[_key(environment, call)]:
             try:
                 self.get(environment, call)
-            except (OSError, fork_client.TemplateGone):
+            except (OSError, ValueError, fork_client.TemplateGone):
                 pass  # for its first job to tell
 
     def release(self, job):
@@ -108,31 +130,63 @@ class Pool:
             keys = {_key(environment, call) for environment, call in calls(job["body"])}
         for key in keys:
             self._demand[key] -= 1
-            if not self._demand[key] and key in self._templates:
-                self._dismiss(key)
+            if not self._demand[key]:
+                if key in self._templates:
+                    self._dismiss(key)
+                if key in self._positions:
+                    self._let_go_of_zygote(key)
+
+    def _let_go_of_zygote(self, key):
+        zygote = self._zygotes.done_with_one(self._group(key))
+        if zygote is not None:
+            self._let_go(zygote)
 
     def drop(self, template):
-        """A template is gone: who needs it next gets a new one."""
+        """A template, or a zygote, is gone: who needs it next gets a new one, or one without it.
+
+        Return the templates that go with it, each with the TemplateGone that says why, None for that of this one.
+        """
         for key, value in self._templates.items():
             if value is template:
                 self._dismiss(key)
-                return  # where there is none it was let go a moment ago, before its end was seen
+                return []
+        # where there is none it was let go a moment ago, before its end was seen
+        waiting = [one for one in self._templates.values() if one.is_awaited_from(template)]
+        is_become = template.patience is None
+        if self._zygotes.give_up(template):
+            self._let_go(template)
+        if not is_become:
+            return [(one, None) for one in waiting]  # what is not to be had for it is not to be had for them
+        return [(one, failure) for one, failure in zip(waiting, map(self.start_alone, waiting)) if failure]
+
+    def start_alone(self, template):
+        """Have a template started by itself that no zygote has forked. Return a TemplateGone where that can't be done."""
+        try:
+            template.start_alone(lambda: self._unwatch(template))
+        except (OSError, ValueError) as exc:
+            return fork_client.TemplateGone(str(exc))
+        self._watch(template)
+        return None
 
     def _dismiss(self, key):
-        template = self._templates.pop(key)
-        self._unwatch(template)
-        template.close()
-        self._leaving.append(template)
+        self._let_go(self._templates.pop(key))
+
+    def _let_go(self, process):
+        self._unwatch(process)
+        process.close()
+        self._leaving.append(process)
         self.reap()
 
     def reap(self):
-        """Let the kernel forget the templates that were let go and have ended: a child process of ours has."""
+        """Forget the processes that were let go and have ended, and let the kernel do so."""
         self._leaving = [template for template in self._leaving if not template.has_ended()]
 
     def close(self):
         """Have all of them end, and wait for that."""
         for key in list(self._templates):
             self._dismiss(key)
+        for zygote in self._zygotes.all():
+            self._let_go(zygote)
         deadline = self._now() + _PATIENCE
         for template in self._leaving:
             template.reap(max(0.0, deadline - self._now()))

@@ -114,7 +114,7 @@ class ModuleCall:
 
     @property
     def _is_of_another_user(self):
-        return self.template is not None and self.template.becoming is not None
+        return self.template is not None and self.template.is_foreign
 
     def _send(self, process, number):
         sent = processes.send(process, number)

@@ -52,9 +52,9 @@ class Becoming:
         return [word.replace(becoming.INTERPRETER, " ".join(interpreter)) for word in self._words]
 
     @staticmethod
-    def order(environment, boot, label):
-        """Return what `becoming.PROGRAM` reads."""
-        order = {"environment": environment, "boot": boot, "words": ["background.jobs", "template", label]}
+    def order(environment, boot, words):
+        """Return what `becoming.PROGRAM` reads. words: how its process is told from others."""
+        order = {"environment": environment, "boot": boot, "words": words}
         data = json.dumps(order).encode("ascii")
         return b"%010d" % len(data) + data
 
@@ -76,9 +76,9 @@ class Becoming:
         return "%s (no sign of it within %g seconds)" % (self.why_not(), PATIENCE)
 
 
-def pids_file(directory, pid):
+def pids_file(directory, name):
     """Return what a template notes the pids of its jobs in, as a list for `send`; empty where there is no room for it."""
-    path = os.path.join(directory, "%s%d" % (output.PIDS, pid))
+    path = os.path.join(directory, output.PIDS + name)
     try:
         return [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)]
     except OSError:

@@ -35,7 +35,6 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     fork_servers,
     host_limits,
     messages,
-    other_user,
     outbox,
     places,
     running_job,
@@ -62,7 +61,7 @@ _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED, _BECOMING = range(6)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED, _AWAITED = range(6)
 
 
 class Supervisor:
@@ -100,9 +99,9 @@ class Supervisor:
 
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._running = {}  # index: RunningJob
-        self._numbers = itertools.count()  # of templates that are to become another user
+        self._numbers = itertools.count()  # of what is awaited
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
-        self._becoming = {}  # number of a timer: a template of another user
+        self._awaited = {}  # number of a timer: (template or zygote, what is on its other end) that is not ready yet
         self._starting = set()  # indexes of jobs whose pid is not known yet
         self._stopping = set()  # indexes of jobs whose call was told to end
         self._look_at = 0.0
@@ -322,8 +321,8 @@ class Supervisor:
                 self._follow(index, self._running[index].attempt.resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
-            elif what == _BECOMING:
-                self._give_up_becoming(self._becoming.pop(index))
+            elif what == _AWAITED:
+                self._give_up_waiting(*self._awaited.pop(index))
             elif what == _UNANSWERED:
                 self._follow(index, self._running[index].attempt.kill())
             else:
@@ -472,11 +471,11 @@ class Supervisor:
             self._cancel_all()
 
     def _watch(self, template):
-        """Hear from a template, and send it the rest of what it has not taken yet."""
-        if template.becoming is not None and not template.becoming.is_done and template not in self._becoming.values():
+        """Hear from a template, or a zygote, and send it the rest of what it has not taken yet."""
+        if template.patience is not None and (template, template.end) not in self._awaited.values():
             number = next(self._numbers)
-            self._becoming[number] = template
-            self._timers.set((_BECOMING, number), self._clock.now() + other_user.PATIENCE)
+            self._awaited[number] = template, template.end
+            self._timers.set((_AWAITED, number), self._clock.now() + template.patience)
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if template.unsent else 0)
         try:
             self._selector.modify(template, events, self._attend)
@@ -490,14 +489,24 @@ class Supervisor:
         self._watch(template)
         self._read_template(template)
 
-    def _read_template(self, template):
+    def _hear(self, template):
+        """Return the frames that a template has sent, none where it is gone."""
         try:
             frames = template.receive()
+        except fork_client.NotForked:
+            failure = self._pool.start_alone(template)
+            if failure is not None:
+                self._template_gone(template, failure)
+            return []
         except fork_client.TemplateGone as exc:
             self._template_gone(template, exc)
-            return
+            return []
         if template.unsent:
-            self._watch(template)  # it has become another user just now, and takes what was kept back for it
+            self._watch(template)  # it is ready just now, and takes what was kept back for it
+        return frames
+
+    def _read_template(self, template):
+        frames = self._hear(template)
         snapshot = None
         for frame in filter(messages.is_frame, frames):
             index = frame["job"]
@@ -546,7 +555,8 @@ class Supervisor:
         run.untold = run.stopping is not None  # nobody was there to be told before
 
     def _template_gone(self, template, exc):
-        self._pool.drop(template)
+        for other, why in self._pool.drop(template):
+            self._template_gone(other, why or exc)
         if not template.jobs:
             return
         self._find_untold(template.jobs)
@@ -569,9 +579,12 @@ class Supervisor:
                 action = attempt.took(results.failure("cannot start it: %s" % exc), now)
             self._follow(index, action)
 
-    def _give_up_becoming(self, template):
-        if template.is_open and not template.becoming.is_done:
-            self._template_gone(template, fork_client.TemplateGone(template.becoming.took_too_long()))
+    def _give_up_waiting(self, template, end):
+        if not template.is_open or template.end is not end or template.patience is None:
+            return
+        # what a zygote does not fork in time it will not fork: without it they start by themselves
+        late = getattr(end, "zygote", template)
+        self._template_gone(late, fork_client.TemplateGone(end.why_late()))
 
     def _find_untold(self, indexes):
         """Find the processes of calls whose template was killed before it could tell of them."""

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 import zipfile
@@ -68,20 +68,40 @@ sys.exit(0)
 """
 
 
-@functools.lru_cache(maxsize=None)  # a zip holds the time at which it was made
-def _zip():
+def _zip(utilities):
     data = io.BytesIO()
+    files = {package + "/__init__.py": "" for package in ("ansible", "ansible/module_utils", "ansible/modules")}
+    files.update(utilities)
     with zipfile.ZipFile(data, "w") as archive:
-        for package in ("ansible", "ansible/module_utils", "ansible/modules"):
-            archive.writestr(package + "/__init__.py", "")
-        archive.writestr("ansible/module_utils/basic.py", _BASIC)
-        archive.writestr("ansible/modules/probe.py", _PROBE)
+        for name, text in dict(files, **{"ansible/modules/probe.py": _PROBE}).items():
+            archive.writestr(zipfile.ZipInfo(name), text)  # without the time at which it was made
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
-def payload(**changes):
-    """Return an AnsiballZ-like payload of the probe module."""
-    tail = _TAIL.replace("{zip_data}", _zip())
+def utilities_of_core():
+    """Return {path in a payload: text} of what each module of ansible-core brings along."""
+    code = (
+        "import sys, ansible.module_utils.basic\n"
+        "print('\\n'.join(str(getattr(module, '__file__', '')) for module in list(sys.modules.values())))"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout.decode()
+    found = {}
+    for path in listed.splitlines():
+        root, folder, name = path.rpartition("/ansible/module_utils/")
+        while folder and name:
+            with open(root + folder + name, encoding="utf-8") as stream:
+                found[folder[1:] + name] = stream.read()
+            above = os.path.dirname(os.path.dirname(name) if name.endswith("/__init__.py") else name)
+            name = above and above + "/__init__.py"
+    return found
+
+
+def payload(basic=_BASIC, utilities=None, **changes):
+    """Return an AnsiballZ-like payload of the probe module.
+
+    basic: the text of the utility that it brings along; utilities: {path in the payload: text} in its place.
+    """
+    tail = _TAIL.replace("{zip_data}", _zip(utilities or {"ansible/module_utils/basic.py": basic}))
     return dict(
         {
             "style": "ansiballz",
@@ -204,6 +224,23 @@ def batch(tmp_path):
         if os.path.exists(one.path("batch.json")):
             answers = one.serve("cancel", grace=0.5)
             assert all(answer.get("finished", True) for answer in answers)
+
+
+def servants(supervisor, kind="template"):
+    """Return the Processes of a supervisor that are template processes, or zygotes: forks of theirs lead a session."""
+    snapshot = processes.Snapshot()
+    starts = {process.pid: process.start for process in snapshot if process.pid == supervisor}
+    found = snapshot.tree(starts).values()
+    return [process for process in found if process.session != process.pid and kind in words_of(process.pid)]
+
+
+def words_of(pid):
+    """Return the words of the command line of a process, none where it is gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as stream:
+            return stream.read().decode("utf-8", "replace").split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def gone(pid):

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ansible_collections.background.jobs.plugins.module_utils._protocol import records, states
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify, processes
 
-from .conftest import Batch, ask, gone
+from .conftest import Batch, ask, gone, servants
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE = 60  # seconds for anything that is awaited; it takes milliseconds
@@ -165,12 +165,7 @@ class Modelled:
         return tree
 
     def templates(self):
-        found = []
-        for pid, process in self.family().items():
-            with open("/proc/%d/cmdline" % pid, "rb") as stream:
-                if process.ppid == self.supervisor and b"template" in stream.read().split(b"\0"):
-                    found.append(pid)
-        return found
+        return [process.pid for process in servants(self.supervisor)]
 
     def close(self):
         for fd in self._commands.values():

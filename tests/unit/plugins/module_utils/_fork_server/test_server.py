@@ -26,7 +26,7 @@ class Served:
         self.folder = str(folder)
         program = fork_client.program(launcher._sources()["template"])
         self.template = fork_client.Template(payload(), (dict(os.environ), {}), self.folder, "test", program)
-        self.pid = self.template._process.pid
+        self.pid = self.template.end.pid
         self._frames = []
 
     def order(self, call, program="pass", **changes):
@@ -93,8 +93,8 @@ def test_its_jobs_end_with_a_supervisor_that_was_killed_before_it_had_read_all(s
     served.order(1)
     served.order(2)
     while not os.path.exists(os.path.join(served.folder, "2.stderr")):
-        assert served.template._process.poll() is None
-    served.template._process.poll()
+        assert served.template.end._process.poll() is None
+    served.template.end._process.poll()
     select.select([served.template], [], [], 20)  # it has said something that nobody reads
     served.template.close()
     assert gone(pid)

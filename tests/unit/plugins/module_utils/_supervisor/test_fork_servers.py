@@ -12,13 +12,18 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 class FakeTemplate:
     """Stands for a template process."""
 
-    def __init__(self, payload, environment, directory, label, source, *, becoming=None):
+    def __init__(self, payload, environment, directory, label, source, *, becoming=None, zygote=None):
         self.label = label
+        self.patience = None
         self.closed = False
         self.ended = False
 
     def close(self):
         self.closed = True
+
+    @staticmethod
+    def is_awaited_from(zygote):
+        return False
 
     def has_ended(self):
         return self.ended

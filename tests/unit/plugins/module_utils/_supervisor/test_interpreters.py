@@ -245,6 +245,12 @@ def test_an_environment_that_no_process_can_have_fails_its_job_and_no_other(batc
     assert "cannot start it: illegal environment variable name" in json.loads(bad["result"])["msg"]
 
 
+def test_such_an_environment_does_no_harm_before_its_job_has_begun(batch):
+    done = Batch(batch(["pass"]).async_dir, ["pass", "pass", "result['n'] = 1"], 1)
+    done.plan["jobs"][1]["body"][0]["environment"] = {"LD_A=B": "x"}
+    assert states(done.launch().wait()) == ["succeeded", "failed", "succeeded"]
+
+
 def test_a_supervisor_that_may_open_no_more_files_fails_the_jobs_that_need_them_and_no_other(batch, tmp_path):
     gate, end = str(tmp_path / "gate"), str(tmp_path / "end")
     os.mkfifo(gate)

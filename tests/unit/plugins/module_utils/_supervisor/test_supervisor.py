@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, gone, payload, step, wait_for_supervisor
+from ..conftest import Batch, gone, payload, servants, step, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -320,7 +320,7 @@ def test_the_next_module_is_read_in_while_its_first_job_waits_for_a_slot(batch):
     done.launch()
     deadline, found, templates = time.monotonic() + 20, [], []
     while (len(templates) < 2 or "running" not in found) and time.monotonic() < deadline:
-        templates = [process for process in processes.Snapshot() if process.ppid == done.reply["pid"]]
+        templates = servants(done.reply["pid"])
         found = states(done.wait(block=0.1))
     assert len(templates) == 2
     assert found == ["running", "queued", "queued"]

@@ -1,0 +1,171 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What all modules have in common: `ansible.module_utils.basic` and what that imports, once for the templates of a zygote.
+
+It is imported out of the payload of one of them, and made each template's own: it then has the names of files, loaders and
+packages that it would have if it had been imported there. A template of a payload that brings another `basic`, or another of
+the files that were imported, has no use for it.
+"""
+
+from __future__ import annotations
+
+import _imp
+import base64
+import importlib
+import importlib.machinery
+import io
+import pkgutil
+import re
+import sys
+import zipfile
+
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
+
+_BASIC = "ansible.module_utils.basic"
+_ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
+# Stands for the path of a payload's zip: nothing that a module may have in its variables by itself.
+_NOWHERE = "/background.jobs zygote"
+
+
+def zip_of(payload):
+    """Return the ZipFile that a payload carries, None where there is none."""
+    found = _ZIP_DATA.search(payload.get("tail", ""))
+    try:
+        return found and zipfile.ZipFile(io.BytesIO(base64.b64decode(found.group(2))))
+    except (ValueError, zipfile.BadZipFile):
+        return None
+
+
+class Shared:
+    """Imports, as a finder and loader in one, what templates have in common."""
+
+    def __init__(self):
+        self._codes = {}  # path in the zip: code
+        self._names = {}  # name of a module that was imported: path in the zip
+        self._marks = {}  # path in the zip: (size, checksum)
+        self.capture = None  # what capture.py defines, where output is kept: forking.load_capture
+
+    def take(self, payload):
+        """Import it out of a payload. ImportError where that has no such thing."""
+        self._archive = zip_of(payload)
+        if self._archive is None:
+            raise ImportError("the payload carries no zip")
+        sys.meta_path.insert(0, self)
+        try:
+            with compiled.opened(payload.get("compiled")) as self._compiled:
+                importlib.import_module(_BASIC)
+        finally:
+            sys.meta_path.remove(self)
+            self._archive.close()
+            self._archive = None
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] != "ansible":
+            return None
+        base = name.replace(".", "/")
+        for within, is_package in ((base + "/__init__.py", True), (base + ".py", False)):
+            if within in self._archive.NameToInfo:
+                spec = importlib.machinery.ModuleSpec(name, self, origin=_at(_NOWHERE, within), is_package=is_package)
+                spec.has_location = True
+                if is_package:
+                    spec.submodule_search_locations.append(_at(_NOWHERE, base))
+                self._names[name] = within
+                return spec
+        return None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        within = self._names[module.__name__]
+        info = self._archive.getinfo(within)
+        self._marks[within] = info.file_size, info.CRC
+        source = self._archive.read(within)
+        code = self._compiled(within, source)
+        if code is None:
+            code = compile(source, module.__spec__.origin, "exec", dont_inherit=True)
+        else:
+            _imp._fix_co_filename(code, module.__spec__.origin)
+        self._codes[within] = code
+        exec(code, module.__dict__)  # pylint: disable=exec-used
+
+    def fits(self, payload):
+        """Say whether a payload brings the same of what was imported."""
+        archive = zip_of(payload)
+        if archive is None:
+            return False
+        with archive:
+            found = {within: archive.NameToInfo.get(within) for within in self._marks}
+        return all(info and (info.file_size, info.CRC) == self._marks[within] for within, info in found.items())
+
+    def adopt(self):
+        """Make it that of the payload whose zip is the first on sys.path. ImportError where there is none."""
+        archive = getattr(pkgutil.get_importer(sys.path[0]), "archive", None)
+        if archive is None:
+            raise ImportError("the payload was not unpacked as it is known")
+        for within, code in self._codes.items():
+            _imp._fix_co_filename(code, _at(archive, within))
+        for name, within in self._names.items():
+            module = sys.modules.get(name)
+            if module is not None and module.__spec__.name == name:  # distro puts another one in its place
+                _adopt(module, archive, within)
+
+
+def _adopt(module, archive, within):
+    """Give a module what it would have if it had been imported from the zip. Not found there: zipimport would compile it."""
+    path, before = _at(archive, within), module.__spec__
+    folder, dummy, base = path.rpartition("/")
+    is_package = base == "__init__.py"
+    loader = pkgutil.get_importer(folder.rpartition("/")[0] if is_package else folder)
+    spec = importlib.machinery.ModuleSpec(module.__name__, loader, origin=path, is_package=is_package)
+    spec.has_location = True
+    if is_package:
+        # in place of those that it was given: six has given itself others
+        spec.submodule_search_locations = _moved(before.submodule_search_locations, archive)
+        is_same = module.__path__ is before.submodule_search_locations
+        module.__path__ = spec.submodule_search_locations if is_same else _moved(module.__path__, archive)
+    module.__spec__, module.__loader__, module.__file__ = spec, loader, path
+    if hasattr(module, "__cached__"):
+        module.__cached__ = spec.cached if hasattr(loader, "exec_module") else None  # before Python 3.10
+    _relocate(module, archive)
+
+
+class Adopting:
+    """Has a template adopt what it shares just before it imports something of the payload that was unpacked."""
+
+    def __init__(self, shared):
+        self._shared = shared
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] != "ansible":
+            return None
+        self.adopt()
+        package = name.rpartition(".")[0]
+        return importlib.machinery.PathFinder.find_spec(name, sys.modules[package].__path__ if package else None)
+
+    def adopt(self):
+        """Do so now, where it was not done."""
+        if self._shared is not None:
+            shared, self._shared = self._shared, None
+            sys.meta_path.remove(self)
+            shared.adopt()
+
+
+def _at(archive, within):
+    return "%s/%s" % (archive, within)
+
+
+def _moved(paths, archive):
+    return [archive + path[len(_NOWHERE) :] if path.startswith(_NOWHERE) else path for path in paths]
+
+
+def _relocate(module, archive):
+    """Change the variables that were worked out from the name of a file."""
+    pure_path = getattr(sys.modules.get("pathlib"), "PurePath", str)
+    for name, value in list(vars(module).items()):
+        if isinstance(value, (str, pure_path)) and str(value).startswith(_NOWHERE):
+            setattr(module, name, type(value)(archive + str(value)[len(_NOWHERE) :]))

@@ -1,0 +1,182 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+# pylint: disable=ansible-bad-function  # it starts a process that outlives the module: run_command waits
+
+"""What is on the other end of a template's socket: an interpreter that was started for it, or a fork of a zygote."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import time
+
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_frames, other_user
+from ansible_collections.background.jobs.plugins.module_utils._system import processes
+
+# Reads the program from its standard input, so that nothing of it stands on the disk or in the command line. The working
+# folder, which may be anybody's, is no place to import from: first of all it is taken out. `os` is there already.
+_BOOT = (
+    "import sys\n"
+    "sys.path[:] = [path for path in sys.path if path not in ('', '.')]\n"
+    "import os\n"
+    "def _read(size):\n"
+    "    data = b''\n"
+    "    while len(data) < size:\n"
+    "        data += os.read(0, size - len(data)) or sys.exit()\n"
+    "    return data\n"
+    "exec(compile(_read(int(_read(10))), 'background.jobs loader', 'exec'))\n"
+    "load(_read(int(_read(10))))()\n"
+)
+_SPARE = 16  # file descriptors
+_STUCK = 1.0  # seconds that a killed process may take to go
+FORK_PATIENCE = 10.0  # seconds that a zygote, and a fork of it, may take to say that it is there
+
+
+class Interpreter:
+    """A process of its own."""
+
+    def __init__(self, command, environment, words, directory, becoming):
+        """environment: a pair, that of the supervisor and what its interpreter starts with besides; words: how it is to be
+        told from others; becoming: how another user is become, see other_user.py."""
+        own, at_start = environment
+        self.becoming = None if becoming is None else other_user.Becoming(becoming, directory)
+        self.sock, theirs = _sockets()
+        try:
+            if self.becoming is None:
+                command, own = [*command, "-c", _BOOT, *words], dict(own, **at_start)
+            else:
+                command = self.becoming.command(command)
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=self.becoming and self.becoming.said,  # else the supervisor's log
+                env=own,
+            )
+        except (OSError, ValueError):
+            self.sock.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self.order = b"" if self.becoming is None else self.becoming.order(at_start, _BOOT, words)
+
+    @property
+    def takes_all(self):
+        """Whether what reads from the socket is our program, and not yet what is to make it another user."""
+        return self.becoming is None or self.becoming.is_done
+
+    @property
+    def patience(self):
+        """Seconds from its start that it may take to be ready, None where it is."""
+        return None if self.becoming is None or self.becoming.is_done else other_user.PATIENCE
+
+    def why_gone(self):
+        return "its template process ended" if self.patience is None else self.becoming.why_not()
+
+    def why_late(self):
+        return self.becoming.took_too_long()
+
+    def close(self):
+        """Let it end; it is to be asked whether it `has_ended`, or to be reaped."""
+        self.sock.close()
+
+    def has_ended(self):
+        """Say whether the process is gone, and then let the kernel forget it."""
+        return self._process.poll() is not None
+
+    def reap(self, patience):
+        """Wait at most `patience` seconds for the end of what was closed, then kill it.
+
+        One that is stuck in the kernel is left there.
+        """
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            try:
+                self._process.kill()
+                self._process.wait(_STUCK)
+            except (PermissionError, subprocess.TimeoutExpired):
+                pass  # that of another user ends by itself when its socket is closed
+
+
+class Forked:
+    """A fork of a zygote, whose end is known by that of its socket: it is the zygote's to reap."""
+
+    becoming = None
+    takes_all = True  # but for jobs, which wait until it is ready
+
+    def __init__(self, zygote, label):
+        self.zygote = zygote
+        self._process = None
+        self.sock, theirs = _sockets()
+        try:
+            zygote.send({"label": label}, [theirs.detach()])
+        except fork_frames.TemplateGone:
+            self.sock.close()
+            raise
+        self.patience = FORK_PATIENCE + (zygote.patience or 0.0)
+
+    def is_there(self, frame):
+        """Take note of the first thing that it says; say whether it can be used."""
+        if not isinstance(frame, dict) or not isinstance(frame.get("template"), int):
+            return False
+        self.patience = None
+        self._process = processes.look(frame["template"])
+        return True
+
+    @staticmethod
+    def why_gone():
+        return "its template process ended"
+
+    why_late = why_gone
+
+    def close(self):
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # there is nobody any more
+            self.sock.close()
+
+    def has_ended(self):
+        try:
+            while self.sock.fileno() >= 0 and self.sock.recv(65536):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self.sock.close()
+        return True
+
+    def reap(self, patience):
+        deadline = time.monotonic() + patience
+        while not self.has_ended():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                if self._process is not None:
+                    processes.send(self._process, signal.SIGKILL)
+                self.sock.close()
+                return
+            select.select([self.sock], [], [], left)
+
+
+def _sockets():
+    """Return a pair of sockets, the first ours. OSError where too few file descriptors are left: the supervisor needs some
+    to see its jobs done."""
+    ours, theirs = socket.socketpair()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and ours.fileno() > limit - _SPARE:
+        ours.close()
+        theirs.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    ours.setblocking(False)
+    return ours, theirs

@@ -97,6 +97,34 @@ def test_places_are_given_in_the_order_of_arrival_over_several_batches(batch, co
     assert {states(one.wait())[0] for one in (first, second, third)} == {"succeeded"}
 
 
+def test_who_comes_later_does_not_overtake_one_that_is_slow(batch, counting):
+    first = batch([counting.program("a")], pool="p", plan=sized(1))
+    second = batch([counting.program("b")], pool="p", plan=sized(1))
+    assert stand_in_line(second, 1)
+    third = batch([counting.program("c")], pool="p", plan=sized(1))
+    assert stand_in_line(third, 1)
+    os.kill(second.reply["pid"], signal.SIGSTOP)
+    counting.let_go("a")
+    wait_for_supervisor(first)
+    assert states(third.wait(block=1.0)) == ["queued"]
+    os.kill(second.reply["pid"], signal.SIGCONT)
+    assert until(lambda: counting.running == ["b"])
+    counting.let_go("b")
+    assert until(lambda: counting.running == ["c"])
+    counting.let_go()
+    assert states(second.wait() + third.wait()) == ["succeeded"] * 2
+
+
+def test_a_place_that_is_given_back_wakes_those_who_wait(batch, counting):
+    first = batch([counting.program("a"), counting.program("other")], pool=["p", None], plan=sized(1))
+    second = batch([counting.program("b")], pool="p", plan=sized(1))
+    assert stand_in_line(second, 1)
+    counting.let_go("a")
+    assert until(lambda: counting.running == ["b", "other"]), "the first batch goes on"
+    counting.let_go()
+    assert states(first.wait() + second.wait()) == ["succeeded"] * 3
+
+
 def test_a_job_that_waits_for_its_place_says_so(batch, counting):
     one = batch([counting.program("a"), counting.program("b"), "pass"], pool=["p", "p", None], plan=sized(1))
     assert until(lambda: states(one.serve("list")) == ["running", "queued", "succeeded"])

@@ -177,7 +177,7 @@ VARIABLES: dict[str, t.Any] = {
     "sites": ["one", "two"],
     "fire_and_forget_result": GONE,
     "migration": GONE,
-    "mirrors": GONE,
+    "mirrors": [GONE["ansible_job_id"]],
     "build": {**GONE, "batch_id": "b123456789012345"},
     "backups": "{{ {inventory_hostname: migration.ansible_job_id} }}",
     "downloads": {"results": [{**GONE, "item": "one"}]},

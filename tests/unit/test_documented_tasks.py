@@ -175,6 +175,7 @@ GONE = {"ansible_job_id": "j123456789012345.0"}
 VARIABLES: dict[str, t.Any] = {
     "albums": ["one", "two"],
     "sites": ["one", "two"],
+    "backup": GONE,
     "fire_and_forget_result": GONE,
     "migration": GONE,
     "mirrors": [GONE["ansible_job_id"]],

@@ -175,8 +175,10 @@ GONE = {"ansible_job_id": "j123456789012345.0"}
 VARIABLES: dict[str, t.Any] = {
     "albums": ["one", "two"],
     "sites": ["one", "two"],
+    "backup": GONE,
+    "fire_and_forget_result": GONE,
     "migration": GONE,
-    "mirrors": GONE,
+    "mirrors": [GONE["ansible_job_id"]],
     "build": {**GONE, "batch_id": "b123456789012345"},
     "backups": "{{ {inventory_hostname: migration.ansible_job_id} }}",
     "downloads": {"results": [{**GONE, "item": "one"}]},
@@ -195,7 +197,7 @@ FILES = {
 # something, and jobs that are not shown are not there.
 EXPECTED = re.compile(
     r"(Cannot wait for )?\d+ of \d+ jobs? |could not find job|Option 'resume': the host has no record"
-    r"|.* has no attribute (-1|'rc'|'duration')$"
+    r"|.* has no attribute (-1|'rc'|'duration')$|.* is the machine that Ansible runs on"
 )
 
 
@@ -226,7 +228,10 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     plays = [play for path in (*PAGES, *EXAMPLES) for play in plays_of(path)]
-    (folder / "all.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    # What is held by a busy machine would be held by this one.
+    text = re.sub(r"max_load: .*", "max_load: 1000000", yaml.safe_dump(plays, sort_keys=False))
+    text = re.sub(r"min_free_memory: .*", "min_free_memory: 1M", text)
+    (folder / "all.yml").write_text(text)
     hosts = {host_of(path): {"ansible_async_dir": f"{folder}/async/{host_of(path)}"} for path in (*PAGES, *EXAMPLES)}
     common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **VARIABLES}
     (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": common}}))

@@ -196,7 +196,7 @@ FILES = {
 # How a task may end that is shown. What is tried are the tasks, not the machine: in check mode no command runs and says
 # something, and jobs that are not shown are not there.
 EXPECTED = re.compile(
-    r"(Cannot wait for )?\d+ of \d+ jobs? |could not find job|Option 'resume': the host has no record"
+    r"(Cannot wait for )?\d+ of \d+ jobs?\b|could not find job|Option 'resume': the host has no record"
     r"|.* has no attribute (-1|'rc'|'duration')$|.* is the machine that Ansible runs on"
 )
 
@@ -239,7 +239,9 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
     done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, env=env)
     found: dict[str, list[str]] = {host: [] for host in hosts}
-    for host, result in re.findall(r"^(?:fatal|failed): \[([^]]+)\].*? => (\{.*\})$", done.stdout, re.MULTILINE):
+    for host, result in re.findall(
+        r"^(?:fatal|failed): \[([^]]+?)(?: -> [^]]+)?\].*? => (\{.*\})$", done.stdout, re.MULTILINE
+    ):
         found[host].append(json.loads(result)["msg"])
     count = done.stdout.count("PLAY [")
     assert count == len(plays), done.stdout[-500:]

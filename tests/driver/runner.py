@@ -68,9 +68,12 @@ class Job:
         self.log.unlink(missing_ok=True)
         self._deadline = time.monotonic() + part.limit
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
 
     def call(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> tuple[int, str]:
         """Run a command; its exit status and what it printed."""
+        if self._is_over:
+            raise Failed("interrupted, or out of time")
         with self.log.open("ab") as log:
             log.write(f"+ {' '.join(map(str, command))}\n".encode())
             log.flush()
@@ -109,6 +112,7 @@ class Job:
         return output
 
     def kill(self) -> None:
+        self._is_over = True
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -140,7 +144,9 @@ class Runner:
             for thread in threads:
                 thread.join()
         finally:
-            # Where this was interrupted: nothing that it started stays behind.
+            # Where this was interrupted: nothing that it started stays behind, and nothing more is started.
+            with self.changed:
+                self.waiting.clear()
             for job in list(self.running):
                 job.kill()
             left, others = self.scratch.close()

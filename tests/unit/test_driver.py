@@ -173,3 +173,35 @@ def test_each_line_that_any_process_runs_is_counted(tmp_path):
 
     lines = [index for index, seen in enumerate((tmp_path / "lines").read_bytes()) if seen]
     assert lines == [1, 2, 3, 4, 6, 8, 21, 23]
+
+
+INTERRUPTED = """
+import os, runner, threading
+from pathlib import Path
+runner.LOGS = Path("logs")
+def first(job):
+    try:
+        job.call("sh", "-c", "echo >&2; kill -INT $PPID; exec sleep 60", env=dict(os.environ))
+    finally:
+        job.call("touch", "gone-on", env=dict(os.environ))
+def second(job):
+    job.call("touch", "second", env=dict(os.environ))
+parts = [runner.Part(name, "group", part, limit=60) for name, part in (("first", first), ("second", second))]
+one = runner.Runner(parts, 1)
+try:
+    one.run()
+except KeyboardInterrupt:
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(30)
+    print("interrupted")
+"""
+
+
+def test_what_is_interrupted_starts_nothing_more(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    said = run(INTERRUPTED, place, shared="1", cwd=tmp_path).communicate(timeout=60)[0]
+    assert said.endswith("interrupted\n")
+    assert not (tmp_path / "gone-on").exists()
+    assert not (tmp_path / "second").exists()

@@ -183,9 +183,9 @@ def first(job):
     try:
         job.call("sh", "-c", "echo >&2; kill -INT $PPID; exec sleep 60", env=dict(os.environ))
     finally:
-        job.call("touch", "gone-on", env=dict(os.environ))
+        job.call("touch", "gone-on", env=dict(os.environ), cwd=Path.cwd())
 def second(job):
-    job.call("touch", "second", env=dict(os.environ))
+    job.call("touch", "second", env=dict(os.environ), cwd=Path.cwd())
 parts = [runner.Part(name, "group", part, limit=60) for name, part in (("first", first), ("second", second))]
 one = runner.Runner(parts, 1)
 try:

@@ -267,7 +267,7 @@ def check_what_was_said(both: list[Any]) -> int:
         assert not CRASH.search(text), [
             text[max(0, at.start() - 600) : at.end() + 1200] for at in CRASH.finditer(text)
         ][:2]
-    failed = [result["msg"] for played in both for *dummy, result in played._results if result["failed"]]
+    failed = [result["msg"] for played in both for *dummy, result in played.each if result["failed"]]
     assert not [msg for msg in failed if not TOLD.search(msg)]
     print("\n".join(failed))
     return len(failed)
@@ -284,7 +284,7 @@ def check_records(both: list[Any], count: int, listed: set[str]) -> tuple[int, i
     pruned = Counter(
         one["ansible_job_id"]
         for played in both
-        for dummy, task, result in played._results
+        for dummy, task, result in played.each
         if task.startswith("prune")
         for one in result.get("jobs", ())
     )

@@ -205,7 +205,7 @@ FILES = {
 # How a task may end that is shown. What is tried are the tasks, not the machine: in check mode no command runs and says
 # something, and jobs that are not shown are not there.
 EXPECTED = re.compile(
-    r"(Cannot wait for )?\d+ of \d+ jobs?\b|[Cc]ould not find job|There are no jobs with name |Option 'resume': the host has no record"
+    r"(Cannot wait for )?\d+ of \d+ jobs?\b|[Cc]ould not find job|There are no jobs with (name|batch_id) |Option 'resume': the host has no record"
     r"|.* has no attribute (-1|'rc'|'duration'|'processor_vcpus')$|.* is the machine that Ansible runs on"
 )
 

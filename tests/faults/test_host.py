@@ -93,7 +93,9 @@ def test_a_wait_goes_on_after_a_restart(host, play, until, connection, pipelinin
     waiting = play.start(
         one, [{"name": "wait", WAIT: {"jobs": launched, "timeout": 60}, "ignore_errors": True}], env=env
     )
-    until(lambda: one.run("pgrep", "-f", "[A]nsiballZ_async_wait|[s]tdin.buffer.read", check=False), "the host is asked")
+    until(
+        lambda: one.run("pgrep", "-f", "[A]nsiballZ_async_wait|[s]tdin.buffer.read", check=False), "the host is asked"
+    )
     one.docker("kill")
     one.docker("start")
     waited = waiting.wait().result("wait")

@@ -54,7 +54,7 @@ class Part:
     needs: str = ""
     # No two parts with the same word run at the same time.
     alone: str = ""
-    limit: int = 900
+    limit: int = 1500
 
 
 class Job:

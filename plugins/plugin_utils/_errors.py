@@ -111,6 +111,11 @@ def shorten(value: object, width: int) -> str:
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
+def amount(number: int, noun: str) -> str:
+    """Return a number of things in words: 1 job, 2 jobs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """Return `text` with a mark in place of each character that would do something to a terminal."""
     return _UNPRINTABLE.sub("\ufffd", text)

@@ -130,7 +130,7 @@ VERBS = {
     "async_info": FOLLOWING | {"options"},
     "async_prune": FOLLOWING | {"forget", "garbage", "options", "prune"},
     "async_cancel": FOLLOWING | {"cancel", "options", "wait"},
-    "async_update": FOLLOWING - {"info"} | {"options", "update"},
+    "async_update": FOLLOWING - {"info"} | {"options", "update", "wait"},
     "async_wait": FOLLOWING | {"cancel", "forget", "wait"},
     "async_run": FOLLOWING | {"cancel", "forget", "launcher", "wait"},
     "async_batch": FOLLOWING | {"cancel", "forget", "launcher", "wait"},

@@ -26,7 +26,12 @@ import sys
 import tempfile
 import traceback
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, preloading, server, shared
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import (
+    compiled,
+    preloading,
+    server,
+    utilities,
+)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -39,10 +44,10 @@ class Forking:
     """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
 
     def __init__(self, channel, payload, inherited=None):
-        """inherited: the Shared that was imported before the payload came, where it was."""
+        """inherited: the Utilities that were imported before the payload came, where they were."""
         self._server = server.Server(channel, payload)
         self._payload = payload
-        self._adopting = shared.Adopting(inherited) if inherited is not None else None
+        self._adopting = utilities.Adopting(inherited) if inherited is not None else None
         self._capture = load_capture(payload) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree

@@ -30,7 +30,7 @@ PARTS = (
     "main",
     "preloading",
     "server",
-    "shared",
+    "utilities",
     "zygote",
 )
 

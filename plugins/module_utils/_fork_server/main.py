@@ -65,7 +65,7 @@ def _be_forked(channel, shared):
 
 
 def _be_template(channel, payload, shared=None):
-    """shared: the Shared that was imported before, where it was."""
+    """shared: the Utilities that were imported before, where they were."""
     payload["is_foreign"] = payload["directory"] is None
     if not payload["is_foreign"]:
         _serve(channel, payload, shared)

@@ -22,7 +22,7 @@ import select
 import signal
 import socket
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import forking, kernel, preloading, shared
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import forking, kernel, preloading, utilities
 from ansible_collections.background.jobs.plugins.module_utils._fork_server.channel import Channel
 
 
@@ -32,7 +32,7 @@ class Zygote:
     def __init__(self, channel):
         self._channel = channel
         self._wake_out, self._wake_in = os.pipe()
-        self.shared = shared.Shared()
+        self.shared = utilities.Utilities()
 
     def serve(self, payload):
         """Return None when there is no more to do; in each template, its Channel."""

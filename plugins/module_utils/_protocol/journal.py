@@ -66,9 +66,9 @@ class JobStates:
             job["started_at"] = job["started_at"] or entry["at"]
             if entry.get("start") is not None:
                 self._remember(entry["pid"])
-        elif entry["state"] == states.QUEUED and "was" not in entry:
-            pass
-        elif entry["state"] == states.QUEUED:
+        elif entry["state"] in states.TERMINAL:
+            job.update(ended_at=entry["at"], msg=entry.get("msg"), attempts=entry.get("attempt", job["attempts"]))
+        elif "was" in entry:
             attempt = {
                 "attempt": entry["attempt"],
                 "state": entry["was"],
@@ -78,8 +78,6 @@ class JobStates:
             told = job.setdefault("failed_attempts", [])
             told.append(attempt)
             del told[:-_ATTEMPTS_TOLD]
-        else:
-            job.update(ended_at=entry["at"], msg=entry.get("msg"), attempts=entry.get("attempt", job["attempts"]))
 
     def _remember(self, pid):
         self.pids.pop(pid, None)

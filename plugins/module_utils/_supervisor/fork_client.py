@@ -13,6 +13,7 @@ import json
 import os
 import re
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import frames
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_frames, fork_process, other_user
 
 TemplateGone = fork_frames.TemplateGone
@@ -87,7 +88,7 @@ class _Hold:
         fds: file descriptors that go with it, and are closed here.
         """
         queue = self._queue if self.patience is None else self._held
-        queue.add(fork_frames.packed(dict(frame, fds=len(fds)) if fds else frame), fds)
+        queue.add(frames.pack(dict(frame, fds=len(fds)) if fds else frame), fds)
         self._send_some()
 
     def flush(self):
@@ -170,7 +171,7 @@ class Template(_Hold):
         if zygote is None:
             self.start_alone()
         else:
-            self._use(fork_process.Forked(zygote, label), self._payload(zygote.name))
+            self._use(fork_process.Forked(zygote, label), self._payload(zygote.next_name()))
 
     def start_alone(self, leave=lambda: None):
         """Have a process of its own started, and given all that it was not given yet. OSError, ValueError where that can't be.
@@ -191,9 +192,9 @@ class Template(_Hold):
     def _payload(self, name):
         """Return the piece that the payload is sent as. name: what no other template of this user has."""
         if not self.is_foreign:
-            return fork_frames.packed(self._first), ()
+            return frames.pack(self._first), ()
         pids = other_user.pids_file(self._first["directory"], name)
-        return fork_frames.packed(dict(self._first, directory=None, fds=len(pids))), pids
+        return frames.pack(dict(self._first, directory=None, fds=len(pids))), pids
 
     def signal(self, call, process, number):
         """Have a process of a call be sent a signal by the template, which is of its user; say whether it was told to."""
@@ -214,11 +215,10 @@ class Zygote(_Hold):
         end = fork_process.Interpreter(interpreter(payload), environment, words, directory, becoming)
         self._forks = 0
         first = [(end.order, ())] if end.becoming else []
-        self._use(end, *first, (sent, ()), (fork_frames.packed({"zygote": payload}), ()))
+        self._use(end, *first, (sent, ()), (frames.pack({"zygote": payload}), ()))
 
-    @property
-    def name(self):
-        """What no other template of this user is named."""
+    def next_name(self):
+        """Return what no other template of this user is named."""
         self._forks += 1
         return "%d.%d" % (self.end.pid, self._forks)
 

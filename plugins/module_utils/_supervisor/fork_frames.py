@@ -22,11 +22,6 @@ class TemplateGone(Exception):
     """The template process ended, or does not take orders."""
 
 
-def packed(frame):
-    body = json.dumps(frame).encode("ascii")
-    return struct.pack("!I", len(body)) + body
-
-
 class Queue:
     """What was not taken yet: bytes, and file descriptors that go with them."""
 

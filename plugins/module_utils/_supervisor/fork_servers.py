@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 _PATIENCE = 5.0  # seconds that the last of them may take to end
 
 
-class Pool:
+class ForkServers:
     """Templates by what they run: a payload, what its interpreter starts with, and as which user."""
 
     def __init__(self, plan, run_path, sources, environment, *, watch, unwatch, now=time.monotonic):

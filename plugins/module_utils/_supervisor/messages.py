@@ -17,29 +17,28 @@ def _is_count(value, least=0):
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def request_in(line, size):
-    """Return (indexes, grace, signal) of a line that asks a batch of `size` jobs for something, None where it is none."""
+def request_in(line):
+    """Return the dictionary that a line of the FIFO asks by, None where it is none."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(request, dict) or not isinstance(request.get("cancel"), list):
-        return None
-    indexes, grace, number = request["cancel"], request.get("grace"), request.get("signal", int(signal.SIGTERM))
-    if not all(_is_count(index) and index < size for index in indexes):
+    return request if isinstance(request, dict) else None
+
+
+def cancel_in(request, size):
+    """Return (indexes, grace, signal) of jobs that a batch of `size` is asked to end, None where it is not asked for that."""
+    indexes, grace, number = request.get("cancel"), request.get("grace"), request.get("signal", int(signal.SIGTERM))
+    if not isinstance(indexes, list) or not all(_is_count(index) and index < size for index in indexes):
         return None
     if not _is_seconds(grace) or not _is_count(number) or number not in signal.valid_signals():
         return None
     return indexes, grace, number
 
 
-def concurrency_in(line):
-    """Return how many jobs a line asks to have run at once, None where it does not."""
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    wanted = request.get("concurrency") if isinstance(request, dict) else None
+def concurrency_in(request):
+    """Return how many jobs are to run at once from now on, None where a batch is not asked for that."""
+    wanted = request.get("concurrency")
     return wanted if _is_count(wanted) else None
 
 

@@ -89,7 +89,7 @@ class Supervisor:
         self._calls = calls.Calls(plan, writer, groups)
         self._timers = timers.Timers()
         self._selector = selectors.DefaultSelector()
-        self._pool = fork_servers.Pool(
+        self._fork_servers = fork_servers.ForkServers(
             plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
         )
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
@@ -162,7 +162,7 @@ class Supervisor:
             raise SystemExit(1) from None
         finally:
             self._places.leave()
-            self._pool.close()
+            self._fork_servers.close()
             if self._evaluator is not None:
                 self._evaluator.close()
             if self._groups is not None:
@@ -218,7 +218,7 @@ class Supervisor:
             now = self._clock.now()
             index = self._scheduler.start(now)
             if index is None:
-                self._pool.prepare()
+                self._fork_servers.prepare()
                 return
             if "script" in self._jobs[index]:
                 self._begin_script(index, now)
@@ -277,7 +277,7 @@ class Supervisor:
             if attempt.is_first_call:
                 staged.prepare(self._writer.folder, index, self._jobs[index], step)
             frame.update(self._calls.limits(index, run))
-            template = self._pool.get(step["environment"], call)
+            template = self._fork_servers.get(step["environment"], call)
             template.send(frame, self._calls.hand_over(frame, call))
             self._watch(template)
         # ValueError: there are environments that no process can have
@@ -287,7 +287,7 @@ class Supervisor:
             return results.failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
-        self._pool.took(step["environment"], call, self._jobs[index])
+        self._fork_servers.took(step["environment"], call, self._jobs[index])
         run.template = template
         template.jobs.add(index)
         self._running[index].call = run
@@ -407,10 +407,11 @@ class Supervisor:
             return
         for line in data.splitlines():
             # whoever wrote it waits for an effect, not for an answer
-            indexes, grace, number = messages.request_in(line, len(self._jobs)) or ((), None, None)
+            request = messages.request_in(line) or {}
+            indexes, grace, number = messages.cancel_in(request, len(self._jobs)) or ((), None, None)
             for index in indexes:
                 self._cancel(index, grace, number)
-            concurrency = messages.concurrency_in(line)
+            concurrency = messages.concurrency_in(request)
             if concurrency is not None and self._scheduler.widen(concurrency):
                 self._writer.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
@@ -466,7 +467,7 @@ class Supervisor:
     def _read_signals(self, arrived):
         numbers = arrived.take()
         if signal.SIGCHLD in numbers:
-            self._pool.reap()
+            self._fork_servers.reap()
         if signal.SIGTERM in numbers:
             self._cancel_all()
 
@@ -494,7 +495,7 @@ class Supervisor:
         try:
             frames = template.receive()
         except fork_client.NotForked:
-            failure = self._pool.start_alone(template)
+            failure = self._fork_servers.start_alone(template)
             if failure is not None:
                 self._template_gone(template, failure)
             return []
@@ -555,7 +556,7 @@ class Supervisor:
         run.untold = run.stopping is not None  # nobody was there to be told before
 
     def _template_gone(self, template, exc):
-        for other, why in self._pool.drop(template):
+        for other, why in self._fork_servers.drop(template):
             self._template_gone(other, why or exc)
         if not template.jobs:
             return
@@ -626,7 +627,7 @@ class Supervisor:
         """A call is given up whose template has not told of its end: let it start no more, and go where nobody else needs it."""
         template = run.template
         if not template.jobs:
-            self._pool.drop(template)
+            self._fork_servers.drop(template)
             return
         try:
             template.send({"revoke": run.call})
@@ -685,7 +686,7 @@ class Supervisor:
         self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
         if "staging_token" in self._plan:
             staged.remove(self._writer.folder, index)
-        self._pool.release(self._jobs[index])
+        self._fork_servers.release(self._jobs[index])
 
     def _cancel_the_rest(self):
         self._cancels_on_failure = False

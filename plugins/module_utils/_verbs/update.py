@@ -16,10 +16,9 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import place, pools
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling, wait
 
 UPDATED, UNCHANGED, ENDED, ELSEWHERE, UNHEARD = "updated", "unchanged", "ended", "elsewhere", "unheard"
-_CHECK_LIFE = 1.0  # seconds between looks at whether supervisors still live
 _PATIENCE = 2.0  # that others may take at the files of a pool
 
 
@@ -34,23 +33,11 @@ def answer(request, async_dir):
         if "concurrency" in request:
             batches = _Batches(asked, request["concurrency"], request["check"])
             batches.tell()
-            _wait_until(batches.are_settled, asked, watcher, request["block"])
+            wait.until(batches.are_settled, asked, watcher, request["block"])
             batches = batches.told()
     resized = _resize(asked, request["pools"], request["check"]) if "pools" in request else []
     jobs = [telling.about(asked, job)[0] for job in asked.jobs]
     return {"jobs": jobs, "troubles": asked.troubles, "batches": batches, "pools": resized}
-
-
-def _wait_until(are_settled, asked, watcher, block):
-    now = time.monotonic()
-    deadline, check_at = now + block, now + _CHECK_LIFE
-    while now < deadline and not are_settled():
-        watcher.wait(max(0.0, min(deadline, check_at) - now))
-        now = time.monotonic()
-        check = now >= check_at
-        if check:
-            check_at = now + _CHECK_LIFE
-        asked.refresh(look_for_processes=check)
 
 
 class _Batches:

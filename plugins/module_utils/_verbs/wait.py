@@ -22,18 +22,18 @@ def answer(request, async_dir):
     with contextlib.closing(inotify.Watcher()) as watcher:
         asked = asked_jobs.AskedJobs(request, async_dir, watcher)
         asked.refresh(look_for_processes=True)
-        until_answered(asked, watcher, request["block"], request["mode"])
+        until(lambda: asked.are_answered(request["mode"]), asked, watcher, request["block"])
     return {"jobs": telling.with_results(asked, request["max_bytes"]), "troubles": asked.troubles}
 
 
-def until_answered(asked, watcher, block, mode="all", ending=None):
-    """Return when the jobs are finished, or any of them (`mode`), after `block` seconds at the latest.
+def until(is_done, asked, watcher, block, ending=None):
+    """Return when what was read of the jobs `is_done`, after `block` seconds at the latest.
 
     ending: what was told to end is looked after meanwhile (cancel.Cancellation).
     """
     now = time.monotonic()
     deadline, check_at = now + block, now + _CHECK_LIFE
-    while now < deadline and (_look_at(ending) or not asked.are_answered(mode)):
+    while now < deadline and (_look_at(ending) or not is_done()):
         watcher.wait(max(0.0, min(deadline, check_at, _look_at(ending) or deadline) - now))
         now = time.monotonic()
         if _look_at(ending) and now >= _look_at(ending):

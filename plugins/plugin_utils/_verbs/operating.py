@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, nearest, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, amount, nearest, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
 from ansible_collections.background.jobs.plugins.plugin_utils._options import WaitOptions
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import report
@@ -242,7 +242,11 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
         reply = surroundings.call(selection.request("list"))
         jobs = [listed(job) for job in reply["jobs"] if "error" not in job]
         running = [job for job in jobs if not job["finished"] or job.get("processes")]
-        result: Result = {"changed": bool(running), "jobs": jobs, "msg": f"{_jobs(running)} would be cancelled."}
+        result: Result = {
+            "changed": bool(running),
+            "jobs": jobs,
+            "msg": f"{amount(len(running), 'job')} would be cancelled.",
+        }
         return _finish(result, reply)
     number = signal_number(options["signal"])
     begun = surroundings.clock()
@@ -265,7 +269,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
     waited = waiter.run()
     jobs = [report.job_of(view, decode_result) for view in waited.views]
     ended = [job for job in jobs if job["ansible_job_id"] in asked and job["state"] == _states.CANCELLED]
-    result = {"changed": bool(ended), "jobs": jobs, "msg": f"{_jobs(ended)} cancelled."}
+    result = {"changed": bool(ended), "jobs": jobs, "msg": f"{amount(len(ended), 'job')} cancelled."}
     left = sum(job.get("ended_processes", 0) for job in reply["jobs"])
     if left:
         result["changed"] = True
@@ -292,7 +296,3 @@ def _not_ended(view: Result) -> str:
     if pid := view.get("supervisor"):
         return f"{name} (its supervisor, process {pid}, may be stopped: 'kill -CONT {pid}' lets it go on)"
     return name
-
-
-def _jobs(jobs: list[Result]) -> str:
-    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"

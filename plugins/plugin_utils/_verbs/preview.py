@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Sequence
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import shorten
+from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import amount, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Block, Body, Job, Step
 
 _NAMED = 10
@@ -23,11 +24,11 @@ def sentence(jobs: Sequence[Job]) -> str:
     """Return which jobs would be started, and which of them are in fact, for they have `check_mode: false`."""
     real = [job.name for job in jobs if job.skip is None and is_real(job)]
     would = [job.name for job in jobs if job.skip is None and not is_real(job)]
-    told = f"{_count(would)} would be started{_named(would)}."
+    told = [f"{amount(len(would), 'job')} would be started{_named(would)}."] if would else []
     if real:
         has, runs = ("has", "runs") if len(real) == 1 else ("have", "run")
-        told += f" {_count(real)} {has} 'check_mode: false' and really {runs}{_named(real)}."
-    return told
+        told.append(f"{amount(len(real), 'job')} {has} 'check_mode: false' and really {runs}{_named(real)}.")
+    return " ".join(told)
 
 
 def difference(jobs: Sequence[Job]) -> dict[str, t.Any]:
@@ -41,8 +42,11 @@ def difference(jobs: Sequence[Job]) -> dict[str, t.Any]:
 
 def is_real(job: Job) -> bool:
     """Whether all that a job runs has `check_mode: false`."""
-    steps = list(_steps(job.body))
-    return bool(steps) and not any(step.check_mode for step in steps)
+    if job.script is None:
+        modes = [step.check_mode for step in _steps(job.body)]
+    else:
+        modes = [task["check_mode"] for task, turn in scripts.turns_of(job.script) if "step" in turn]
+    return bool(modes) and not any(modes)
 
 
 def _steps(body: Body) -> t.Iterator[Step]:
@@ -51,10 +55,6 @@ def _steps(body: Body) -> t.Iterator[Step]:
             yield from _steps([*node.block, *node.rescue, *node.always])
         elif node.skip is None:
             yield node
-
-
-def _count(names: Sequence[str]) -> str:
-    return "1 job" if len(names) == 1 else f"{len(names)} jobs"
 
 
 def _named(names: Sequence[str]) -> str:

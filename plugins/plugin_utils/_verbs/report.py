@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
 from ansible_collections.background.jobs.plugins.plugin_utils._core.results import with_messages
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable, shorten
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import amount, printable, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.progress import duration
 
 if t.TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _message(
     outcome: WaitOutcome, jobs: list[Result], bad: list[Result], counts: dict[str, int], timeout: float
 ) -> str:
     if outcome.errors:
-        text = f"Cannot wait for {len(outcome.errors)} of {_jobs(len(jobs))}: {_listed(outcome.errors, '; ')}."
+        text = f"Cannot wait for {len(outcome.errors)} of {amount(len(jobs), 'job')}: {_listed(outcome.errors, '; ')}."
         return f"{text} {_MISSING}" if outcome.missing else text
     if not jobs:
         return "There were no jobs to wait for."
@@ -249,18 +249,20 @@ def _message(
     if unfinished and outcome.unreachable is None:
         within = f" within {duration(timeout)}" if outcome.timed_out else " yet"
         sentences.append(
-            f"{len(unfinished)} of {_jobs(len(jobs))} did not finish{within}: {_listed(unfinished)}. What runs goes on."
+            f"{len(unfinished)} of {amount(len(jobs), 'job')} did not finish{within}: {_listed(unfinished)}. What runs goes on."
         )
     forgiven = sum(counts[state] for state in states.UNSUCCESSFUL) - len(bad)
     if forgiven:
         sentences.append(f"{forgiven} failed and {'is' if forgiven == 1 else 'are'} ignored.")
     if counts[states.SUCCEEDED]:
         sentences.append(
-            f"{counts[states.SUCCEEDED]} succeeded." if sentences else f"{_jobs(counts[states.SUCCEEDED])} succeeded."
+            f"{counts[states.SUCCEEDED]} succeeded."
+            if sentences
+            else f"{amount(counts[states.SUCCEEDED], 'job')} succeeded."
         )
     if counts[states.SKIPPED]:
         sentences.append(
-            f"{counts[states.SKIPPED]} skipped." if sentences else f"{_jobs(counts[states.SKIPPED])} skipped."
+            f"{counts[states.SKIPPED]} skipped." if sentences else f"{amount(counts[states.SKIPPED], 'job')} skipped."
         )
     return " ".join(sentences)
 
@@ -278,7 +280,7 @@ def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
             if job["state"] == state
         ]
         if named:
-            head = f"{len(named)} of {_jobs(total)}" if not sentences else str(len(named))
+            head = f"{len(named)} of {amount(total, 'job')}" if not sentences else str(len(named))
             sentences.append(f"{head} {verb}: {_listed(named)}.")
     return sentences
 
@@ -286,7 +288,3 @@ def _sentences_of_bad(bad: list[Result], total: int) -> list[str]:
 def _listed(items: list[str], separator: str = ", ") -> str:
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
     return separator.join(items[:_NAMED]) + more
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"

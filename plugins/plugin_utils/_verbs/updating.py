@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import plainly
+from ansible_collections.background.jobs.plugins.plugin_utils._errors import amount, plainly
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
 
 Options = dict[str, t.Any]
@@ -134,16 +134,16 @@ def _of_batches(batches: list[Result], wanted: Wanted, check_mode: bool) -> list
         [batch for batch in batches if batch["outcome"] in outcomes]
         for outcomes in (("updated",), ("updated", "unchanged"))
     )
-    at_once = "as many jobs at once as there are" if not wanted.concurrency else _jobs(wanted.concurrency) + " at once"
+    at_once = (
+        "as many jobs at once as there are"
+        if not wanted.concurrency
+        else amount(wanted.concurrency, "job") + " at once"
+    )
     if updated:
         number = "1 batch" if len(updated) == 1 else f"{len(updated)} batches"
         changed = "would be changed" if check_mode else "was changed" if len(updated) == 1 else "were changed"
         return [f"{number} {changed}: {at_once}."]
     return [f"All that runs has {at_once} already." if running else "No such batch runs: nothing is to be changed."]
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"
 
 
 def _of_pools(pools: list[Result], check_mode: bool) -> list[str]:
@@ -156,13 +156,9 @@ def _of_pool(pool: Result, check_mode: bool) -> str:
     if outcome == "ended":
         return f"Pool {name} is not in use: the next launch brings its size."
     if outcome == "unchanged":
-        return f"Pool {name} has {_places(pool['size'])} already."
+        return f"Pool {name} has {amount(pool['size'], 'place')} already."
     if outcome != "updated":
         return ""
     if check_mode:
-        return f"Pool {name} would have {_places(pool['size'])}, and has {pool.get('before')}."
-    return f"Pool {name} has {_places(pool['size'])} now, and had {pool.get('before')}."
-
-
-def _places(number: int) -> str:
-    return "1 place" if number == 1 else f"{number} places"
+        return f"Pool {name} would have {amount(pool['size'], 'place')}, and has {pool.get('before')}."
+    return f"Pool {name} has {amount(pool['size'], 'place')} now, and had {pool.get('before')}."

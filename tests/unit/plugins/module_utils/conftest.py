@@ -243,6 +243,17 @@ def words_of(pid):
         return []
 
 
+def until(condition, patience=30.0):
+    """Return what `condition` returns once it is true: for what nothing tells of. AssertionError where it does not come to that."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
 def gone(pid):
     """Wait until a process that is not ours to wait for has ended, for 10 s at the most."""
     deadline = time.monotonic() + 10

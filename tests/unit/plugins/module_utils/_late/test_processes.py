@@ -22,7 +22,7 @@ import pytest
 from ansible_collections.background.jobs.plugins.module_utils._late import executor
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-from ..conftest import gone, wait_for_supervisor
+from ..conftest import gone, until, wait_for_supervisor
 from .scripts import Script, token
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -109,17 +109,6 @@ def test_jobs_with_and_without_scripts_run_side_by_side_and_share_templates(laun
     assert [answer["state"] for answer in answers] == ["succeeded"] * 3
     (parent,) = {json.loads(tasks(answer)["results"][0]["result"])["pid"] for answer in answers}
     assert all(json.loads(answer["result"])["out.pid"] == parent for answer in answers)
-
-
-def until(condition):
-    """Return what `condition` returns once it is true, within 20 s."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)  # nobody tells of it
-    raise AssertionError("it did not come to pass")
 
 
 def forks(parent):

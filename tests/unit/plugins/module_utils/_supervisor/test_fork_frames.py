@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._protocol import frames
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_frames
 
 
@@ -23,37 +24,37 @@ def pair():
 
 def test_frames_come_in_any_pieces(pair):
     ours, theirs = pair
-    data = fork_frames.packed({"n": 1}) + fork_frames.packed({"n": 2}) + fork_frames.packed({"n": 3})
-    frames, found = fork_frames.Frames(), []
+    data = frames.pack({"n": 1}) + frames.pack({"n": 2}) + frames.pack({"n": 3})
+    incoming, found = fork_frames.Frames(), []
     for begin in range(0, len(data), 5):
         theirs.sendall(data[begin : begin + 5])
-        assert frames.receive(ours)
-        found += frames.take()
+        assert incoming.receive(ours)
+        found += incoming.take()
     assert found == [{"n": 1}, {"n": 2}, {"n": 3}]
-    assert frames.receive(ours)  # there is nothing, and may be more
+    assert incoming.receive(ours)  # there is nothing, and may be more
     theirs.close()
-    assert not frames.receive(ours)
+    assert not incoming.receive(ours)
 
 
 def test_the_first_frame_is_taken_and_the_others_are_left(pair):
     ours, theirs = pair
-    frames = fork_frames.Frames()
-    assert frames.take_one() is None
-    theirs.sendall(fork_frames.packed(1) + fork_frames.packed(2) + b"\0\0\0\5[")
-    frames.receive(ours)
-    assert frames.take_one() == 1
-    assert frames.take() == [2]
-    assert frames.take_one() is None
+    incoming = fork_frames.Frames()
+    assert incoming.take_one() is None
+    theirs.sendall(frames.pack(1) + frames.pack(2) + b"\0\0\0\5[")
+    incoming.receive(ours)
+    assert incoming.take_one() == 1
+    assert incoming.take() == [2]
+    assert incoming.take_one() is None
 
 
 def test_what_cannot_be_read_is_nothing_and_what_is_too_large_ends_it(pair):
     ours, theirs = pair
-    frames = fork_frames.Frames()
+    incoming = fork_frames.Frames()
     theirs.sendall(struct.pack("!I", 3) + b"{{{" + struct.pack("!I", 1 << 30))
-    frames.receive(ours)
-    assert frames.take_one() is None
+    incoming.receive(ours)
+    assert incoming.take_one() is None
     with pytest.raises(fork_frames.TemplateGone, match="can't have meant"):
-        frames.take()
+        incoming.take()
 
 
 def test_what_is_not_taken_at_once_is_kept_in_order(pair):

@@ -43,7 +43,9 @@ class Place:
         self.watched = []
         plan = {"batch_id": "b1", "payloads": {"a": {}, "b": {}}, "jobs": jobs}
         sources = {"template": {"loader": "", "parts": {}}, "capture": ""}
-        self.pool = fork_servers.Pool(plan, "/run", sources, {}, watch=self.watched.append, unwatch=self.watched.remove)
+        self.pool = fork_servers.ForkServers(
+            plan, "/run", sources, {}, watch=self.watched.append, unwatch=self.watched.remove
+        )
 
     def get(self, number):
         """Return the templates of a job."""

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-from ..conftest import Batch, gone, payload, wait_for_supervisor
+from ..conftest import Batch, gone, payload, until, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -76,13 +76,6 @@ NAMES = [
 
 def states(answers):
     return [answer["state"] for answer in answers]
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def templates(batch):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 
 import pytest
@@ -15,15 +14,14 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 
 
 def test_a_request_says_which_jobs_are_to_end_and_how():
-    line = json.dumps({"cancel": [0, 2], "grace": 1.5, "signal": 1}).encode("ascii")
-    assert messages.request_in(line, 3) == ([0, 2], 1.5, 1)
-    assert messages.request_in(b'{"cancel": [], "grace": 0}', 3) == ([], 0, signal.SIGTERM)
+    request = messages.request_in(b'{"cancel": [0, 2], "grace": 1.5, "signal": 1}')
+    assert messages.cancel_in(request, 3) == ([0, 2], 1.5, 1)
+    assert messages.cancel_in({"cancel": [], "grace": 0}, 3) == ([], 0, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        [],
         {},
         {"cancel": 0, "grace": 1},
         {"cancel": [3], "grace": 1},
@@ -39,23 +37,23 @@ def test_a_request_says_which_jobs_are_to_end_and_how():
     ],
 )
 def test_what_is_no_request_is_passed_over(request_):
-    assert messages.request_in(json.dumps(request_).encode("ascii"), 3) is None
+    assert messages.cancel_in(request_, 3) is None
 
 
 def test_a_request_says_how_many_jobs_are_to_run_at_once():
-    assert messages.concurrency_in(b'{"concurrency": 3}') == 3
-    assert messages.concurrency_in(b'{"concurrency": 0}') == 0
-    assert messages.request_in(b'{"concurrency": 3}', 3) is None
+    assert messages.concurrency_in(messages.request_in(b'{"concurrency": 3}')) == 3
+    assert messages.concurrency_in({"concurrency": 0}) == 0
+    assert messages.cancel_in({"concurrency": 3}, 3) is None
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b"{", b"{}", b"3", b'{"concurrency": -1}', b'{"concurrency": true}'])
-def test_what_says_no_number_of_jobs_is_passed_over(line):
-    assert messages.concurrency_in(line) is None
+@pytest.mark.parametrize("request_", [{}, {"concurrency": -1}, {"concurrency": True}, {"concurrency": "3"}])
+def test_what_says_no_number_of_jobs_is_passed_over(request_):
+    assert messages.concurrency_in(request_) is None
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"\xff", b"[" * 100000])
-def test_a_line_that_is_no_json_is_passed_over(line):
-    assert messages.request_in(line, 3) is None
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100000])
+def test_a_line_that_is_no_request_is_passed_over(line):
+    assert messages.request_in(line) is None
 
 
 @pytest.mark.parametrize(

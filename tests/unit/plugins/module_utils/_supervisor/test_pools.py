@@ -17,8 +17,8 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import p
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, ask, gone, named, wait_for_supervisor
-from .test_supervisor import states, until
+from ..conftest import Batch, ask, gone, named, until, wait_for_supervisor
+from .test_supervisor import states
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 

@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
 
-from ..conftest import Batch, gone, payload, servants, step, wait_for_supervisor
+from ..conftest import Batch, gone, payload, servants, step, until, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -28,14 +28,6 @@ BOTH_PATHS = pytest.mark.parametrize("payloads", [{"p": payload()}, {"p": payloa
 
 def states(answers):
     return [answer["state"] for answer in answers]
-
-
-def until(condition):
-    """Return whether `condition` became true, after at most 10 s."""
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def wait_until_running(batch, path=None):

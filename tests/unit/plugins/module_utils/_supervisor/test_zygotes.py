@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_process
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-from ..conftest import Batch, gone, payload, servants, step, utilities_of_core, wait_for_supervisor, words_of
+from ..conftest import Batch, gone, payload, servants, step, until, utilities_of_core, wait_for_supervisor, words_of
 from .test_other_user import PYTHON, USER, become, own_folders
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -61,13 +61,6 @@ def many(tmp_path):
     for one in launched:
         assert all(answer.get("finished", True) for answer in one.serve("cancel", grace=0.3))
         wait_for_supervisor(one)
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def states(answers):

@@ -13,8 +13,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._verbs import core_async
 
-from .._supervisor.test_supervisor import until
-from ..conftest import ask, named
+from ..conftest import ask, named, until
 
 STEM = "j246813579"
 JID = STEM + ".1"

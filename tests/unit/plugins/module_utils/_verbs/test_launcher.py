@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import threading
-import time
 
 import pytest
 
@@ -22,7 +21,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 from ansible_collections.background.jobs.plugins.module_utils._verbs import batches, launcher, serving
 from ansible_collections.background.jobs.plugins.modules import async_wait
 
-from ..conftest import Batch, gone, named, wait_for_supervisor
+from ..conftest import Batch, gone, named, until, wait_for_supervisor
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 
@@ -54,14 +53,6 @@ def counted(tmp_path):
 def journal(batch):
     with open(batch.path("journal"), encoding="ascii") as stream:
         return [json.loads(line) for line in stream]
-
-
-def until(condition):
-    """Return whether `condition` became true, after at most 10 s."""
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def is_awaited(path):

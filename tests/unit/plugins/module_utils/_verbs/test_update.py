@@ -13,8 +13,8 @@ import signal
 import pytest
 
 from .._supervisor.test_pools import Counting, sized
-from .._supervisor.test_supervisor import states, until
-from ..conftest import ask, named
+from .._supervisor.test_supervisor import states
+from ..conftest import ask, named, until
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 

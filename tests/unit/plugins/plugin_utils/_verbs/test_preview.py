@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Block, Body, Job, Step
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import preview
 
@@ -35,9 +37,13 @@ def test_those_that_really_run_are_told_apart() -> None:
     assert preview.difference(jobs) == {"prepared": "jobs that would be started\n+ half\n"}
 
 
-def test_a_job_that_the_host_works_out_is_none_that_runs_for_certain() -> None:
-    scripted = Job("scripted", "tasks[0]", "block", 0.0, False, False, script={})
-    assert preview.sentence([scripted]) == "1 job would be started: scripted."
+@pytest.mark.parametrize(("modes", "is_real"), [([False, False], True), ([False, True], False), ([], False)])
+def test_of_a_job_that_the_host_works_out_all_tasks_count(modes: list[bool], is_real: bool) -> None:
+    body: list[t.Any] = [{"kind": "task", "check_mode": mode, "turns": [{"step": step(mode)}]} for mode in modes]
+    body.append({"kind": "task", "check_mode": True, "turns": [{"local": "debug"}, {"skip": "no"}]})
+    scripted = Job("scripted", "tasks[0]", "block", 0.0, False, False, script={"body": [{"block": body}]})
+    told = "1 job has 'check_mode: false' and really runs" if is_real else "1 job would be started"
+    assert preview.sentence([scripted]) == f"{told}: scripted."
 
 
 def test_many_are_told_in_short() -> None:

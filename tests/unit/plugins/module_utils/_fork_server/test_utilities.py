@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import shared
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import utilities
 
 from ..conftest import payload
 
@@ -27,17 +27,17 @@ UTILITIES = {
 ADOPT = """
 import base64, json, sys
 sys.path[:0] = %r
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import shared
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import utilities
 for name in [name for name in sys.modules if name.partition(".")[0] == "ansible"]:
     del sys.modules[name]
 order = json.load(sys.stdin)
-one = shared.Shared()
+one = utilities.Utilities()
 one.take(order["payload"])
 before = sys.modules["ansible.module_utils.basic"]
 with open(order["path"], "wb") as stream:
-    stream.write(base64.b64decode(shared._ZIP_DATA.search(order["payload"]["tail"]).group(2)))
+    stream.write(base64.b64decode(utilities._ZIP_DATA.search(order["payload"]["tail"]).group(2)))
 sys.path.insert(0, order["path"])
-finder = shared.Adopting(one)
+finder = utilities.Adopting(one)
 sys.meta_path.insert(0, finder)
 import ansible.modules
 from ansible.module_utils import basic, common
@@ -59,7 +59,7 @@ def taken(monkeypatch):
     """What a payload with the UTILITIES has given; what this process has imported itself is put back."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "ansible"]:
         monkeypatch.delitem(sys.modules, name)
-    one = shared.Shared()
+    one = utilities.Utilities()
     one.take(payload(utilities=UTILITIES))
     for name in [name for name in sys.modules if name.partition(".")[0] == "ansible"]:
         monkeypatch.delitem(sys.modules, name)
@@ -100,8 +100,8 @@ def test_a_payload_fits_whose_files_are_those_that_were_imported(taken, utilitie
 def test_a_payload_of_an_unknown_form_fits_nobody_and_gives_nothing(taken, tail):
     assert not taken.fits(payload(tail=tail))
     with pytest.raises(ImportError):
-        shared.Shared().take(payload(tail=tail))
-    assert not [finder for finder in sys.meta_path if isinstance(finder, shared.Shared)]
+        utilities.Utilities().take(payload(tail=tail))
+    assert not [finder for finder in sys.meta_path if isinstance(finder, utilities.Utilities)]
 
 
 def test_a_payload_that_is_not_unpacked_as_it_is_known_is_not_adopted(taken, monkeypatch, tmp_path):

@@ -40,7 +40,7 @@ def zip_of(payload):
         return None
 
 
-class Shared:
+class Utilities:
     """Imports, as a finder and loader in one, what templates have in common."""
 
     def __init__(self):

@@ -13,7 +13,6 @@ It never runs a module: template processes do. It is single-threaded, and waits 
 
 from __future__ import annotations
 
-import itertools
 import os
 import selectors
 import signal
@@ -23,7 +22,6 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     defaults,
     ids,
     output,
-    records,
     results,
     staged,
     states,
@@ -32,7 +30,9 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     attempts,
     calls,
     fork_client,
+    fork_listener,
     fork_servers,
+    header,
     host_limits,
     messages,
     outbox,
@@ -42,16 +42,13 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     script_client,
     signals,
     spool,
+    stopper,
     timers,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
-_KILL_AGAIN_AFTER = 1.0
-_LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
-# Seconds that a killed process may stay (in an uninterruptible call) before its job is said to have ended.
-_GIVE_UP = 5.0
 _GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
 _RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
@@ -61,7 +58,7 @@ _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
 # What the timers of a job are about.
-_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _KILL, _UNANSWERED, _AWAITED = range(6)
+_STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED = range(4)
 
 
 class Supervisor:
@@ -77,7 +74,7 @@ class Supervisor:
         self._clock = clock
         self._places = places.Places(plan["batch_id"], plan.get("pools") or {})
         self._scheduler = scheduler.Scheduler(
-            [_scheduled(job) for job in self._jobs],
+            [header.scheduled(job) for job in self._jobs],
             plan["concurrency"],
             plan.get("max_failures"),
             scheduler.Holds(*(plan.get(name, 0) for name in scheduler.Holds._fields)),
@@ -88,10 +85,13 @@ class Supervisor:
         self._groups = groups
         self._calls = calls.Calls(plan, writer, groups)
         self._timers = timers.Timers()
+        self._stopper = stopper.Stopper(clock.now)
         self._selector = selectors.DefaultSelector()
+        self._listener = fork_listener.Listener(self._selector, clock.now, self._heard, self._lost)
         self._fork_servers = fork_servers.ForkServers(
-            plan, writer.run_path, sources, environment, watch=self._watch, unwatch=self._selector.unregister
+            plan, writer.run_path, sources, environment, watch=self._listener.watch, unwatch=self._selector.unregister
         )
+        self._listener.servers = self._fork_servers
         self._endings = outbox.Endings(writer, self._jobs, self._keep)
         self._evaluator = None
         if "evaluator" in plan:  # few have one
@@ -99,40 +99,16 @@ class Supervisor:
 
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
         self._running = {}  # index: RunningJob
-        self._numbers = itertools.count()  # of what is awaited
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
-        self._awaited = {}  # number of a timer: (template or zygote, what is on its other end) that is not ready yet
         self._starting = set()  # indexes of jobs whose pid is not known yet
-        self._stopping = set()  # indexes of jobs whose call was told to end
-        self._look_at = 0.0
 
     def record(self):
         """Write the records that a reader needs before the first job starts."""
         now = self._clock.now()
-        described = [
-            {
-                key: job[key]
-                for key in ("name", "module", "item", "timeout", "no_log", "ignore_errors", "pool")
-                if key in job
-            }
-            for job in self._jobs
-        ]
-        for about, job in zip(described, self._jobs):
-            if job["depends_on"]:
-                about["depends_on"] = job["depends_on"][: records.MOST_DEPENDENCIES]
-            if _has_always(job.get("script", job)["body"]):
-                about["always_timeout"] = job.get("always_timeout", defaults.ALWAYS_TIMEOUT)
-        header = {
-            "protocol": records.PROTOCOL,
-            "batch_id": self._writer.batch_id,
-            "launched_at": self._clock.wall(now),
-            "supervisor": processes.identity(os.getpid()),
-            "concurrency": self._plan["concurrency"],
-            "jobs": described,
-        }
+        about = header.header_of(self._plan, self._clock.wall(now), processes.identity(os.getpid()))
         jids = [ids.jid_of(self._writer.batch_id, index) for index in range(len(self._jobs))]
         try:
-            self._writer.create(header, jids, self._write_more)
+            self._writer.create(about, jids, self._write_more)
         except OSError:
             self._places.leave()
             raise
@@ -187,14 +163,11 @@ class Supervisor:
         """Return how many seconds events may be waited for, None for ever."""
         now = self._clock.now()
         times = [self._scheduler.next_due(now)]
-        due = self._timers.next()
-        if due is not None:
-            times.append(max(0.0, due - now))
+        due = (self._timers.next(), self._stopper.next(), self._listener.next())
+        times += [max(0.0, time - now) for time in due if time is not None]
         if not flushed:
             times.append(_RETRY_DISK)
         times.append(self._places.look_again)
-        if self._stopping:
-            times.append(max(0.0, self._look_at - now))
         times = [seconds for seconds in times if seconds is not None]
         return min([*times, _LONGEST_WAIT]) if times else None
 
@@ -279,7 +252,7 @@ class Supervisor:
             frame.update(self._calls.limits(index, run))
             template = self._fork_servers.get(step["environment"], call)
             template.send(frame, self._calls.hand_over(frame, call))
-            self._watch(template)
+            self._listener.watch(template)
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
@@ -321,50 +294,17 @@ class Supervisor:
                 self._follow(index, self._running[index].attempt.resume(now))
             elif what == _ALWAYS_LIMIT:
                 self._end_always(index)
-            elif what == _AWAITED:
-                self._give_up_waiting(*self._awaited.pop(index))
-            elif what == _UNANSWERED:
-                self._follow(index, self._running[index].attempt.kill())
             else:
-                self._kill(index, now)
-        if self._stopping and now >= self._look_at:
-            self._look_at_stopped(now)
-
-    def _look_at_stopped(self, now):
-        """Signal, and look after, all that is to end: in one look at the host's processes, however many jobs there are."""
-        snapshot = processes.Snapshot()
-        for index in sorted(self._stopping):
-            run = self._running[index].call
-            if run.untold:
-                run.untold = False
-                run.ask_to_end(snapshot, now)
-            run.insist(snapshot, now)
-            if run.to_kill:
-                run.to_kill = False
-                run.signal(signal.SIGKILL, snapshot)
-            if run.is_over(snapshot, now):
-                self._call_ended(index)
-        # on a host with very many processes a look takes long: leave most of the time to others
-        cost = self._clock.now() - now
-        self._look_at = now + max(_LOOK_AGAIN, 10 * cost)
+                self._follow(index, self._running[index].attempt.kill())
+        self._listener.give_up_what_is_late(now)
+        for index in self._stopper.look(now):
+            self._call_ended(index)
 
     def _stop(self, index, state, why, grace=_GRACE, number=signal.SIGTERM):
         """Tell the call that a job has under way to end."""
         run = self._running[index].call
-        if run is None or run.stopping:
-            return
-        run.stopping, run.number = (state, why), number
-        run.untold = True
-        self._stopping.add(index)
-        self._timers.set((_KILL, index), self._clock.now() + grace)
-        self._look_at = 0.0
-
-    def _kill(self, index, now):
-        run = self._running[index].call
-        run.to_kill = True
-        run.give_up = run.give_up or now + _GIVE_UP
-        self._timers.set((_KILL, index), now + _KILL_AGAIN_AFTER)
-        self._look_at = 0.0
+        if run is not None and not run.stopping:
+            self._stopper.stop(index, run, (state, why), grace, number)
 
     def _abort(self, index, fate, why, grace=_GRACE, number=signal.SIGTERM):
         """End a running job, but for what it does always."""
@@ -471,43 +411,8 @@ class Supervisor:
         if signal.SIGTERM in numbers:
             self._cancel_all()
 
-    def _watch(self, template):
-        """Hear from a template, or a zygote, and send it the rest of what it has not taken yet."""
-        if template.patience is not None and (template, template.end) not in self._awaited.values():
-            number = next(self._numbers)
-            self._awaited[number] = template, template.end
-            self._timers.set((_AWAITED, number), self._clock.now() + template.patience)
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if template.unsent else 0)
-        try:
-            self._selector.modify(template, events, self._attend)
-        except KeyError:
-            self._selector.register(template, events, self._attend)
-
-    def _attend(self, template):
-        if not template.is_open:
-            return  # it was let go since its event came
-        template.flush()
-        self._watch(template)
-        self._read_template(template)
-
-    def _hear(self, template):
-        """Return the frames that a template has sent, none where it is gone."""
-        try:
-            frames = template.receive()
-        except fork_client.NotForked:
-            failure = self._fork_servers.start_alone(template)
-            if failure is not None:
-                self._template_gone(template, failure)
-            return []
-        except fork_client.TemplateGone as exc:
-            self._template_gone(template, exc)
-            return []
-        if template.unsent:
-            self._watch(template)  # it is ready just now, and takes what was kept back for it
-        return frames
-
-    def _read_template(self, template):
-        frames = self._hear(template)
+    def _heard(self, template, frames):
+        """A template process has told of its calls."""
         snapshot = None
         for frame in filter(messages.is_frame, frames):
             index = frame["job"]
@@ -528,7 +433,7 @@ class Supervisor:
                     snapshot = snapshot or processes.Snapshot()
                     run.signal(signal.SIGKILL, snapshot)
             if run.stopping:
-                self._look_at = 0.0
+                self._stopper.look_soon()
             elif run.has_ended:
                 self._call_ended(index)
 
@@ -555,11 +460,8 @@ class Supervisor:
         self._note_running(index, run.started, pid=pid, start=process.start if process else None)
         run.untold = run.stopping is not None  # nobody was there to be told before
 
-    def _template_gone(self, template, exc):
-        for other, why in self._fork_servers.drop(template):
-            self._template_gone(other, why or exc)
-        if not template.jobs:
-            return
+    def _lost(self, template, exc):
+        """A template process is gone that had calls under way."""
         self._find_untold(template.jobs)
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
@@ -580,13 +482,6 @@ class Supervisor:
                 action = attempt.took(results.failure("cannot start it: %s" % exc), now)
             self._follow(index, action)
 
-    def _give_up_waiting(self, template, end):
-        if not template.is_open or template.end is not end or template.patience is None:
-            return
-        # what a zygote does not fork in time it will not fork: without it they start by themselves
-        late = getattr(end, "zygote", template)
-        self._template_gone(late, fork_client.TemplateGone(end.why_late()))
-
     def _find_untold(self, indexes):
         """Find the processes of calls whose template was killed before it could tell of them."""
         runs = [self._running[index].call for index in indexes if not self._running[index].call.members]
@@ -597,8 +492,7 @@ class Supervisor:
     def _let_go(self, index):
         """Forget the call that a job had under way, and return it."""
         self._starting.discard(index)
-        self._stopping.discard(index)
-        self._timers.clear((_KILL, index))
+        self._stopper.forget(index)
         running = self._running[index]
         run, running.call = running.call, None
         return run
@@ -631,7 +525,7 @@ class Supervisor:
             return
         try:
             template.send({"revoke": run.call})
-            self._watch(template)
+            self._listener.watch(template)
         except fork_client.TemplateGone:
             pass  # which is told in a moment
 
@@ -693,26 +587,3 @@ class Supervisor:
         for other in sorted(self._scheduler.running):
             if self._jobs[other].get("run_when") is None and self._running[other].attempt.fate is None:
                 self._abort(other, states.CANCELLED, "cancelled: %s" % self._scheduler.halted)
-
-
-def _scheduled(job):
-    return scheduler.Job(
-        job["name"],
-        job["timeout"],
-        job["depends_on"],
-        job["skip"] is not None,
-        job.get("run_when", scheduler.SUCCESS),
-        job.get("retries", 0),
-        job.get("delay", defaults.DELAY),
-        job.get("backoff", defaults.BACKOFF),
-        job["ignore_errors"],
-        job.get("pool"),
-    )
-
-
-def _has_always(nodes):
-    """Say whether tasks of a job run always."""
-    blocks = [node for node in nodes if "block" in node]
-    return any(
-        node.get("always") or _has_always(node["block"]) or _has_always(node.get("rescue") or ()) for node in blocks
-    )

@@ -35,26 +35,23 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError, AnsibleValueOmittedError
 from ansible.executor import module_common
-from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.parsing.utils.yaml import from_yaml
-from ansible.plugins import loader as plugin_loader
 from ansible.template import is_trusted_as_template
-from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import (
     become,
+    calls,
     compiling,
     files,
     late,
-    modules,
     own_task,
+    precedence,
     roles,
 )
 from ansible_collections.background.jobs.plugins.plugin_utils._core import tags as tags_of_play
 from ansible_collections.background.jobs.plugins.plugin_utils._core.asking import Asked, Recorder, asked_by
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import (
     Refused,
-    nearest,
     plainly,
     refusing,
 )
@@ -72,32 +69,11 @@ from ansible_collections.background.jobs.plugins.plugin_utils._plan import actio
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.payloads import Built
 
 if t.TYPE_CHECKING:
-    from ansible.playbook.task import Task
     from ansible.plugins.action import ActionBase
 
 Arguments = dict[str, t.Any]
 
-_NORMAL = "ansible.legacy.normal"
 _INCLUDE_VARS = "ansible.builtin.include_vars"
-
-
-class Kind(t.NamedTuple):
-    """A module, and the action plugin that runs it; shared by all entries that have it."""
-
-    fqcn: str
-    task: Task
-    handler: ActionBase
-
-
-class ParsedCall(t.NamedTuple):
-    """The module call of an entry, its arguments still templates; shared by all items of the entry's loop."""
-
-    kind: Kind
-    arguments: Arguments
-
-    @property
-    def fqcn(self) -> str:
-        return self.kind.fqcn
 
 
 class Core:
@@ -110,18 +86,12 @@ class Core:
         self.files = files.store()
         self._task = action._task
         self.task_vars = task_vars
-        self._extra_vars = load_extra_vars(action._loader)
-        handed_on = set(_handed_on(action._task, task_vars))
-        self._strong = late.MAGIC | set(self._extra_vars) | handed_on
-        self._set_before = set(_of_cache(action._task, task_vars, "_nonpersistent_fact_cache"))
-        read = _of_cache(action._task, task_vars, "_vars_cache")
-        self._found_out = {*self._extra_vars, *handed_on, *self._set_before, *read}
+        self._known = precedence.Known(action, task_vars)
         self._templar = action._templar.copy_with_new_env(available_variables=dict(task_vars))
         compiling.remember(self._templar._engine)
         self._scope: Scope | None = None
-        self._kinds: dict[tuple[str, Home], Kind] = {}
-        self._calls: dict[t.Any, tuple[object, object, ParsedCall]] = {}
         self.sources = roles.Sources(action._task, action._loader)
+        self._calls = calls.Calls(action, self._templar, self.sources)
         self._users = become.Users(action)
         self._common: dict[t.Any, Arguments] = {}
 
@@ -135,14 +105,7 @@ class Core:
         return _from_text(resolved) if isinstance(resolved, str) else resolved
 
     def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
-        # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
-        # -e over those of an include, and the variables of a loop over all.
-        return {
-            **{key: value for key, value in defaults.items() if key not in self.task_vars},
-            **{key: value for key, value in own.items() if key not in self._found_out},
-            **{key: value for key, value in params.items() if key not in self._extra_vars},
-            **loop,
-        }
+        return self._known.scope(defaults, own, params, loop)
 
     def variable(self, name: str, scope: Scope) -> object:
         if name.startswith(FILE):
@@ -181,10 +144,10 @@ class Core:
         return tags_of_play.is_left_out(tags, self._task.play)
 
     def strong(self) -> Collection[str]:
-        return self._strong
+        return self._known.strong
 
     def set_before(self) -> Collection[str]:
-        return self._set_before
+        return self._known.set_before
 
     def is_fact(self, name: str) -> bool:
         facts = self.task_vars.get("ansible_facts") or {}
@@ -193,7 +156,7 @@ class Core:
     def trusted(self, text: str) -> str:
         return late.trusted(text)
 
-    def recall(self, call: ParsedCall, arguments: Arguments) -> ParsedCall:
+    def recall(self, call: calls.ParsedCall, arguments: Arguments) -> calls.ParsedCall:
         return call._replace(arguments=arguments)
 
     def looked_up(self, lookup: str, value: object, scope: Scope) -> object:
@@ -204,17 +167,17 @@ class Core:
         self, options: Mapping[str, t.Any], home: Home, scope: Scope
     ) -> tuple[list[str], Mapping[str, object]]:
         self._enter(scope)
-        task = self._copy(_INCLUDE_VARS, home)
+        task = self._calls.copy_of_task(_INCLUDE_VARS, home)
         task.async_val = 0  # it is run here and now
         if home.roles:
             task._role = home.roles[0].own
         task.args = dict(options)
         return late.read_variables(
-            self._handler(_INCLUDE_VARS, task), t.cast("Arguments", self._templar.available_variables)
+            self._calls.handler(_INCLUDE_VARS, task), t.cast("Arguments", self._templar.available_variables)
         )
 
     def template_file(
-        self, call: ParsedCall, arguments: Mapping[str, t.Any], scope: Scope
+        self, call: calls.ParsedCall, arguments: Mapping[str, t.Any], scope: Scope
     ) -> tuple[str, Arguments, Variables] | None:
         if not late.is_template(call.fqcn):
             return None
@@ -240,105 +203,35 @@ class Core:
         return str(self.task_vars.get("inventory_hostname"))
 
     def is_module(self, name: str, home: Home) -> bool:
-        return name.rpartition(".")[2] in actions.NOT_PLUGINS or modules.find(name, self._collections(home)) is not None
+        return self._calls.is_module(name, home)
 
     def modules_like(self, name: str, home: Home) -> list[str]:
-        return modules.like(name, self._collections(home))
-
-    def _collections(self, home: Home) -> list[str] | None:
-        # A role has collections of its own, and none of those of the play.
-        collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
-        return collections
+        return self._calls.modules_like(name, home)
 
     def arguments(self, action: str, value: object, args: object) -> Arguments:
-        source = {action: value} if args is ABSENT else {action: value, "args": args}
-        parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
-        dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
-        return dict(arguments)
+        return self._calls.arguments(action, value, args)
 
     def argument_defaults(self, fqcn: str, scope: Scope) -> Arguments:
         self._enter(scope)
         found = refusing(module_common._get_action_arg_defaults, fqcn, self._task, self._templar._engine)
         return t.cast("Arguments", found)
 
-    def call(self, module: str, value: object, args: object, home: Home) -> ParsedCall:
-        kind = self._kinds.get((module, home))
-        if kind is None:
-            kind = self._kinds[module, home] = self._kind(module, home)
-        # By identity: what stands inside of a loop is the same for all items. It is kept so that its identity is.
-        key = (module, home, id(value), id(args))
-        if key not in self._calls:
-            self._calls[key] = (value, args, ParsedCall(kind, self.arguments(module, value, args)))
-        return self._calls[key][2]
-
-    def _kind(self, module: str, home: Home) -> Kind:
-        actions.refuse(module)
-        found = modules.find(module, self._collections(home))
-        if found is None:
-            hint = nearest(module, (), also=modules.like(module, self._collections(home)))
-            raise plainly(
-                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
-            )
-        actions.refuse(found.resolved_fqcn)
-        # A short name that only the collections of a role know is not known where modules are built.
-        name = found.resolved_fqcn if home.roles and home.roles[0].collections else module
-        task = self._copy(name, home)
-        return Kind(found.resolved_fqcn, task, self._handler(name, task))
-
-    def _copy(self, action: str, home: Home) -> Task:
-        """Return a task as the launching one, for another action, and where its files are looked for."""
-        task = self._task.copy(exclude_parent=True)
-        task._parent = self._task._parent
-        task.action = action
-        # Any number makes action plugins take their async road; the time limit is kept by the host half.
-        task.async_val = 1
-        task.poll = 0
-        if home.roles:
-            task.collections = self._collections(home)
-        if home.search:
-            search = self.sources.search_path(home)
-            task.get_search_path = lambda: list(search)  # type: ignore[method-assign]
-        return task
+    def call(self, module: str, value: object, args: object, home: Home) -> calls.ParsedCall:
+        return self._calls.call(module, value, args, home)
 
     def check_role(self, included: Included, scope: Scope) -> None:
         self._enter(scope)
-        task = self._copy(roles.VALIDATE, included.home)
+        task = self._calls.copy_of_task(roles.VALIDATE, included.home)
         task.async_val = 0  # it is run here and now
         task.args = refusing(task._post_validate_args, "args", dict(included.spec or {}), self._templar._engine)
-        result = refusing(self._handler(roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
+        result = refusing(self._calls.handler(roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
         if result.get("failed"):
             text = " ".join(str(result.get("msg")).split())
             raise Refused(f"role {included.home.roles[0].name}: {text.rstrip('.')}.")
 
-    def _handler(self, name: str, task: Task) -> ActionBase:
-        """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
-        collections: list[str] | None = task.collections
-        module = plugin_loader.module_loader.find_plugin_with_context(name, collection_list=collections)
-        if module.resolved and module.action_plugin:
-            chosen = module.action_plugin
-        elif plugin_loader.action_loader.has_plugin(name, collection_list=collections):
-            chosen = name
-        else:
-            chosen, collections = _NORMAL, None
-        handler = plugin_loader.action_loader.get(
-            chosen,
-            task=task,
-            connection=self.action._connection,
-            play_context=self.action._play_context,
-            loader=self.action._loader,
-            templar=self._templar,
-            shared_loader_obj=plugin_loader,
-            collection_list=collections,
-        )
-        if handler is None:
-            raise plainly(
-                f"its action plugin {chosen!r} cannot be loaded. Run the task as a plain one, which says why."
-            )
-        return t.cast("ActionBase", handler)
-
     def ask(self, step: Step) -> Asked:
         """Run the action plugin of a step with its remote call caught, and return that call."""
-        call: ParsedCall = step.call
+        call: calls.ParsedCall = step.call
         self._enter(step.scope)
         task = call.kind.task
         task.check_mode, task.diff, task.no_log = step.check_mode, step.diff, step.no_log
@@ -462,17 +355,3 @@ _WITHOUT_EFFECT = frozenset(
         "ansible_parent_role_paths",
     )
 )
-
-
-def _of_cache(task: Task, task_vars: Mapping[str, t.Any], cache: str) -> t.Iterator[str]:
-    """Return the variables that earlier tasks have set for this host: with include_vars, or with set_fact and register."""
-    if task._variable_manager is not None:
-        yield from getattr(task._variable_manager, cache).get(task_vars.get("inventory_hostname"), ())
-
-
-def _handed_on(task: Task, task_vars: Mapping[str, t.Any]) -> t.Iterator[str]:
-    """Return the variables that the loop, the includes and the role of the launching task hand on to it."""
-    yield from (task_vars[key] for key in ("ansible_loop_var", "ansible_index_var") if key in task_vars)
-    yield from task.get_include_params()
-    if task._role is not None:
-        yield from task._role.get_role_params(task.get_dep_chain())

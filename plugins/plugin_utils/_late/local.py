@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries import keywords
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, is_constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script_values import Value, is_constant
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node
 
 if t.TYPE_CHECKING:

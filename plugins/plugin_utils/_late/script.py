@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.context import Around
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Pool, Value
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script_values import Value, ValueTable
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS
 from ansible_collections.background.jobs.plugins.plugin_utils._model import Node, Variables
 
@@ -35,7 +35,7 @@ class Handler:
 class Script:
     """What the tasks of a job share: values, tokens that stand for late ones in arguments, handlers."""
 
-    pool: Pool = field(default_factory=Pool)
+    table: ValueTable = field(default_factory=ValueTable)
     token: str = field(default_factory=lambda: f"bgjlate{secrets.token_hex(8)}")
     handlers: list[Handler] = field(default_factory=list)
     roles: set[object] = field(default_factory=set)
@@ -45,7 +45,7 @@ class Script:
 
     def indexes(self, tables: t.Mapping[str, Variables], names: t.Sequence[str] = (VARS, PINNED, FACTS)) -> Node:
         """Return the tables of variables with the places of their values, those that are empty left out."""
-        found = {name: {key: self.pool.add(one) for key, one in tables[name].items()} for name in names}
+        found = {name: {key: self.table.add(one) for key, one in tables[name].items()} for name in names}
         return {name: table for name, table in found.items() if table}
 
     def stand_in(self, table: list[Value], value: Value) -> str:

@@ -71,10 +71,10 @@ def written_down(script: Script, language: Language, body: Nodes, builder: NodeB
         builder.refuse_missing(script, handlers, told["play_handlers"])
     return {
         "token": script.token,
-        "values": script.pool.values,
+        "values": script.table.values,
         "body": body,
         "handlers": handlers,
-        "yaml": needs_yaml(body, handlers, script.pool.values),
+        "yaml": needs_yaml(body, handlers, script.table.values),
         **told,
     }
 

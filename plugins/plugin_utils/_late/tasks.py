@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,12 +20,11 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.loops imp
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.values import layers
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.written import Written
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, kind, unfit_kind
-from ansible_collections.background.jobs.plugins.plugin_utils._late import local
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late import arguments, local
 from ansible_collections.background.jobs.plugins.plugin_utils._late.script import Script
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script_values import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._late.view import FACTS, PINNED, VARS, View
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node, Scope, Step
-from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.contents import Contents
 from ansible_collections.background.jobs.plugins.plugin_utils._plan.planner import plain
 
@@ -45,8 +43,6 @@ _LATE_LOOPS = frozenset(
         "indexed_items",
     )
 )
-# Words of a command line, the templates in them whole, and what is between them.
-_WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -380,13 +376,14 @@ class LateTask(Written):
                 "args",
                 f"they are one template, and what module_defaults adds {one.view.account(late)}. Write them one by one.",
             )
-        arguments = {
-            str(key): self.guarded(self.action, self._argument, one, call, str(key), value)
+        written = arguments.Arguments(self, one, call)
+        given = {
+            str(key): self.guarded(self.action, written.ready, str(key), value)
             for key, value in {**late, **call.arguments}.items()
         }
         record["step"] = Step(
-            call=self.language.recall(call, arguments),
-            contents=Contents(self.script.token, one.late, self._template(one, call, scope)),
+            call=self.language.recall(call, given),
+            contents=Contents(self.script.token, one.late, written.template(scope)),
             scope=scope,
             environment=self._known_environment(scope),
             check_mode=self.flag("check_mode", scope, self.around.defaults.check_mode),
@@ -398,24 +395,6 @@ class LateTask(Written):
             search=self.around.home.search,
             become=become,
         )
-
-    def _template(self, one: Round, call: t.Any, scope: Scope) -> Value | None:
-        """Return what stands for the file of a call of `template`, where that uses what is late."""
-        known = {key: value for key, value in call.arguments.items() if one.view.trail(value) is None}
-        try:
-            found = self.language.template_file(call, known, scope)
-        except Refused:
-            return None  # it is told where the arguments are rendered
-        if found is None:
-            return None
-        text, options, own = found
-        view = self.view({**scope, **own}, self.turning if self.late_loop else ())
-        template = self.guarded(self.action, view.file, text, options)
-        if template is not None:
-            for name in view.tables[VARS].keys() & own.keys():
-                view.tables[PINNED][name] = view.tables[VARS].pop(name)
-            one.view.take(view)
-        return template
 
     def _known_environment(self, scope: Scope) -> dict[str, str]:
         merged: dict[str, str] = {}
@@ -429,50 +408,6 @@ class LateTask(Written):
                 )
             merged.update((str(key), str(text)) for key, text in rendered.items())
         return merged
-
-    def _argument(self, one: Round, call: t.Any, key: str, value: object) -> object:
-        """Return an argument as it is, where it is known, and with tokens in place of what is not."""
-        if one.view.trail(value) is None:
-            return self._known_argument(one, value)
-        if actions.decides(call.fqcn, key, call.arguments):
-            raise Refused(
-                f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
-                f"and this {one.view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
-            )
-        if key == local.WHOLE:
-            raise local.late_as_a_whole(one, value)
-        if key == "_raw_params" and actions.is_script(call.fqcn):
-            return self._words(one, t.cast("str", value))
-        if key in actions.WHOLE:
-            return self.script.stand_in(one.late, one.view.value(value, lenient=True))
-        return self._stood_in(one, value)
-
-    def _known_argument(self, one: Round, value: object) -> object:
-        if not (one.uncertain or self.around.uncertain):
-            return value
-        try:
-            self.language.template(value, one.scope)
-        except Refused as exc:
-            return self.script.stand_in(one.late, {"$undefined": str(exc)})
-        return value
-
-    def _words(self, one: Round, text: str) -> str:
-        """Return a command line with tokens for those of its words that are late; the first one names a file here."""
-        words = _WORDS.findall(str.__str__(text))
-        if one.view.trail(self.language.trusted(words[0])) is not None:
-            raise Refused(
-                f"the name of the script {one.view.account(text)}, and it is read at launch. Use tasks with 'when' for each."
-            )
-        return self.language.trusted("".join(str(self._stood_in(one, self.language.trusted(word))) for word in words))
-
-    def _stood_in(self, one: Round, value: object) -> object:
-        if one.view.trail(value) is None:
-            return value
-        if isinstance(value, str):
-            return self.script.stand_in(one.late, one.view.value(value, lenient=True))
-        if isinstance(value, Mapping):
-            return {self._stood_in(one, key): self._stood_in(one, inner) for key, inner in value.items()}
-        return [self._stood_in(one, inner) for inner in t.cast("list[object]", value)]
 
     # an include
 

@@ -22,7 +22,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.flow impo
 from ansible_collections.background.jobs.plugins.plugin_utils._entries.references import ALL_FACTS
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, shorten
 from ansible_collections.background.jobs.plugins.plugin_utils._late import expressions
-from ansible_collections.background.jobs.plugins.plugin_utils._late.pool import Value, constant
+from ansible_collections.background.jobs.plugins.plugin_utils._late.script_values import Value, constant
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, FILE, Language, Scope
 
 _FILTERS = KNOWN_FILTERS | frozenset(DEFAULT_FILTERS)

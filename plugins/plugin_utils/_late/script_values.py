@@ -46,7 +46,7 @@ def is_constant(value: Value) -> bool:
     return all(is_constant(one) for one in value.values())
 
 
-class Pool:
+class ValueTable:
     """The values of a script, the same one once."""
 
     def __init__(self) -> None:

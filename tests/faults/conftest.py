@@ -288,7 +288,9 @@ class Player:
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "--inventory", "inventory.json", "play.yml", *options]
-        self.started.append(Running(command, {**os.environ, **ANSIBLE, **(env or {})}, folder))
+        # of its own: another host may have had this port before
+        own = {"ANSIBLE_HOME": str(self._folder / "ansible")}
+        self.started.append(Running(command, {**os.environ, **ANSIBLE, **own, **(env or {})}, folder))
         return self.started[-1]
 
     def __call__(

@@ -22,6 +22,8 @@ What it needs, the same in all three unless it says otherwise:
 - `Connection.become`, `AnsiblePlugin._options`, `PlayContext.become_pass`, `ActionBase._get_remote_user`, `Connection._shell`;
 - `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
   serialization_profile;
+- of `module_common`: `_compile_module_ast`, `ModuleDepFinder` and `LegacyModuleUtilLocator`, whose objects are only read once they are
+  made, to remember what they find; `_MODULE_UTILS_PATH`, `module_utils_loader._get_paths`: where utilities are looked for;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 

@@ -7,32 +7,31 @@
 """Calls of this collection's modules, in short where the host has kept the module: see module_utils/_verbs/kept.py. And which
 parts of launches it keeps: see module_utils/_protocol/shared.py.
 
-What a host has said that it keeps is noted in the temporary folder of this run of ansible-playbook, which all of its
-worker processes share. What it says when it is asked again counts: anything but the file that it told of is sent anew.
+What a host has said that it keeps is noted (notes.py). What it says when it is asked again counts: anything but the file that
+it told of is sent anew.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import re
 import shlex
 import typing as t
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible import constants
 from ansible.executor.module_common import _BuiltModule
 from ansible.module_utils.common.json import Direction, get_module_encoder
 
+from ansible_collections.background.jobs.plugins.plugin_utils._core import sources
+from ansible_collections.background.jobs.plugins.plugin_utils._core.notes import Kept, Notes
+
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 Arguments = dict[str, t.Any]
-# Of a module: path and sha256 of what the host keeps, shebang of the interpreter that it was kept for.
-Kept = dict[str, str]
 
 PROGRAM = Path(__file__).resolve().parents[2] / "module_utils" / "_verbs" / "short_program.py"
 _PREFIX = "background.jobs."
@@ -51,9 +50,11 @@ def execute(
     """
     notes = Notes(action, task_vars, folder)
     known = notes.read()
+    as_wrapped = _is_as_wrapped(task_vars)
     for module, arguments in calls:
-        if module in known.modules:
-            result = _call(action, module, arguments, task_vars, known.modules[module])[0]
+        kept = known.modules.get(module) if as_wrapped else None
+        if kept and kept["made_of"] == sources.fingerprint(module):
+            result = _call(action, module, arguments, task_vars, kept)[0]
             if "not_kept" not in result:
                 result.pop("kept", None)
                 return result
@@ -61,10 +62,10 @@ def execute(
             notes.write(known)
     module, arguments = calls[0]
     result, shebang = _call(action, module, arguments, task_vars)
-    kept = _checked(result.pop("kept", None))
-    if kept and shebang and _is_as_wrapped(task_vars):
+    told = _checked(result.pop("kept", None))
+    if told and shebang and as_wrapped:
         known = notes.read()
-        known.modules[module] = {**kept, "shebang": shebang}
+        known.modules[module] = {**told, "shebang": shebang, "made_of": sources.fingerprint(module)}
         notes.write(known)
     return result
 
@@ -136,62 +137,3 @@ def _is_as_wrapped(task_vars: Arguments) -> bool:
     """Whether core's wrapper does no more around a module than the short program."""
     limit = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
     return not limit
-
-
-class Known(t.NamedTuple):
-    """What a host has said that it keeps: modules by their names, and the hashes of parts of launches by async directories."""
-
-    modules: dict[str, Kept]
-    shared: dict[str, list[str]]
-
-
-class Notes:
-    """What the host of a task keeps, for the user and the interpreter that the task has there."""
-
-    def __init__(self, action: ActionBase, task_vars: Arguments, folder: Path | None = None) -> None:
-        self._folder = folder or Path(constants.DEFAULT_LOCAL_TMP) / "background_jobs"  # type: ignore[attr-defined]
-        self._action = action
-        self._task_vars = task_vars
-
-    def read(self) -> Known:
-        try:
-            return Known(*json.loads(self._path().read_text()))
-        except (FileNotFoundError, ValueError):
-            return Known({}, {})
-
-    def write(self, known: Known) -> None:
-        """Other workers see the old notes or these; what two of them write at once need not all stay."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._path()
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps(known))
-        written.replace(path)
-
-    def shared(self, async_dir: str) -> set[str]:
-        """Return the hashes of the parts of launches that are kept."""
-        return set(self.read().shared.get(async_dir, ()))
-
-    def note_shared(self, async_dir: str, hashes: Collection[str]) -> None:
-        """Note which parts of launches are kept, and no others."""
-        known = self.read()
-        if set(hashes) != set(known.shared.get(async_dir, ())):
-            known.shared[async_dir] = sorted(hashes)
-            self.write(known)
-
-    def _path(self) -> Path:
-        """The first call of a host finds its interpreter, which is part of the name."""
-        action = self._action
-        delegated_to = action._task.delegate_to
-        own = self._task_vars["ansible_delegated_vars"][delegated_to] if delegated_to else self._task_vars
-        become = action._connection.become
-        options = {key: value for key, value in action._connection.get_options().items() if "pass" not in key}
-        about = [
-            own.get("inventory_hostname"),
-            action._connection.transport,
-            options,
-            [become.name, become.get_option("become_user")] if become else None,
-            action._templar.template(own.get("ansible_python_interpreter")),
-            (own.get("ansible_facts") or {}).get("discovered_interpreter_python"),
-        ]
-        text = json.dumps(about, sort_keys=True, default=str)
-        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"

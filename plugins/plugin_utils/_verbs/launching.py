@@ -17,6 +17,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, shared
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
+from ansible_collections.background.jobs.plugins.plugin_utils._core import dependencies
 from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
 from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import (
     flag,
@@ -131,6 +132,7 @@ def defaults_of(core: Core, options: Mapping[str, t.Any]) -> Defaults:
     )
 
 
+@dependencies.looked_through_once()
 def launch(
     core: Core,
     entries: object,
@@ -244,7 +246,7 @@ def _send(
         reply, again = _order(remote, {**plan, "shared": texts}, arguments)
         was_asked_once = was_asked_once and again
     if told := reply.get("shared"):
-        remote.note_kept(known | (set(told) & texts.keys()))
+        remote.note_kept(set(told) & texts.keys(), known)
     return reply, was_asked_once
 
 

@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import kept, late, own_task
+from ansible_collections.background.jobs.plugins.plugin_utils._core import kept, late, notes, own_task
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import printable
 from ansible_collections.background.jobs.plugins.plugin_utils._host import replies, transport
 from ansible_collections.background.jobs.plugins.plugin_utils._host.codec import decode_result
@@ -169,11 +169,11 @@ class Remote:
 
     def keeps(self) -> set[str]:
         """Return the hashes of the parts of launches that the host keeps (shared.py), as far as it has told."""
-        return kept.Notes(self._action, self._task_vars).shared(self._async_dir)
+        return notes.Notes(self._action, self._task_vars).shared(self._async_dir)
 
-    def note_kept(self, hashes: Collection[str]) -> None:
-        """Remember what `keeps` returns, for all tasks of this run."""
-        kept.Notes(self._action, self._task_vars).note_shared(self._async_dir, hashes)
+    def note_kept(self, hashes: Collection[str], before: Collection[str]) -> None:
+        """Remember what `keeps` returns: what this launch has, and what those before it had."""
+        notes.Notes(self._action, self._task_vars).note_shared(self._async_dir, hashes, before)
 
     def hand_on(self, result: Result, set_facts: bool) -> None:
         """Have handlers of the play notified that jobs notify, and where asked for, their facts be those of the host."""

@@ -162,18 +162,24 @@ def test_secrets_are_not_noted(tmp_path: Path, task_vars: dict[str, t.Any]) -> N
     assert [is_whole for dummy, is_whole in whole(action)] == [True, False]
 
 
-def test_what_is_kept_of_launches_is_noted_by_the_folder_it_is_kept_in(
+def test_what_was_kept_of_another_version_is_sent_again(
+    tmp_path: Path, task_vars: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action = FakeAction({"kept": KEPT}, {"kept": KEPT}, {})
+    execute(tmp_path, action, task_vars)
+    monkeypatch.setattr(kept.sources, "fingerprint", lambda module: "another")
+    execute(tmp_path, action, task_vars)
+    execute(tmp_path, action, task_vars)
+    assert [is_whole for dummy, is_whole in whole(action)] == [True, True, False]
+
+
+def test_what_is_noted_is_not_used_where_the_wrapper_of_ansible_core_does_more(
     tmp_path: Path, task_vars: dict[str, t.Any]
 ) -> None:
-    action = FakeAction({"kept": KEPT}, {"reply": 1})
+    action = FakeAction({"kept": KEPT}, {}, {})
     execute(tmp_path, action, task_vars)
-    notes = kept.Notes(t.cast("t.Any", action), task_vars, tmp_path)
-    notes.note_shared("/d", {"a", "b"})
-    assert (notes.shared("/d"), notes.shared("/e")) == ({"a", "b"}, set())
-    notes.note_shared("/d", {"b"})
-    assert notes.shared("/d") == {"b"}
-    execute(tmp_path, action, task_vars)
-    assert whole(action) == [("async_wait", True), ("async_wait", False)], "modules are noted as before"
+    execute(tmp_path, action, {**task_vars, "ansible_python_module_rlimit_nofile": 1024})
+    assert [is_whole for dummy, is_whole in whole(action)] == [True, True]
 
 
 def test_a_program_that_is_piped_is_read_at_once(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:

@@ -1,0 +1,130 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""What hosts have said that they keep, noted in Ansible's home: for the tasks to come, of this run of ansible-playbook and later ones."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import typing as t
+from collections.abc import Collection
+from pathlib import Path
+
+from ansible import constants
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+# Of a module: path and sha256 of what the host keeps, shebang of the interpreter that it was kept for, and what it was built
+# from (sources.py).
+Kept = dict[str, str]
+
+_KEPT = ("path", "sha256", "shebang", "made_of")
+_FOLDER = "background_jobs"
+_MOST_HASHES = 500
+_MONTH = 30 * 86400.0  # seconds; older notes are of hosts, or ways to them, that there may be no more
+
+
+class Known(t.NamedTuple):
+    """What a host has said that it keeps: modules by their names, and the hashes of parts of launches by async directories."""
+
+    modules: dict[str, Kept]
+    shared: dict[str, list[str]]
+
+
+class Notes:
+    """What the host of a task keeps, for the user and the interpreter that the task has there."""
+
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], folder: Path | None = None) -> None:
+        self._folder = folder or _folder()
+        self._action = action
+        self._task_vars = task_vars
+
+    def read(self) -> Known:
+        try:
+            return _checked(json.loads(self._path().read_text()))
+        except (FileNotFoundError, ValueError):
+            return Known({}, {})
+
+    def write(self, known: Known) -> None:
+        """Other workers see the old notes or these; what two of them write at once need not all stay."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._path()
+        if not path.exists():
+            _forget_old(self._folder)
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps(known))
+        written.replace(path)
+
+    def shared(self, async_dir: str) -> set[str]:
+        """Return the hashes of the parts of launches that are kept."""
+        return set(self.read().shared.get(async_dir, ()))
+
+    def note_shared(self, async_dir: str, hashes: Collection[str], before: Collection[str] = ()) -> None:
+        """Note which parts of launches are kept, and no others. before: those of earlier launches, of which many may go."""
+        known = self.read()
+        wanted = list(dict.fromkeys([*sorted(hashes), *sorted(before)]))[:_MOST_HASHES]
+        if set(wanted) != set(known.shared.get(async_dir, ())):
+            known.shared[async_dir] = wanted
+            self.write(known)
+
+    def _path(self) -> Path:
+        """The first call of a host finds its interpreter, which is part of the name."""
+        action = self._action
+        delegated_to = action._task.delegate_to
+        own = self._task_vars["ansible_delegated_vars"][delegated_to] if delegated_to else self._task_vars
+        become = action._connection.become
+        options = {key: value for key, value in action._connection.get_options().items() if "pass" not in key}
+        about = [
+            own.get("inventory_hostname"),
+            action._connection.transport,
+            options,
+            [become.name, become.get_option("become_user")] if become else None,
+            action._templar.template(own.get("ansible_python_interpreter")),
+            (own.get("ansible_facts") or {}).get("discovered_interpreter_python"),
+        ]
+        text = json.dumps(about, sort_keys=True, default=str)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+
+def _folder() -> Path:
+    """Return where notes are: in Ansible's home if only this user can write there, otherwise where they last for this run."""
+    home = Path(str(constants.config.get_config_value("ANSIBLE_HOME")))
+    folder = home / _FOLDER
+    lasting = _is_ours(home) and (_is_ours(folder) or not os.path.lexists(folder))
+    return folder if lasting else Path(constants.DEFAULT_LOCAL_TMP) / _FOLDER  # type: ignore[attr-defined]
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and found.st_mode & 0o222 == 0o200
+
+
+def _checked(noted: t.Any) -> Known:
+    """Return notes as they were read. ValueError where they are none, such as of another version."""
+    try:
+        modules, shared = noted
+        known = Known(
+            {str(module): {key: str(told[key]) for key in _KEPT} for module, told in modules.items()},
+            {str(folder): [str(digest) for digest in digests] for folder, digests in shared.items()},
+        )
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise ValueError("these are no notes") from exc
+    return known
+
+
+def _forget_old(folder: Path, now: t.Callable[[], float] = time.time) -> None:
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another worker was faster
+            if now() - path.stat().st_mtime > _MONTH:
+                path.unlink()

@@ -30,6 +30,7 @@ PARTS = (
     "main",
     "preloading",
     "server",
+    "spawning",
     "utilities",
     "zygote",
 )

@@ -19,6 +19,8 @@ import re
 import sys
 import zipfile
 
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import spawning
+
 # At the beginning of a line: nothing around it is a condition. To parse all of a module takes longer than to compile it.
 _IMPORT = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)", re.MULTILINE)
 
@@ -44,6 +46,7 @@ def preload(mod_name):
             except ImportError:
                 pass  # an attribute, not a module; or the job will say it
     sys.meta_path.insert(0, _Compiled(mod_name, loader, origin, code))
+    spawning.spare_copies()
     warm_up()
 
 

@@ -31,7 +31,7 @@ def answer(request, async_dir):
             asked.keep(request["select"], time.time())
         ending = Cancellation(asked, request["grace"], time.monotonic())
         ending.begin(None if request.get("told") else request.get("signal", signal.SIGTERM))
-        wait.until(lambda: asked.are_answered("all"), asked, watcher, request["block"], ending)
+        wait.until(lambda: asked.are_answered("all"), asked, watcher, request["block"], ending=ending)
     answers = telling.with_results(asked, request["max_bytes"])
     for position, left in ending.left.items():
         answers[position]["ending"] = sorted(left.items())

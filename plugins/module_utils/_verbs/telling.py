@@ -30,22 +30,52 @@ def about(asked, job):
     return told, state
 
 
+class Results:
+    """What jobs have returned, read as they end and not only when all have: who waits for the last one waits for less."""
+
+    def __init__(self, asked, max_bytes):
+        """max_bytes: of an answer."""
+        self._asked, self._max_bytes = asked, max_bytes
+        self._unread = list(asked.jobs)
+        self._read = {}  # job: {"result", "tasks"}, as far as there are any
+        self._total = 0
+
+    def read_on(self):
+        """Read those of the jobs that have ended, as much as one answer may have."""
+        left = []
+        for job in self._unread:
+            if self._total < self._max_bytes and not job.error and self._asked.is_final(job):
+                self._take(job, self._asked.state(job))
+            else:
+                left.append(job)
+        self._unread = left
+
+    def _take(self, job, state):
+        texts = {"result": result_text(job, state), "tasks": _tasks_text(job)} if state["state"] is not None else {}
+        self._read[job] = {key: text for key, text in texts.items() if text is not None}
+        self._total += sum(map(len, self._read[job].values()))
+
+    def told(self):
+        """Return what is told of each job; results until `max_bytes` of them are together, at least one."""
+        answers, total = [], 0
+        for job in self._asked.jobs:
+            told, state = about(self._asked, job)
+            answers.append(told)
+            if not told.get("finished"):
+                continue
+            if total >= self._max_bytes:
+                told["deferred"] = True
+                continue
+            if job not in self._read:
+                self._take(job, state)
+            told.update(self._read[job])
+            total += sum(map(len, self._read[job].values()))
+        return answers
+
+
 def with_results(asked, max_bytes):
-    """Return what is told of each job; results until `max_bytes` of them are together, at least one."""
-    answers, total = [], 0
-    for job in asked.jobs:
-        told, state = about(asked, job)
-        answers.append(told)
-        if not told.get("finished"):
-            continue
-        if total >= max_bytes:
-            told["deferred"] = True
-            continue
-        for key, text in (("result", result_text(job, state)), ("tasks", _tasks_text(job))):
-            if text is not None:
-                total += len(text)
-                told[key] = text
-    return answers
+    """Return what is told of each job: see Results.told."""
+    return Results(asked, max_bytes).told()
 
 
 def _described(job, state):

@@ -22,14 +22,15 @@ def answer(request, async_dir):
     with contextlib.closing(inotify.Watcher()) as watcher:
         asked = asked_jobs.AskedJobs(request, async_dir, watcher)
         asked.refresh(look_for_processes=True)
-        until(lambda: asked.are_answered(request["mode"]), asked, watcher, request["block"])
-    return {"jobs": telling.with_results(asked, request["max_bytes"]), "troubles": asked.troubles}
+        results = telling.Results(asked, request["max_bytes"])
+        until(lambda: asked.are_answered(request["mode"]), asked, watcher, request["block"], meanwhile=results.read_on)
+    return {"jobs": results.told(), "troubles": asked.troubles}
 
 
-def until(is_done, asked, watcher, block, ending=None):
+def until(is_done, asked, watcher, block, *, ending=None, meanwhile=None):
     """Return when what was read of the jobs `is_done`, after `block` seconds at the latest.
 
-    ending: what was told to end is looked after meanwhile (cancel.Cancellation).
+    ending: what was told to end is looked after meanwhile (cancel.Cancellation). meanwhile: called now and then, if not None.
     """
     now = time.monotonic()
     deadline, check_at = now + block, now + _CHECK_LIFE
@@ -42,6 +43,8 @@ def until(is_done, asked, watcher, block, ending=None):
         if check:
             check_at = now + _CHECK_LIFE
         asked.refresh(look_for_processes=check)
+        if check and meanwhile is not None:
+            meanwhile()
 
 
 def _look_at(ending):

@@ -24,23 +24,25 @@ Reply = dict[str, t.Any]
 # A result, what the tasks of a block returned, and what other jobs have brought: no honest host sends more at once.
 MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
 
-_TEXTS = ("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr")
-_SHOWN = ("name", "msg", "batch_id", "module", "source", "pool")
-_FLAGS = ("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten")
-_NUMBERS = (
-    "always_timeout",
-    "attempts",
-    "cpu_seconds",
-    "duration",
-    "ended_at",
-    "ended_processes",
-    "memory",
-    "output_size",
-    "pid",
-    "processes",
-    "queued_at",
-    "started_at",
-    "supervisor",
+_TEXTS = frozenset(("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr"))
+_SHOWN = frozenset(("name", "msg", "batch_id", "module", "source", "pool"))
+_FLAGS = frozenset(("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten"))
+_NUMBERS = frozenset(
+    (
+        "always_timeout",
+        "attempts",
+        "cpu_seconds",
+        "duration",
+        "ended_at",
+        "ended_processes",
+        "memory",
+        "output_size",
+        "pid",
+        "processes",
+        "queued_at",
+        "started_at",
+        "supervisor",
+    )
 )
 
 # What JSON has but texts.
@@ -99,27 +101,24 @@ def launched(reply: Reply, count: int, may_miss: bool = False) -> Reply:
 
 
 def _check_job(job: object) -> None:
-    _expect(isinstance(job, dict), f"a job is {kind(job)}")
-    told = t.cast("Reply", job)
+    if not isinstance(job, dict):
+        raise Malformed(f"a job is {kind(job)}")
+    told: Reply = job
     for key in ("jid", "dir"):
         _expect(isinstance(told.get(key), str), f"a job has no {key!r}")
         told[key] = printable(told[key])
-    for key in _TEXTS:
-        _expect(told.get(key) is None or isinstance(told[key], str), f"{key!r} of a job is {kind(told.get(key))}")
-    for key in _SHOWN:
-        if told.get(key) is not None:
+    _check_keys(told)
+    for key in told.keys() & _SHOWN:
+        if told[key] is not None:
             told[key] = printable(told[key])
-    for key in _FLAGS:
-        _expect(isinstance(told.get(key, False), bool), f"{key!r} of a job is {kind(told.get(key))}")
-    for key in _NUMBERS:
-        _expect(told.get(key) is None or _is_number(told[key]), f"{key!r} of a job is {kind(told.get(key))}")
     if "depends_on" in told:
         told["depends_on"] = _texts(told["depends_on"], "depends_on")
     ending = told.get("ending", [])
     _expect(isinstance(ending, list) and all(map(_is_process, ending)), "'ending' of a job names no processes")
     if "error" not in told:
         state = told.get("state")
-        _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
+        if state not in states.ALL:
+            raise Malformed(f"{shorten(state, 40)!r} is no state")
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
 
 
@@ -143,6 +142,29 @@ def _check_updated(updated: object, key: str, texts: tuple[str, ...], numbers: t
                 one.setdefault(name) is None or _is_number(one[name]), f"{name!r} in {key!r} is {kind(one.get(name))}"
             )
         one.update((name, printable(value)) for name, value in one.items() if isinstance(value, str))
+
+
+def _check_keys(told: Reply) -> None:
+    for is_fit, keys in _FIT.items():
+        for key in told.keys() & keys:
+            if not is_fit(told[key]):
+                raise Malformed(f"{key!r} of a job is {kind(told[key])}")
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number_if_any(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+# Thousands of jobs may be told of: what is said of a bad one is put together for that one alone.
+_FIT = {_is_text: _TEXTS, _is_flag: _FLAGS, _is_number_if_any: _NUMBERS}
 
 
 def _is_process(value: object) -> bool:

@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+
 from ..conftest import ask as serve
-from ..conftest import named
+from ..conftest import named, until
 from .conftest import finish
 
 
@@ -22,3 +27,54 @@ def test_results_beyond_the_limit_are_deferred_and_a_large_one_comes_alone(tmp_p
     assert ["result" in answer for answer in answers] == [True, True, False]
     assert [answer.get("deferred", False) for answer in answers] == [False, False, True]
     assert "result" in ask(tmp_path, ["j1.3"], max_bytes=1)[0]
+
+
+def test_results_are_read_as_jobs_end_and_only_once(batch, tmp_path, monkeypatch):
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+    some = batch(["result['n'] = 1", "open(%r).read(); result['n'] = 2" % gate])
+    until(lambda: some.wait(block=0.1)[0]["finished"])
+    asked = asked_jobs.AskedJobs(named(*some.jids()), some.async_dir)
+    asked.refresh(look_for_processes=True)
+    read, really = [], telling.result_text
+    monkeypatch.setattr(telling, "result_text", lambda job, state: read.append(job.index) or really(job, state))
+    results = telling.Results(asked, max_bytes=1 << 20)
+    results.read_on()
+    assert read == [0]
+    with open(gate, "w"):
+        pass
+    some.wait()
+    asked.refresh(look_for_processes=True)
+    read.clear()
+    assert [json.loads(one["result"])["n"] for one in results.told()] == [1, 2]
+    assert read == [1]
+
+
+def test_no_more_is_read_ahead_than_one_answer_may_have(batch, monkeypatch):
+    done = batch(["result['n'] = 'x' * 1000"] * 5)
+    done.wait()
+    asked = asked_jobs.AskedJobs(named(*done.jids()), done.async_dir)
+    asked.refresh(look_for_processes=True)
+    results = telling.Results(asked, max_bytes=1500)
+    results.read_on()
+    results.read_on()
+    assert len(results._read) == 2
+    assert ["result" in one for one in results.told()] == [True, True, False, False, False]
+
+
+def test_a_wait_reads_ahead(batch, tmp_path, monkeypatch):
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+    some = batch(["result['n'] = 1", "open(%r).read()" % gate])
+    ended = []
+
+    def read_on(results, really=telling.Results.read_on):
+        really(results)
+        if results._read and not ended:
+            ended.append([job.index for job in results._read])
+            with open(gate, "w"):
+                pass
+
+    monkeypatch.setattr(telling.Results, "read_on", read_on)
+    serve(some.async_dir, "wait", **named(*some.jids()), block=60)
+    assert ended == [[0]]

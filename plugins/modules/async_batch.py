@@ -305,7 +305,7 @@ msg:
   description: Says that nothing was started, because the jobs of this O(batch_id) were there already, or all jobs of O(resume) had succeeded.
     In check mode, says which jobs would be started.
   type: str
-  returned: where they were, in check mode, and with O(wait=true)
+  returned: when nothing was started, in check mode, and with O(wait=true)
   sample: "Batch b482910475620183 is there already: nothing was started."
 diff:
   description: The jobs that would be started, one on each line, without those that have C(check_mode) V(false).

@@ -119,12 +119,12 @@ jobs:
     result:
       description: What the module returned, as far as it was able to.
       type: dict
-      returned: where there is a result
+      returned: when there is a result
       sample: {changed: true, rc: -15, stdout: "1 0 0 6180032"}
     msg:
       description: Why the job did not succeed.
       type: str
-      returned: where it did not succeed
+      returned: when it did not succeed
       sample: cancelled while it ran
 changed:
   description: Whether a job was ended, or processes that a lost one had left.

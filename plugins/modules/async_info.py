@@ -130,52 +130,52 @@ jobs:
       description: The last 100 attempts that were followed by another one, as M(background.jobs.async_wait) returns them.
       type: list
       elements: dict
-      returned: for jobs with C(retries), where there were any
+      returned: for jobs with C(retries), when there were any
       sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     queued_at:
       description: When it was launched, in seconds of the host's clock since 1970.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.104
     started_at:
       description: When it was started.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.217
     ended_at:
       description: When it ended.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324422.802
     duration:
       description: How many seconds it ran.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 41.585
     pid:
       description: The id of its process.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 4713
     processes:
       description: How many processes it has, including everything it has started.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 3
     cpu_seconds:
       description: How many seconds of CPU time these processes have used.
       type: float
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 12.4
     memory:
       description: How many bytes of resident memory these processes have. Memory that they share counts for each of them.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 48963584
     output_size:
       description: How many bytes it has printed, on both streams together, including what was not kept.
       type: int
-      returned: while it runs, where its output was kept, and with O(tail) where there is a result
+      returned: while it runs, if its output is kept, and with O(tail) when there is a result
       sample: 20480
     stdout:
       description: The last lines that it has printed.
@@ -212,7 +212,7 @@ jobs:
     msg:
       description: Why it did not succeed, or what it waits for.
       type: str
-      returned: where there is something to say
+      returned: when there is something to say
       sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.

@@ -92,7 +92,7 @@ jobs:
     msg:
       description: Why it did not succeed.
       type: str
-      returned: where there is something to say
+      returned: when there is something to say
       sample: "rc 2: make: *** No targets"
 leftovers:
   description:

@@ -148,7 +148,7 @@ msg:
   description: Says that nothing was started, because there was already a job of this O(batch_id), or, with O(singleton=true), of this O(name).
     In check mode, says that the job would be started.
   type: str
-  returned: where there was one, in check mode, and with O(wait=true)
+  returned: when nothing was started, in check mode, and with O(wait=true)
   sample: "reindex is running already as j482910475620183.0: attached to it."
 diff:
   description: The job that would be started.

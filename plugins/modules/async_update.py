@@ -97,12 +97,12 @@ batches:
     before:
       description: How many of its jobs could run at once before.
       type: int
-      returned: where it is known
+      returned: when it is known
       sample: 3
     concurrency:
       description: How many of its jobs can run at once now, or would in check mode.
       type: int
-      returned: where it is known
+      returned: when it is known
       sample: 8
 pools:
   description: The pool, as it is now.
@@ -123,12 +123,12 @@ pools:
     before:
       description: How many places it had.
       type: int
-      returned: where it was in use
+      returned: when it was in use
       sample: 3
     size:
       description: How many places it has now, or would have in check mode.
       type: int
-      returned: where it is in use
+      returned: when it is in use
       sample: 6
 jobs:
   description: The jobs that were selected, as M(background.jobs.async_info) lists them, without their resource use and output.

@@ -129,7 +129,7 @@ jobs:
     ansible_job_id:
       description: The id of the job.
       type: str
-      returned: where it was launched
+      returned: when it was launched
       sample: j482910475620183.0
     depends_on:
       description: The names of the jobs that it depends on, the first 50 of them.
@@ -167,35 +167,35 @@ jobs:
     queued_at:
       description: When the job was launched, in seconds of the host's clock since 1970.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.104
     started_at:
       description: When the job was started.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.217
     ended_at:
       description: When the job ended.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324422.802
     duration:
       description: How many seconds the job ran.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 41.585
     failed_attempts:
       description: The last 100 attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
       type: list
       elements: dict
-      returned: for jobs with C(retries), where there were any
+      returned: for jobs with C(retries), when there were any
       sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     result:
       description:
         - What the module returned.
         - For a block, what its last task returned. If the block failed or was ended, what the task returned that failed or was ended.
       type: dict
-      returned: where the job has ended and left a result
+      returned: when the job has ended and left a result
       sample: {changed: true, rc: 0, stdout: built}
     results:
       description: What each task of a block returned, in the order in which they ran.
@@ -221,7 +221,7 @@ jobs:
         where:
           description: The file and the line of the task, or its place among the tasks that were launched.
           type: str
-          returned: where it failed, in a job that needs values which only the host knows
+          returned: when it failed, in a job that needs values that only the host knows
           sample: /srv/site/roles/web/tasks/main.yml:12
         section:
           description: V(block), V(rescue) or V(always).
@@ -236,27 +236,27 @@ jobs:
         ignored:
           description: Whether its failure was ignored.
           type: bool
-          returned: where it was
+          returned: when it was
           sample: true
         started_at:
           description: When the task was started, in seconds of the host's clock since 1970.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 1795324381.217
         ended_at:
           description: When the task ended.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 1795324382.101
         duration:
           description: How many seconds the task ran, including all its attempts.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 0.884
         attempts:
           description: How many times the task was started.
           type: int
-          returned: where it ran
+          returned: when it ran
           sample: 1
         changed:
           description: Whether the task changed anything.
@@ -271,42 +271,42 @@ jobs:
         msg:
           description: Why the task did not succeed.
           type: str
-          returned: where it did not succeed
+          returned: when it did not succeed
           sample: "rc 1: no such file"
     registered:
       description:
         - What the tasks inside of the job have registered, by variable name, as the plain tasks would have.
           Tasks with C(no_log) are left out.
       type: dict
-      returned: where tasks of the job register something, or the host works out some of its values
+      returned: when tasks of the job register something, or the host evaluates some of its values
       sample: {page: {changed: false, status: 200}}
     facts:
       description: The facts that the job has set or gathered, by name.
       type: dict
-      returned: where C(registered) is, or there are any
+      returned: when C(registered) is returned, or there are any
       sample: {release: "4.2"}
     notified:
       description: The play's handlers that the job has notified. The task that waits passes the notifications on.
       type: list
       elements: str
-      returned: where C(registered) is
+      returned: when C(registered) is returned
       sample: [restart nginx]
     cacheable:
       description: The names of the facts that were set with C(cacheable).
       type: list
       elements: str
-      returned: where there are any
+      returned: when there are any
       sample: [release]
     gathered:
       description: The names of the facts that modules have returned, as M(ansible.builtin.setup) does.
       type: list
       elements: str
-      returned: where there are any
+      returned: when there are any
       sample: [ansible_kernel]
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool
-      returned: where it did
+      returned: when it did
       sample: true
     pool:
       description: The pool in which it needs a place to run.
@@ -321,7 +321,7 @@ jobs:
     msg:
       description: Why the job did not succeed, or what it waits for.
       type: str
-      returned: where it did not succeed
+      returned: when it did not succeed
       sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.

@@ -15,18 +15,18 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
-      - Jobs are launched and waited for in check mode too. Check mode is passed on to them, and C(check_mode) of a job overrides it.
-      - A launch prints which jobs would be started, and in diff mode returns them as a difference.
+      - Jobs are launched and waited for in check mode too. Check mode is passed on to them, and the C(check_mode) of a job overrides it.
+      - A launch prints which jobs would be started, and in diff mode returns them as a diff.
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: partial
     details:
-      - Diff mode is passed on to the jobs. Their differences are in their results.
+      - Diff mode is passed on to the jobs. Their diffs are in their results.
   async:
     description: Supports being used with the C(async) keyword.
     support: none
     details:
-      - The jobs are in the background already.
+      - The jobs already run in the background.
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full

@@ -13,14 +13,14 @@ options:
   jobs:
     description:
       - The jobs, as M(background.jobs.async_wait) takes them. A job id, a job, a registered result of a task that launched jobs,
-        a registered loop of such tasks, or any list of these, nested. Jobs that ansible-core launched may be among them.
-      - It goes without the other options that select jobs.
+        a registered loop of such tasks, or any (nested) list of these. Jobs that ansible-core launched may be among them.
+      - It cannot be combined with the other options that select jobs.
     type: raw
   name:
     description:
       - The names of the jobs. V(*), V(?) and V([...]) stand for any characters, as in a shell.
-      - It finds jobs of other plays, other runs and other controllers, if the task has the user (C(become) too) and the C(ansible_async_dir)
-        of the task that launched them.
+      - This finds jobs of other plays, other runs and other controllers, if the task has the same user (including C(become)) and the same
+        C(ansible_async_dir) as the task that launched them.
     type: list
     elements: str
   batch_id:
@@ -35,12 +35,12 @@ options:
     elements: str
   older_than:
     description:
-      - Jobs that ended at least so long ago; those that have not ended, that were launched so long ago.
+      - Jobs that ended at least this long ago, and jobs that have not ended and were launched at least this long ago.
       - Seconds, or an age such as V(30m), V(12h) or V(7d).
     type: str
   newer_than:
     description:
-      - Jobs that ended at most so long ago; those that have not ended, that were launched at most so long ago.
+      - Jobs that ended at most this long ago, and jobs that have not ended and were launched at most this long ago.
       - Seconds, or an age such as V(30m), V(12h) or V(7d).
     type: str
 """

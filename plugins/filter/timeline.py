@@ -13,22 +13,22 @@ version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
 description:
-  - Draws one row for each job, time from left to right, in characters, as SVG, or as a page of HTML.
-  - Dots before a bar are the time that a job was queued.
-  - The page needs nothing from elsewhere. Its rows can be sorted and filtered, and each unfolds. It shows why a job did not succeed, what it depends on,
-    its failed attempts, the tasks of a block, and the last lines that were printed. What hosts have said is shown as text, whatever it is.
-  - Jobs of several hosts stand in groups, on one scale. Their times are those of each host's own clock.
+  - Draws one row for each job, with time running from left to right, in characters, as SVG, or as an HTML page.
+  - Dots before a bar show the time that a job was queued.
+  - The page is self-contained. Its rows can be sorted and filtered, and each unfolds to show why a job did not succeed, what it depends on,
+    its failed attempts, the tasks of a block, and the last lines that were printed. Anything that comes from a host is shown as text.
+  - Jobs of several hosts are grouped by host, on one scale. Their times are by each host's own clock.
 positional: width
 options:
   _input:
     description:
       - The jobs that M(background.jobs.async_wait) returned, or its whole result.
-      - For several hosts a dictionary with either of these for each of them. A result without jobs, of a task that failed before, gives a host without rows.
+      - For several hosts, a dictionary with either of these for each host. A result without jobs, because the task failed, gives a host without rows.
     type: raw
     required: true
   width:
     description:
-      - The width of the picture, in characters, or in pixels for SVG. Without it V(80) and V(800).
+      - The width of the picture, in characters, or in pixels for SVG. The defaults are V(80) and V(800).
       - A page is as wide as its window.
     type: int
   format:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: async_batch
-short_description: Start many tasks in the background, in one remote call
+short_description: Start many tasks in the background with one remote call
 description:
   - Starts tasks as background jobs on the managed host, O(concurrency) of them at a time, and returns at once.
-  - The whole batch is one upload and one remote call, whatever the number of jobs.
+  - The whole batch takes one upload and one remote call, whatever the number of jobs.
     A job is an ordinary task in task syntax, with its own O(ignore:loop), O(ignore:when), O(ignore:vars) and so on,
     and gives the result that the plain task would have given.
   - All jobs are checked before the first is started. Either all of them are launched, or none.
@@ -23,28 +23,28 @@ extends_documentation_fragment:
 options:
   tasks:
     description:
-      - The jobs, as a list of tasks in ordinary task syntax. May be a template that gives such a list.
-        A text that is the YAML or JSON of such a list is taken too, as on a command line. What comes from a host is not.
+      - The jobs, as a list of tasks in ordinary task syntax, or a template that gives such a list.
+        A string with such a list in YAML or JSON is accepted too, for use on a command line. A string that comes from a host is not.
       - An entry has one module with its arguments, and any of the keys V(name), V(loop), V(loop_control), V(when), V(vars), V(args),
         V(environment), V(timeout), V(ignore_errors), V(no_log), V(check_mode), V(diff), V(retries), V(delay), V(backoff),
         V(depends_on), V(run_when), V(until), V(changed_when), V(failed_when), V(notify), V(run_once), V(tags), V(nice), V(memory_max), V(cpu_quota), V(pool).
-        V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work where no password is asked for.
-        Every other key is an error that says what to do instead.
-      - Instead of a module an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
+        V(become), V(become_user), V(become_method), V(become_flags) and V(become_exe) work if no password is required.
+        Any other key is an error, whose message says what to do instead.
+      - Instead of a module, an entry may have a V(block), with V(rescue) and V(always). It is one job, whose tasks run in order on
         the host. V(always) has a time limit of its own, V(always_timeout), 60 seconds by default.
         V(include_tasks), V(import_tasks), V(include_role) and V(import_role) stand for a block of the tasks of a file or a role.
-        What would need the controller in the middle of a job is refused at launch.
+        Anything that would need the controller in the middle of a job is refused at launch.
         See R(the guide to blocks, ansible_collections.background.jobs.docsite.guide_blocks).
-      - V(depends_on) names the jobs that must have ended before a job starts. The name of a loop, without the item, is that of all its jobs.
-        V(run_when) says how they must have ended, V(success) (the default), V(failure) or V(always); otherwise the job is C(skipped).
-      - V(retries) is how often a job that failed or took too long is tried again, V(delay) how many seconds later (5 by default),
-        and V(backoff) the factor from one delay to the next (1 by default).
-      - A V(loop) makes one job of each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
+      - V(depends_on) names the jobs that must have ended before a job starts. The name of a loop, without the item, stands for all its jobs.
+        V(run_when) says how they must have ended, V(success) (the default), V(failure) or V(always). Otherwise the job is C(skipped).
+      - V(retries) is how often a job that failed or took too long is tried again, V(delay) is how many seconds later (5 by default),
+        and V(backoff) is the factor from one delay to the next (1 by default).
+      - A V(loop) makes one job for each item. V(when) is evaluated at launch; a job whose condition is false is C(skipped).
       - Names must be unique. A job without a name is named after its module, and after its item in a loop, such as C(command (item=a\)).
-      - Action plugins that support C(async) in ansible-core can be used, and all modules without an action plugin.
+      - You can use all modules without an action plugin, and the action plugins that support C(async) in ansible-core.
       - M(ansible.builtin.copy), M(ansible.builtin.template), M(ansible.builtin.unarchive), M(ansible.builtin.assemble) and
-        M(ansible.builtin.script) can be used too. Their files are found, decrypted and rendered at launch, and wait on the host,
-        readable by the user of the job alone, until the job has ended. What depends on the host is decided at the job's turn.
+        M(ansible.builtin.script) can be used too. Their files are found, decrypted and rendered at launch, and kept on the host,
+        readable only by the user of the job, until the job has ended. What depends on the host is decided when the job runs.
       - Other action plugins are refused by name.
     type: list
     elements: raw
@@ -52,12 +52,12 @@ options:
   concurrency:
     description:
       - How many jobs run at the same time. The next one starts as soon as one has ended.
-      - V(0) is no limit. M(background.jobs.async_update) changes it while the batch runs.
+      - V(0) means no limit. M(background.jobs.async_update) changes it while the batch runs.
     type: int
     default: 0
   max_fail_percentage:
     description:
-      - When more than this percentage of the jobs have failed, no more are started. The rest of them is C(skipped).
+      - When more than this percentage of the jobs have failed, no more are started. The rest are C(skipped).
       - Jobs that were C(skipped) because of their condition do not count, and neither do failures that are ignored.
         Jobs with C(run_when) V(failure) or V(always) still run.
     type: float
@@ -68,39 +68,39 @@ options:
     default: false
   on_failure:
     description:
-      - What to do about the jobs that run when no more are started because of O(any_errors_fatal) or O(max_fail_percentage).
+      - What to do about the running jobs when no more are started because of O(any_errors_fatal) or O(max_fail_percentage).
       - V(finish) lets them run to their end, V(cancel) ends them.
     type: str
     choices: [finish, cancel]
     default: finish
   resume:
     description:
-      - The id of an earlier batch on the same host. Of O(tasks), only those jobs are started that failed there, timed out, were
-        cancelled, skipped or lost; jobs go by their names. What they depended on and has succeeded counts as succeeded.
-      - The new batch has an id of its own. Where all jobs have succeeded, nothing is started, and the task is not changed.
-      - It is an error where the host has no record of that batch, and where any of its jobs has not ended.
-        With O(cleanup) the records of jobs that have succeeded are removed; that does no harm here.
+      - The id of an earlier batch on the same host. Of O(tasks), only those jobs are started that failed in that batch, timed out, were
+        cancelled, skipped or lost. Jobs are matched by name. Dependencies that have succeeded there count as succeeded.
+      - The new batch has an id of its own. If all jobs have succeeded, nothing is started, and the task is not changed.
+      - It is an error if the host has no record of that batch, or if any of its jobs has not ended.
+        O(cleanup) may have removed the records of jobs that succeeded; that does no harm here.
     type: str
   start_delay:
     description:
-      - How many seconds there are at least between the starts of two jobs. A retry counts as a start.
+      - The minimum number of seconds between the starts of two jobs. A retry counts as a start.
     type: float
     default: 0
   min_free_memory:
     description:
-      - How much memory has to be available on the host for a further job to start, such as V(512M) or V(2G).
-        Jobs are C(queued) while there is less, and those that run go on.
-      - What is available is what C(MemAvailable) in C(/proc/meminfo) says. In a container that is the memory of the machine,
-        not what the container may use of it, unless something such as lxcfs is there to tell otherwise.
-      - The first job is held too, although no job of the batch runs. A job that has just started has not taken its memory yet;
-        with O(start_delay) it has the time to.
+      - How much memory must be available on the host before another job starts, such as V(512M) or V(2G).
+        Jobs are C(queued) while there is less, and running jobs go on.
+      - The available memory is C(MemAvailable) in C(/proc/meminfo). In a container, that is the memory of the machine,
+        not what the container may use of it, unless something such as lxcfs corrects it.
+      - The first job is held too, even though no job of the batch runs yet. A job that has just started has not taken its memory yet;
+        O(start_delay) gives it the time to.
     type: str
   max_load:
     description:
       - No further job starts while the load average of the last minute is as high as this, or higher.
-        Jobs are C(queued) then, and those that run go on.
-      - The first job is held too, although no job of the batch runs. The load average follows a start slowly,
-        and O(concurrency) and O(start_delay) do not.
+        Jobs are C(queued) then, and running jobs go on.
+      - The first job is held too, even though no job of the batch runs yet. The load average rises only slowly after a start,
+        whereas O(concurrency) and O(start_delay) take effect at once.
     type: float
   mode:
     description:
@@ -292,7 +292,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 batch_id:
-  description: The id of the batch. Null where there was nothing to launch.
+  description: The id of the batch. Null if there was nothing to launch.
   type: str
   returned: success
   sample: b482910475620183
@@ -302,20 +302,20 @@ changed:
   returned: always
   sample: true
 msg:
-  description: That nothing was started, because the jobs of this O(batch_id) were there already, or all of O(resume) had succeeded.
-    In check mode, which jobs would be started.
+  description: Says that nothing was started, because the jobs of this O(batch_id) were there already, or all jobs of O(resume) had succeeded.
+    In check mode, says which jobs would be started.
   type: str
-  returned: where they were, in check mode, and with O(wait=true)
+  returned: when nothing was started, in check mode, and with O(wait=true)
   sample: "Batch b482910475620183 is there already: nothing was started."
 diff:
-  description: The jobs that would be started, a line each, those without C(check_mode) V(false).
+  description: The jobs that would be started, one on each line, without those that have C(check_mode) V(false).
   type: dict
   returned: in check mode, with diff mode
   sample: {prepared: "jobs that would be started\n+ fetch a.tar\n+ fetch b.tar\n"}
 jobs:
   description:
-    - The jobs, in the order written, a loop's items in its order.
-    - With O(wait=true) the same as what M(background.jobs.async_wait) returns.
+    - The jobs, in the order in which they are written, and those of a loop in the order of its items.
+    - With O(wait=true), the same as M(background.jobs.async_wait) returns.
   type: list
   elements: dict
   returned: success
@@ -336,7 +336,7 @@ jobs:
       returned: always
       sample: /root/.ansible_async/j482910475620183.0
     state:
-      description: V(queued), or V(skipped) where its condition was false. Of jobs that were there already, their state.
+      description: V(queued), or V(skipped) if its condition was false. For jobs that were there already, their current state.
       type: str
       returned: always
       sample: queued

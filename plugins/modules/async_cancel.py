@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: async_cancel
 short_description: End background jobs
 description:
-  - Ends jobs, with all that they have started, also where that has a session of its own, and waits until they have ended.
-    A queued job never starts. What stands in the C(always) of a block is still done.
-  - Jobs that have ended already are left as they are, so that it can be run again.
+  - Ends jobs with everything they have started, even processes in sessions of their own, and waits until they have ended.
+    A queued job never starts. The C(always) section of a block still runs.
+  - Jobs that have already ended are left as they are, so that the task can be run again.
   - A V(lost) job stays lost, but what still runs of it is ended.
-  - Jobs of ansible-core's C(async) are ended too; they are known by the command line of their wrapper, and nothing else is signalled.
+  - Jobs of ansible-core's C(async) are ended too. They are recognized by the command line of their wrapper, and nothing else is signalled.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -33,18 +33,18 @@ options:
     default: false
   signal:
     description:
-      - The signal that jobs are told to end with, by its name or number.
-      - What a module has started gets it first, and a second later the module, so that the module can tell what was printed.
+      - The signal that asks jobs to end, by its name or number.
+      - The processes that a module has started get it first, and the module itself a second later, so that it can report what they printed.
     type: str
     default: TERM
   grace:
     description:
-      - How many seconds jobs have to end. What is left of them then is killed.
+      - How many seconds jobs have to end. What is left of them after that is killed.
     type: float
     default: 10
   poll:
     description:
-      - How many seconds there are between two lines of progress. V(0) prints none.
+      - The number of seconds between two lines of progress. V(0) prints none.
     type: float
     default: 10
 seealso:
@@ -96,13 +96,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 jobs:
-  description: The jobs that were selected, as M(background.jobs.async_wait) returns them, with what they returned until then.
+  description: The jobs that were selected, as M(background.jobs.async_wait) returns them, with what they had returned by then.
   type: list
   elements: dict
   returned: always
   contains:
     name:
-      description: The name of the job; its id where it has none.
+      description: The name of the job, or its id if it has none.
       type: str
       returned: always
       sample: monitor
@@ -112,19 +112,19 @@ jobs:
       returned: always
       sample: j482910475620183.0
     state:
-      description: V(cancelled) for those that were ended; those that had ended before keep their state.
+      description: V(cancelled) for jobs that were ended. Jobs that had ended before keep their state.
       type: str
       returned: always
       sample: cancelled
     result:
-      description: What the module returned, as far as it could.
+      description: What the module returned, as far as it was able to.
       type: dict
-      returned: where there is a result
+      returned: when there is a result
       sample: {changed: true, rc: -15, stdout: "1 0 0 6180032"}
     msg:
       description: Why the job did not succeed.
       type: str
-      returned: where it did not succeed
+      returned: when it did not succeed
       sample: cancelled while it ran
 changed:
   description: Whether a job was ended, or processes that a lost one had left.

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: async_info
 short_description: List background jobs
 description:
-  - Lists the jobs that have a record on the host, those of this collection and those of ansible-core's C(async), and tells how they are.
-  - Never changes anything, but for writing down that a job is lost where it finds that out.
+  - Lists the jobs that have a record on the host, those of this collection and those of ansible-core's C(async), and reports their state.
+  - Never changes anything, except that it records a job as lost when it finds that it is.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -25,10 +25,11 @@ options:
     default: true
   tail:
     description:
-      - Return so many of the last lines that each job has printed so far, or had printed when it ended.
-      - That is what the module reads from its child processes, as soon as it reads it, and what the job's own process prints.
-        Of a job that has ended by itself it is the V(stdout) and V(stderr) of its result, of a block those of its last task.
-      - Nothing is told of what a job or a task with C(no_log) prints, and of a job that runs with O(background.jobs.async_run#module:keep_output=0).
+      - How many of the last lines to return that each job has printed so far, or had printed when it ended.
+      - These are what the module reads from its child processes, as soon as it reads it, and what the job's own process prints.
+        For a job that has ended by itself, they are taken from the V(stdout) and V(stderr) of its result, and for a block from those of its last task.
+      - The output of a job or a task with C(no_log) is never shown, nor is that of a job that runs with
+        O(background.jobs.async_run#module:keep_output=0).
     type: int
 seealso:
   - module: background.jobs.async_wait
@@ -69,13 +70,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 jobs:
-  description: The jobs, those of the oldest batch first.
+  description: The jobs, with those of the oldest batch first.
   type: list
   elements: dict
   returned: always
   contains:
     name:
-      description: The name of the job; its id where it has none.
+      description: The name of the job, or its id if it has none.
       type: str
       returned: always
       sample: nginx
@@ -90,7 +91,7 @@ jobs:
       returned: always
       sample: running
     finished:
-      description: Whether the state is one that stays.
+      description: Whether the state is final.
       type: bool
       returned: always
       sample: false
@@ -121,60 +122,60 @@ jobs:
       returned: for jobs of this collection
       sample: ansible.builtin.command
     attempts:
-      description: How often it was started.
+      description: How many times it was started.
       type: int
       returned: always
       sample: 1
     failed_attempts:
-      description: The last 100 attempts that were followed by another one, as M(background.jobs.async_wait) tells them.
+      description: The last 100 attempts that were followed by another one, as M(background.jobs.async_wait) returns them.
       type: list
       elements: dict
-      returned: for jobs with C(retries), where there were any
+      returned: for jobs with C(retries), when there were any
       sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     queued_at:
       description: When it was launched, in seconds of the host's clock since 1970.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.104
     started_at:
       description: When it was started.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.217
     ended_at:
       description: When it ended.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324422.802
     duration:
       description: How many seconds it ran.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 41.585
     pid:
-      description: Its process.
+      description: The id of its process.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 4713
     processes:
-      description: How many processes it has, with all that it has started.
+      description: How many processes it has, including everything it has started.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 3
     cpu_seconds:
-      description: How many seconds of CPU these have used.
+      description: How many seconds of CPU time these processes have used.
       type: float
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 12.4
     memory:
-      description: How many bytes of memory are resident in these. What they share counts for each of them.
+      description: How many bytes of resident memory these processes have. Memory that they share counts for each of them.
       type: int
-      returned: while it runs, and for V(lost) jobs of which something still runs
+      returned: while it runs, and for V(lost) jobs with processes that still run
       sample: 48963584
     output_size:
-      description: How many bytes it has printed, on both streams together, with what was left out since.
+      description: How many bytes it has printed, on both streams together, including what was not kept.
       type: int
-      returned: while it runs, where its output was kept, and with O(tail) where there is a result
+      returned: while it runs, if its output is kept, and with O(tail) when there is a result
       sample: 20480
     stdout:
       description: The last lines that it has printed.
@@ -182,7 +183,7 @@ jobs:
       returned: with O(tail), unless C(no_log)
       sample: "Unpacking nginx\nSetting up nginx"
     stdout_lines:
-      description: The same as a list.
+      description: The same, as a list of lines.
       type: list
       elements: str
       returned: with O(tail), unless C(no_log)
@@ -193,25 +194,25 @@ jobs:
       returned: with O(tail), unless C(no_log)
       sample: "W: no mirror"
     stderr_lines:
-      description: The same as a list.
+      description: The same, as a list of lines.
       type: list
       elements: str
       returned: with O(tail), unless C(no_log)
       sample: ["W: no mirror"]
     pool:
-      description: The pool of which it needs a place to run.
+      description: The pool in which it needs a place to run.
       type: str
       returned: for jobs with a C(pool)
       sample: downloads
     in_line:
-      description: That it waits for a place of its pool, and for nothing else. C(msg) says so too.
+      description: Whether it waits for a place in its pool, and for nothing else. C(msg) says so too.
       type: bool
       returned: for C(queued) jobs that do
       sample: true
     msg:
       description: Why it did not succeed, or what it waits for.
       type: str
-      returned: where there is something to say
+      returned: when there is something to say
       sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.
@@ -235,12 +236,12 @@ pools:
       returned: always
       sample: 3
     taken:
-      description: How many of them are taken. There may be more than O(ignore:size) where that was made less meanwhile.
+      description: How many of them are taken. This may be more than O(ignore:size) after the size was reduced.
       type: int
       returned: always
       sample: 3
     waiting:
-      description: How many jobs could run if there were more places.
+      description: How many jobs would run if there were more places.
       type: int
       returned: always
       sample: 5

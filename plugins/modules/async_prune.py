@@ -9,13 +9,13 @@ DOCUMENTATION = r"""
 module: async_prune
 short_description: Remove the records of background jobs that have ended
 description:
-  - Removes the records of jobs that have ended. Those of jobs that are queued or running are never removed,
-    nor, which a warning tells, those of lost ones of which a process still runs. M(background.jobs.async_cancel) ends these.
-  - Removes too what is left of jobs without a record, where O(all), O(older_than), O(newer_than) or O(batch_id) selects and neither O(name),
-    nor O(state) without V(lost) does. That is the folders of launches that were killed before they had started anything, folders of batches
-    none of whose jobs has a record, files that only a running batch needs (those of template processes, arguments, staged files)
-    where its supervisor was killed, and files whose writer was killed before they were complete. Their age is that of their last change.
-  - In check mode it tells what it would remove.
+  - Removes the records of jobs that have ended. The records of queued and running jobs are never removed,
+    nor those of lost jobs that still have a running process; a warning names these, and M(background.jobs.async_cancel) ends them.
+  - Also removes what is left of jobs without a record, if O(all), O(older_than), O(newer_than) or O(batch_id) is set, and neither O(name)
+    nor an O(state) without V(lost) is. These leftovers are the folders of launches that were killed before they had started anything,
+    folders of batches none of whose jobs has a record, files that only a running batch needs (those of template processes, arguments,
+    staged files) if its supervisor was killed, and files whose writer was killed before they were complete. Their age counts from their last change.
+  - In check mode, it reports what it would remove.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -75,7 +75,7 @@ jobs:
   returned: always
   contains:
     name:
-      description: The name of the job; its id where it has none.
+      description: The name of the job, or its id if it has none.
       type: str
       returned: always
       sample: nginx
@@ -92,11 +92,11 @@ jobs:
     msg:
       description: Why it did not succeed.
       type: str
-      returned: where there is something to say
+      returned: when there is something to say
       sample: "rc 2: make: *** No targets"
 leftovers:
   description:
-    - How many other files and folders were removed, see the description.
+    - How many other files and folders were removed. See the description of the module.
   type: int
   returned: always
   sample: 2

@@ -10,7 +10,7 @@ module: async_run
 short_description: Start one task, or one block, in the background
 description:
   - Starts one task, or one block, as a background job on the managed host and returns at once.
-  - The job gives the result that the plain task would have given. Pick it up with M(background.jobs.async_wait), in a later play too.
+  - The job gives the result that the plain task would have given. Pick it up with M(background.jobs.async_wait), even in a later play.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -21,9 +21,9 @@ options:
   task:
     description:
       - The job, one task in ordinary task syntax. See O(background.jobs.async_batch#module:tasks) for its keys;
-        V(loop), V(depends_on) and V(run_when) are not among them here.
+        V(loop), V(depends_on) and V(run_when) are not available here.
         It may be a V(block), or an include.
-      - A text that is the YAML or JSON of a task is taken too, as on a command line. What comes from a host is not.
+      - A string with a task in YAML or JSON is accepted too, for use on a command line. A string that comes from a host is not.
     type: dict
     required: true
   name:
@@ -32,9 +32,9 @@ options:
     type: str
   singleton:
     description:
-      - Whether to start nothing where a job of this O(name) is queued or running already, launched by whomever on this host as the same user.
+      - Whether to start nothing if a job of this O(name) is already queued or running on this host as the same user, whoever launched it.
         The task then returns that job, with C(changed) V(false), and O(wait=true) waits for it.
-      - Where such a job was lost and processes of it still run, the task fails and names them.
+      - If such a job was lost and processes of it still run, the task fails and names them.
     type: bool
     default: false
 seealso:
@@ -145,10 +145,10 @@ changed:
   returned: always
   sample: true
 msg:
-  description: That nothing was started, because there was a job of this O(batch_id), or with O(singleton=true) of this O(name), already.
-    In check mode, that the job would be started.
+  description: Says that nothing was started, because there was already a job of this O(batch_id), or, with O(singleton=true), of this O(name).
+    In check mode, says that the job would be started.
   type: str
-  returned: where there was one, in check mode, and with O(wait=true)
+  returned: when nothing was started, in check mode, and with O(wait=true)
   sample: "reindex is running already as j482910475620183.0: attached to it."
 diff:
   description: The job that would be started.
@@ -158,7 +158,7 @@ diff:
 jobs:
   description:
     - A list of this one job.
-    - With O(wait=true) the same as what M(background.jobs.async_wait) returns.
+    - With O(wait=true), the same as M(background.jobs.async_wait) returns.
   type: list
   elements: dict
   returned: success
@@ -179,7 +179,7 @@ jobs:
       returned: always
       sample: /root/.ansible_async/j482910475620183.0
     state:
-      description: V(queued), or V(skipped) where its condition was false. Of a job that was there already, its state.
+      description: V(queued), or V(skipped) if its condition was false. For a job that was there already, its current state.
       type: str
       returned: always
       sample: queued

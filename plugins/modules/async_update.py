@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: async_update
 short_description: Change how many background jobs run at once
 description:
-  - Changes O(concurrency) of batches that run, and the number of places of a pool that is in use.
-    More jobs start at once where there is room for more. Where there is less, what runs goes on, and nothing starts until there is room again.
-  - A batch is selected by any of its jobs. Batches that have ended are left as they are, so that it can be run again.
-  - In check mode it tells what it would change.
+  - Changes the O(concurrency) of running batches, and the number of places in a pool that is in use.
+    If there is room for more jobs, they start at once. If there is less room, running jobs go on, and nothing starts until there is room again.
+  - A batch is selected by any of its jobs. Batches that have ended are left as they are, so that the task can be run again.
+  - In check mode, it reports what it would change.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -22,20 +22,20 @@ extends_documentation_fragment:
 options:
   all:
     description:
-      - Whether to change all batches that run.
+      - Whether to change all running batches.
     type: bool
     default: false
   concurrency:
     description:
-      - How many jobs of each of the selected batches run at the same time from now on. V(0) is no limit.
+      - How many jobs of each selected batch run at the same time from now on. V(0) means no limit.
     type: int
   pool:
     description:
-      - The pool whose size is to change. It needs no selection of jobs. A pool that no batch uses is left as it is, for the next launch brings its size.
+      - The pool to resize. This needs no selection of jobs. A pool that no batch uses is left as it is, because the next launch sets its size.
     type: str
   pool_size:
     description:
-      - How many places O(pool) has from now on. A later launch that says otherwise changes it again.
+      - How many places O(pool) has from now on. A later launch that gives another size changes it again.
     type: int
 seealso:
   - module: background.jobs.async_batch
@@ -89,20 +89,20 @@ batches:
       returned: always
       sample: b482910475620183
     outcome:
-      description: V(updated); V(unchanged) where it was so before; V(ended); V(elsewhere) where it runs on another machine;
-        V(unheard) where its supervisor has not answered.
+      description: V(updated); V(unchanged) if it was so before; V(ended); V(elsewhere) if it runs on another machine;
+        V(unheard) if its supervisor has not answered.
       type: str
       returned: always
       sample: updated
     before:
-      description: How many of its jobs ran at once before.
+      description: How many of its jobs could run at once before.
       type: int
-      returned: where it is known
+      returned: when it is known
       sample: 3
     concurrency:
-      description: How many of its jobs run at once now; in check mode, would.
+      description: How many of its jobs can run at once now, or would in check mode.
       type: int
-      returned: where it is known
+      returned: when it is known
       sample: 8
 pools:
   description: The pool, as it is now.
@@ -116,22 +116,22 @@ pools:
       returned: always
       sample: downloads
     outcome:
-      description: V(updated); V(unchanged) where it was so before; V(ended) where no batch uses it; V(unheard) where it could not be changed.
+      description: V(updated); V(unchanged) if it was so before; V(ended) if no batch uses it; V(unheard) if it could not be changed.
       type: str
       returned: always
       sample: updated
     before:
       description: How many places it had.
       type: int
-      returned: where it was in use
+      returned: when it was in use
       sample: 3
     size:
-      description: How many places it has now; in check mode, would have.
+      description: How many places it has now, or would have in check mode.
       type: int
-      returned: where it is in use
+      returned: when it is in use
       sample: 6
 jobs:
-  description: The jobs that were selected, as M(background.jobs.async_info) lists them, without what they use and have printed.
+  description: The jobs that were selected, as M(background.jobs.async_info) lists them, without their resource use and output.
   type: list
   elements: dict
   returned: always

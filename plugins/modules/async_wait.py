@@ -12,9 +12,9 @@ description:
   - Waits for all of the given jobs of a host in one task, and reports how each of them ended.
   - Takes jobs that M(background.jobs.async_run) and M(background.jobs.async_batch) launched,
     and those that ansible-core launched for a task with C(async) and C(poll=0).
-  - Blocks on the host for 15 seconds at most, again and again, so that an end is noticed at once and no connection idles for long.
-    A connection that drops is made again until O(timeout) is over; then the host is unreachable, and its jobs are left as they are.
-  - Fails where a job failed, timed out, was cancelled or was lost, except for jobs with C(ignore_errors). Skipped jobs are no failure.
+  - Blocks on the host for at most 15 seconds at a time, so that the end of a job is noticed at once and no connection stays idle for long.
+    A dropped connection is made again until O(timeout) has passed. Then the host is unreachable, and its jobs are left as they are.
+  - Fails if a job failed, timed out, was cancelled or was lost, except for jobs with C(ignore_errors). A skipped job is not a failure.
 version_added: 0.1.0
 author:
   - The background.jobs authors (@background-jobs)
@@ -24,30 +24,30 @@ extends_documentation_fragment:
 options:
   jobs:
     description:
-      - The jobs. A job id, a job, a registered result of a task that launched jobs, a registered loop of such tasks, or any list of these, nested.
+      - The jobs. A job id, a job, a registered result of a task that launched jobs, a registered loop of such tasks, or any (nested) list of these.
       - Skipped and failed items of a registered loop are reported as skipped and failed jobs.
-      - The task needs the host, the user (C(become) too) and the C(ansible_async_dir) of the task that launched the jobs.
-      - One of O(jobs), O(name) and O(batch_id) is needed.
+      - The task needs the same host, the same user (including C(become)) and the same C(ansible_async_dir) as the task that launched the jobs.
+      - One of O(jobs), O(name) and O(batch_id) is required.
     type: raw
   name:
     description:
       - The names of the jobs. V(*), V(?) and V([...]) stand for any characters, as in a shell.
-      - It finds jobs of other plays, other runs and other controllers. Of jobs with the same name, those of the newest launch are waited for.
+      - This finds jobs of other plays, other runs and other controllers. Of several jobs with the same name, those of the newest launch are waited for.
     type: list
     elements: str
   batch_id:
     description:
-      - The ids of the batches whose jobs are waited for.
+      - The ids of the batches whose jobs to wait for.
     type: list
     elements: str
   missing_ok:
     description:
-      - With O(name) or O(batch_id), whether it is fine that there are no such jobs.
+      - With O(name) or O(batch_id), whether it is acceptable that there are no such jobs.
     type: bool
     default: false
   timeout:
     description:
-      - How many seconds to wait at most. V(0) waits for ever.
+      - How many seconds to wait at most. V(0) waits forever.
     type: float
     default: 0
   mode:
@@ -58,12 +58,12 @@ options:
     default: all
   cleanup:
     description:
-      - Whether to remove the records of the jobs that ended, once they are reported.
+      - Whether to remove the records of the jobs that ended, once they have been reported.
     type: bool
     default: false
 notes:
-  - While it waits it prints a line such as C([web1] 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s\)).
-  - With the variable C(background_jobs_callbacks) set to V(true), callback plugins get C(v2_runner_on_async_poll) with each of these lines.
+  - While it waits, it prints lines such as C([web1] 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s\)).
+  - With the variable C(background_jobs_callbacks) set to V(true), callback plugins receive C(v2_runner_on_async_poll) with each of these lines.
   - Interrupting a playbook leaves the jobs running.
 seealso:
   - module: background.jobs.async_run
@@ -122,14 +122,14 @@ jobs:
   returned: always
   contains:
     name:
-      description: The name of the job; its id where it has none.
+      description: The name of the job, or its id if it has none.
       type: str
       returned: always
       sample: nginx
     ansible_job_id:
       description: The id of the job.
       type: str
-      returned: where it was launched
+      returned: when it was launched
       sample: j482910475620183.0
     depends_on:
       description: The names of the jobs that it depends on, the first 50 of them.
@@ -145,12 +145,12 @@ jobs:
     state:
       description:
         - One of V(queued), V(running), V(succeeded), V(failed), V(timed_out), V(cancelled), V(skipped), V(lost).
-        - A V(lost) job has neither a process nor a result. It was killed, ran out of memory, or the host was restarted.
+        - A V(lost) job has neither a process nor a result. It was killed, it ran out of memory, or the host was restarted.
       type: str
       returned: always
       sample: succeeded
     finished:
-      description: Whether the state is one that stays.
+      description: Whether the state is final.
       type: bool
       returned: always
       sample: true
@@ -160,42 +160,42 @@ jobs:
       returned: always
       sample: true
     attempts:
-      description: How often the job was started.
+      description: How many times the job was started.
       type: int
       returned: for jobs of this collection
       sample: 1
     queued_at:
       description: When the job was launched, in seconds of the host's clock since 1970.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.104
     started_at:
       description: When the job was started.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324381.217
     ended_at:
       description: When the job ended.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 1795324422.802
     duration:
       description: How many seconds the job ran.
       type: float
-      returned: where it is known
+      returned: when it is known
       sample: 41.585
     failed_attempts:
       description: The last 100 attempts that were followed by another one, each with its C(attempt) (a number), C(state), C(msg) and C(ended_at).
       type: list
       elements: dict
-      returned: for jobs with C(retries), where there were any
+      returned: for jobs with C(retries), when there were any
       sample: [{attempt: 1, state: failed, msg: "rc 6: could not resolve host", ended_at: 1795324385.1}]
     result:
       description:
         - What the module returned.
-        - Of a block, what its last task returned; of one that failed or was ended, what the task returned with which it happened.
+        - For a block, what its last task returned. If the block failed or was ended, what the task returned that failed or was ended.
       type: dict
-      returned: where the job has ended and left a result
+      returned: when the job has ended and left a result
       sample: {changed: true, rc: 0, stdout: built}
     results:
       description: What each task of a block returned, in the order in which they ran.
@@ -221,7 +221,7 @@ jobs:
         where:
           description: The file and the line of the task, or its place among the tasks that were launched.
           type: str
-          returned: where it failed, in a job that needs values which only the host knows
+          returned: when it failed, in a job that needs values that only the host knows
           sample: /srv/site/roles/web/tasks/main.yml:12
         section:
           description: V(block), V(rescue) or V(always).
@@ -236,27 +236,27 @@ jobs:
         ignored:
           description: Whether its failure was ignored.
           type: bool
-          returned: where it was
+          returned: when it was
           sample: true
         started_at:
           description: When the task was started, in seconds of the host's clock since 1970.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 1795324381.217
         ended_at:
           description: When the task ended.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 1795324382.101
         duration:
-          description: How many seconds the task ran, with all of its attempts.
+          description: How many seconds the task ran, including all its attempts.
           type: float
-          returned: where it ran
+          returned: when it ran
           sample: 0.884
         attempts:
-          description: How often the task was started.
+          description: How many times the task was started.
           type: int
-          returned: where it ran
+          returned: when it ran
           sample: 1
         changed:
           description: Whether the task changed anything.
@@ -271,57 +271,57 @@ jobs:
         msg:
           description: Why the task did not succeed.
           type: str
-          returned: where it did not succeed
+          returned: when it did not succeed
           sample: "rc 1: no such file"
     registered:
       description:
-        - What the tasks inside of the job have registered, by the names of the variables, as the plain tasks would have.
+        - What the tasks inside of the job have registered, by variable name, as the plain tasks would have.
           Tasks with C(no_log) are left out.
       type: dict
-      returned: where tasks of the job register something, or the host works out some of its values
+      returned: when tasks of the job register something, or the host evaluates some of its values
       sample: {page: {changed: false, status: 200}}
     facts:
-      description: The facts that the job has set or gathered, by their names.
+      description: The facts that the job has set or gathered, by name.
       type: dict
-      returned: where C(registered) is, or there are any
+      returned: when C(registered) is returned, or there are any
       sample: {release: "4.2"}
     notified:
-      description: What the job has notified of the play's handlers. The task that waits has them notified.
+      description: The play's handlers that the job has notified. The task that waits passes the notifications on.
       type: list
       elements: str
-      returned: where C(registered) is
+      returned: when C(registered) is returned
       sample: [restart nginx]
     cacheable:
-      description: The names of those facts that were set with C(cacheable).
+      description: The names of the facts that were set with C(cacheable).
       type: list
       elements: str
-      returned: where there are any
+      returned: when there are any
       sample: [release]
     gathered:
-      description: The names of those facts that modules have returned, as M(ansible.builtin.setup) does.
+      description: The names of the facts that modules have returned, as M(ansible.builtin.setup) does.
       type: list
       elements: str
-      returned: where there are any
+      returned: when there are any
       sample: [ansible_kernel]
     rescued:
       description: Whether a task failed and a C(rescue) saved the job.
       type: bool
-      returned: where it did
+      returned: when it did
       sample: true
     pool:
-      description: The pool of which it needs a place to run.
+      description: The pool in which it needs a place to run.
       type: str
       returned: for jobs with a C(pool)
       sample: downloads
     in_line:
-      description: That it still waits for a place of its pool. C(msg) says so too.
+      description: Whether it still waits for a place in its pool. C(msg) says so too.
       type: bool
       returned: for C(queued) jobs that do
       sample: true
     msg:
       description: Why the job did not succeed, or what it waits for.
       type: str
-      returned: where it did not succeed
+      returned: when it did not succeed
       sample: "rc 2: make: *** No targets"
 counts:
   description: How many jobs are in each state.
@@ -337,7 +337,7 @@ counts:
     skipped: 0
     lost: 0
 failed_jobs:
-  description: The names of the jobs that failed, timed out, were cancelled or were lost, without those with C(ignore_errors).
+  description: The names of the jobs that failed, timed out, were cancelled or were lost, except those with C(ignore_errors).
   type: list
   elements: str
   returned: always
@@ -353,7 +353,7 @@ failed:
   returned: always
   sample: true
 msg:
-  description: All of it in a sentence or two.
+  description: A summary in a sentence or two.
   type: str
   returned: always
   sample: "1 of 10 jobs failed: nginx (rc 2: make: *** No targets). 9 succeeded."

@@ -4,12 +4,12 @@
 
 # Private to this collection: may change at any time.
 
-"""Modules that a host keeps, so that a playbook sends each of them once and not with every call.
+"""Modules that a host keeps, so that a controller sends each of them once and not with every call.
 
-ansible-core sends a module as a program with a zip in it: the module, and all of module_utils that it imports. The first
-call of a module in a run of ansible-playbook is that. The module then keeps its zip, compiled, in the folder `modules`
-beside the batches (_protocol/store.py), and tells where. In place of the later calls the controller sends short_program.py,
-which looks whether what was kept is still that, and runs it.
+ansible-core sends a module as a program with a zip in it: the module, and all of module_utils that it imports. The first call
+of a module is made so. The module then keeps its zip, compiled, in the folder `modules` beside the batches
+(_protocol/store.py), and tells the controller where. In place of the later calls, of this run of ansible-playbook and the
+next ones, the controller sends short_program.py, which checks that the zip is still the same and runs the module from it.
 """
 
 from __future__ import annotations

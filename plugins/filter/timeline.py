@@ -39,7 +39,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show who ran when
+- name: Show which job ran when
   ansible.builtin.debug:
     msg: "{{ (done.jobs | background.jobs.timeline).splitlines() }}"
 
@@ -50,14 +50,14 @@ EXAMPLES = r"""
 #               └0───────────────────────4.86s──────────────9.71s
 # ✔ 3 succeeded  ✘ 1 failed
 
-- name: Keep it as a picture
+- name: Save the timeline as a picture
   ansible.builtin.copy:
     content: "{{ done | background.jobs.timeline(format='svg', width=1000) }}"
     dest: timeline.svg
     mode: "0644"
   delegate_to: localhost
 
-- name: Keep a page about the jobs of all hosts
+- name: Save a page with the jobs of all hosts
   ansible.builtin.copy:
     content: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'done'))) | background.jobs.timeline(format='html') }}"
     dest: timeline.html

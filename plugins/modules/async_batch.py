@@ -133,7 +133,7 @@ EXAMPLES = r"""
         ignore_errors: true
   register: build
 
-- name: A block is one job, and a job may wait for others
+- name: Run blocks as jobs, and let jobs wait for others
   background.jobs.async_batch:
     wait: true
     tasks:
@@ -161,18 +161,18 @@ EXAMPLES = r"""
           - ansible.builtin.file:
               path: /usr/local/src/{{ item }}
               state: absent
-      - name: tell the log
+      - name: log the end
         ansible.builtin.command: logger all builds ended
         depends_on: build
         run_when: always
 
-- name: Launch once for each release, however often this play runs
+- name: Launch the migration only once for each release
   background.jobs.async_batch:
     batch_id: "{{ 'b%015d' | format((10 ** 15) | random(seed=inventory_hostname ~ release)) }}"
     tasks:
       - ansible.builtin.command: /opt/app/migrate {{ release }}
 
-- name: Start again what did not succeed, with the id that the first launch has registered
+- name: Resume the batch and start the jobs again that did not succeed
   background.jobs.async_batch:
     resume: "{{ build.batch_id }}"
     tasks:
@@ -183,9 +183,9 @@ EXAMPLES = r"""
           mode: "0644"
         loop: [nginx, redis]
 
-- name: Something else meanwhile
+- name: Do something else meanwhile
   ansible.builtin.debug:
-    msg: still at it
+    msg: the jobs are running
 
 - name: Wait for all of them
   background.jobs.async_wait:
@@ -193,7 +193,7 @@ EXAMPLES = r"""
     timeout: 3600
   register: done
 
-- name: Leave room for what else the host does
+- name: Leave resources for other work on the host
   background.jobs.async_batch:
     concurrency: 4
     max_load: 3.5
@@ -210,7 +210,7 @@ EXAMPLES = r"""
         cpu_quota: 50%
         memory_max: 8G
 
-- name: No more than three downloads at once on the host, over all launches; the packing is not held up
+- name: Run at most three downloads at once on the host, across all launches
   background.jobs.async_batch:
     pool: downloads
     pool_size: 3
@@ -222,7 +222,7 @@ EXAMPLES = r"""
           mode: "0644"
         loop: "{{ files }}"
 
-- name: Each job in the pool of the disk that it needs, with the sizes from a variable
+- name: Put each job into the pool of its disk, with the pool sizes in a variable
   background.jobs.async_batch:
     tasks:
       - name: check {{ item }}
@@ -240,7 +240,7 @@ EXAMPLES = r"""
       - ansible.builtin.command: sleep {{ item }}
         loop: [1, 2, 3]
 
-- name: Go on with the first mirror that answers, and end the attempt after a minute
+- name: Continue with the first mirror that answers, and give up after a minute
   background.jobs.async_batch:
     wait: true
     mode: any
@@ -254,7 +254,7 @@ EXAMPLES = r"""
           url: https://{{ item }}/release
         loop: "{{ mirrors }}"
 
-- name: Start no more jobs, and end those that run, once one has failed
+- name: Cancel the other jobs when one has failed
   background.jobs.async_batch:
     any_errors_fatal: true
     on_failure: cancel
@@ -262,7 +262,7 @@ EXAMPLES = r"""
       - ansible.builtin.command: /opt/test {{ item }}
         loop: "{{ suites }}"
 
-- name: Start no more jobs once a fifth of them has failed; keep nothing of what they print
+- name: Start no more jobs when a fifth of them has failed, and keep no output
   background.jobs.async_batch:
     max_fail_percentage: 20
     keep_output: 0
@@ -271,7 +271,7 @@ EXAMPLES = r"""
       - ansible.builtin.command: /opt/resize {{ item }}
         loop: "{{ photos }}"
 
-- name: Find out side by side, and have it as facts of the host
+- name: Collect facts of the host in parallel
   background.jobs.async_batch:
     wait: true
     set_facts: true

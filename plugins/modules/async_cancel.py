@@ -53,42 +53,42 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Watch the host
+- name: Monitor the host
   background.jobs.async_run:
     name: monitor
     task:
       ansible.builtin.command: vmstat 1
 
-- name: Work
+- name: Do the work
   ansible.builtin.command: /opt/work.sh
 
-- name: End the monitor, and see what it printed
+- name: Cancel the monitor and register what it printed
   background.jobs.async_cancel:
     name: monitor
   register: monitor
 
-- name: End all jobs of a name that are still queued or running after a day
+- name: Cancel all backups that are still queued or running after a day
   background.jobs.async_cancel:
     name: "backup *"
     older_than: 1d
 
-- name: End what this play has launched, and show how that goes
+- name: Cancel the jobs of this play, and show the progress
   background.jobs.async_cancel:
     jobs: "{{ [build, deployment] }}"
     poll: 5
 
-- name: End a batch as Ctrl-C would, and give it a minute for that
+- name: Cancel a batch with SIGINT, and allow it a minute to end
   background.jobs.async_cancel:
     batch_id: "{{ build.batch_id }}"
     signal: INT
     grace: 60
 
-- name: End what waits for its turn since an hour ago at most
+- name: Cancel queued jobs that were launched in the last hour
   background.jobs.async_cancel:
     state: queued
     newer_than: 1h
 
-- name: End every job of this user, those of ansible-core's async too
+- name: Cancel all jobs of this user, including those of ansible-core's async
   background.jobs.async_cancel:
     all: true
     core_jobs: true

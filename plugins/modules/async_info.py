@@ -38,32 +38,32 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What runs here
+- name: List the jobs that are queued or running
   background.jobs.async_info:
     state: [queued, running]
   register: jobs
 
-- name: What went wrong in the last hour
+- name: List the jobs that went wrong in the last hour
   background.jobs.async_info:
     state: [failed, timed_out, lost]
     newer_than: 1h
 
-- name: The last lines that the upgrade has printed
+- name: Get the last lines that the upgrade has printed
   background.jobs.async_info:
     name: upgrade
     tail: 20
   register: upgrade
 
-- name: How is what this play has launched?
+- name: Get the state of the jobs that this play has launched
   background.jobs.async_info:
     jobs: "{{ build }}"
 
-- name: The jobs of a batch that have ended or were launched more than an hour ago
+- name: List the jobs of a batch that ended or were launched more than an hour ago
   background.jobs.async_info:
     batch_id: "{{ build.batch_id }}"
     older_than: 1h
 
-- name: The jobs of this collection alone
+- name: List only the jobs of this collection
   background.jobs.async_info:
     core_jobs: false
 """

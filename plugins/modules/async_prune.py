@@ -40,7 +40,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Forget what succeeded a day ago, and everything after a week
+- name: Remove the records of succeeded jobs after a day, and of all others after a week
   background.jobs.async_prune:
     state: "{{ item.state | default(omit) }}"
     older_than: "{{ item.age }}"
@@ -49,20 +49,20 @@ EXAMPLES = r"""
     - {state: succeeded, age: 1d}
     - {age: 7d}
 
-- name: Forget what this play has launched
+- name: Remove the records of the jobs that this play has launched
   background.jobs.async_prune:
     jobs: "{{ build }}"
 
-- name: Forget a batch
+- name: Remove the records of a batch
   background.jobs.async_prune:
     batch_id: "{{ build.batch_id }}"
 
-- name: Forget the builds of the last hour
+- name: Remove the records of the builds of the last hour
   background.jobs.async_prune:
     name: build *
     newer_than: 1h
 
-- name: Forget whatever has ended
+- name: Remove the records of all jobs that have ended
   background.jobs.async_prune:
     all: true
 """

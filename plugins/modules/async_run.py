@@ -43,7 +43,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Fire and forget
+- name: Start a backup in the background
   background.jobs.async_run:
     name: nightly-backup
     task:
@@ -51,14 +51,14 @@ EXAMPLES = r"""
     timeout: 7200
   register: backup
 
-- name: Start it unless it runs already
+- name: Start the reindexing unless it already runs
   background.jobs.async_run:
     name: reindex
     singleton: true
     task:
       ansible.builtin.command: /opt/app/reindex
 
-- name: A block runs in order, and always ends with a word to the log
+- name: Run a block that always starts the application again
   background.jobs.async_run:
     name: upgrade
     task:
@@ -71,15 +71,15 @@ EXAMPLES = r"""
       always_timeout: 120
     timeout: 3600
 
-- name: Wait for it, later
+- name: Wait for the backup later
   background.jobs.async_wait:
     jobs: "{{ backup }}"
 
-- name: Follow it with what ansible-core has
+- name: Get the state of the backup with ansible-core's own module
   ansible.builtin.async_status:
     jid: "{{ backup.ansible_job_id }}"
 
-- name: Launch and wait in one task, end the job where it takes too long, and keep its record
+- name: Launch and wait in one task, cancel the job if it takes too long, and keep its record
   background.jobs.async_run:
     wait: true
     wait_timeout: 600
@@ -89,7 +89,7 @@ EXAMPLES = r"""
     task:
       ansible.builtin.command: /opt/check.sh
 
-- name: Find out in the background, and have it as facts of the host
+- name: Set a fact of the host in a background job
   background.jobs.async_run:
     wait: true
     set_facts: true
@@ -100,13 +100,13 @@ EXAMPLES = r"""
         - ansible.builtin.set_fact:
             machine: "{{ found.stdout }}"
 
-- name: Launch once for each release, however often this play runs
+- name: Launch the migration only once for each release
   background.jobs.async_run:
     batch_id: "{{ 'b%015d' | format((10 ** 15) | random(seed=inventory_hostname ~ release)) }}"
     task:
       ansible.builtin.command: /opt/app/migrate {{ release }}
 
-- name: Hold a job to its limits, and keep little of what it prints
+- name: Limit the resources of a job, and keep little of its output
   background.jobs.async_run:
     name: index
     nice: 10
@@ -116,7 +116,7 @@ EXAMPLES = r"""
     task:
       ansible.builtin.command: /opt/app/index
 
-- name: Fetch it when fewer than three downloads run on the host, whoever launched them
+- name: Fetch the model when fewer than three downloads run on the host
   background.jobs.async_run:
     name: fetch the model
     pool: downloads

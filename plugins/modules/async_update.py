@@ -43,34 +43,34 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Use the night
+- name: Run more jobs at a time
   background.jobs.async_update:
     batch_id: "{{ build.batch_id }}"
     concurrency: 8
 
-- name: Slow down whatever this play has launched, and started less than a day ago
+- name: Slow down the jobs that this play has launched
   background.jobs.async_update:
     jobs: "{{ [build, deployment] }}"
     concurrency: 1
 
-- name: Slow down all thumbnails that were launched in the last day and still run
+- name: Slow down the unfinished thumbnails of the last day
   background.jobs.async_update:
     name: "thumbnails of *"
     state: [queued, running]
     newer_than: 1d
     concurrency: 2
 
-- name: Have no batch of this user run more than two jobs that has run for an hour
+- name: Limit batches with jobs older than an hour to two jobs at a time
   background.jobs.async_update:
     older_than: 1h
     concurrency: 2
 
-- name: Have no batch of this user run more than two jobs
+- name: Limit all batches of this user to two jobs at a time
   background.jobs.async_update:
     all: true
     concurrency: 2
 
-- name: Let more downloads run at once, over all launches
+- name: Allow more downloads at once, across all launches
   background.jobs.async_update:
     pool: downloads
     pool_size: 6

@@ -74,13 +74,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Wait for what a batch launched
+- name: Wait for the jobs of a batch
   background.jobs.async_wait:
     jobs: "{{ build }}"
     timeout: 3600
   register: done
 
-- name: See who ran when
+- name: Show which job ran when
   ansible.builtin.debug:
     msg: "{{ (done.jobs | background.jobs.timeline).splitlines() }}"
 
@@ -96,19 +96,19 @@ EXAMPLES = r"""
     name: nightly-backup
     timeout: 3600
 
-- name: Go on with the first that is through, and end the others where none is in time
+- name: Continue when the first job has finished, and cancel all if none is in time
   background.jobs.async_wait:
     jobs: "{{ mirrors }}"
     mode: any
     timeout: 60
     on_timeout: cancel
 
-- name: Wait for what was launched under these ids, and take over the facts that the jobs have set
+- name: Wait for two batches, and set the facts that their jobs have set
   background.jobs.async_wait:
     batch_id: ["{{ build.batch_id }}", "{{ deployment.batch_id }}"]
     set_facts: true
 
-- name: Wait for a backup, where there is one
+- name: Wait for a backup if there is one
   background.jobs.async_wait:
     name: backup *
     missing_ok: true

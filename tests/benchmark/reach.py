@@ -113,7 +113,12 @@ def crowd(host: Host, figures: Figures) -> None:
     one = inventory.read_text()
     names = [f"host{number}" for number in range(_HOSTS)]
     jobs = "crowd.yml"
-    plays = {"plain": ("crowd_plain.yml", {}), "first": (jobs, {}), "jobs": (jobs, {}), "at once": (jobs, {"at_once": True})}
+    plays = {
+        "plain": ("crowd_plain.yml", {}),
+        "first": (jobs, {}),
+        "jobs": (jobs, {}),
+        "at once": (jobs, {"at_once": True}),
+    }
     found: dict[str, list[float]] = {name: [] for name in plays}
     inventory.write_text("".join(one.replace("bench", name, 1) for name in names))
     try:

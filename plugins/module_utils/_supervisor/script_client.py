@@ -6,7 +6,7 @@
 
 """An attempt at a job with a script: an Attempt to the supervisor, but its next action comes later, as an event.
 
-It comes from the process that the evaluator forks for the job; the frames are described there.
+It comes from the process that the evaluator forks for the job; for the frames see _late/server.py.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import signal
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import kernel
 
 _PIECE = 65536
-_MOST_LEFT = 16  # blocks: more than a pipe can hold
+_MOST_LEFT = 16  # blocks: as much as a pipe can hold
 
 
 class Kept:

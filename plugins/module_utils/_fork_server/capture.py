@@ -48,7 +48,7 @@ class Stream:
         self._folder = folder
         self._size = keep // 8
         self._half = 4 * self._size
-        self._begin = 0  # where the file begins that is written to
+        self._begin = 0  # the offset at which the current file begins
         self._ended = False
 
     def write(self, data):
@@ -110,7 +110,7 @@ class Handed:
             os.set_inheritable(fd, False)
         self._identity = _identity(self._fd)
         self._keep = keep
-        self._begin = keep // 2  # where in the file what comes last begins
+        self._begin = keep // 2  # where in the file the last part begins
         self._left_out = 0
         self._ended = False
 

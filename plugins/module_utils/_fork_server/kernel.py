@@ -88,7 +88,7 @@ def below(ancestors):
     found, before, own = set(ancestors), 0, os.getsid(0)
     while len(found) != before:
         before = len(found)
-        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is still in ours
+        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # in which a new fork still is
         found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
     return found
 

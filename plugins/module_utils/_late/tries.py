@@ -46,7 +46,7 @@ class Tries:
         self._task, self._turn, self._view, self._variables = task, turn, view, variables
         self._executor, self._node, self._core = task.executor, task.node, task.core
         self._limit, self._delay = 1, defaults.DELAY
-        self._tokens = Tokens(self._executor.token, self._late)  # one for all attempts: core evaluates arguments only once
+        self._tokens = Tokens(self._executor.token, self._late)  # once for all attempts, as core evaluates arguments
         self.made = 0
         self.state = None  # the state, if the result does not imply it
         self.why = None  # a reason that the result does not give

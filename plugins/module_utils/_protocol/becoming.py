@@ -12,7 +12,7 @@ INTERPRETER = "@background.jobs.interpreter@"
 """Stands for the words of an interpreter: nothing that a shell, or shlex.quote, would touch."""
 
 SIGN = b"background.jobs\n"
-"""What the program says first, on its standard input: before that, it is somebody else who reads what is sent."""
+"""What the program sends first, on its standard input: what is sent to it earlier, the become command might read."""
 
 # It reads what to run from its standard input, which is a socket. If the interpreter has to start with an environment of
 # its own, it executes itself again: sudo would have dropped that environment.

@@ -110,7 +110,7 @@ class Interpreter:
 
 
 class Forked:
-    """A fork of a zygote. The end of its socket tells of its end, because only the zygote can reap it."""
+    """A fork of a zygote. Its end is known only from its socket, because only the zygote can reap it."""
 
     becoming = None
     takes_all = True  # except jobs, which wait until it is ready

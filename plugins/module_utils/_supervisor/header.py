@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What the readers of the records, and the scheduler, are told about the jobs of a plan."""
+"""What readers of the records, and the scheduler, get to know about the jobs of a plan."""
 
 from __future__ import annotations
 

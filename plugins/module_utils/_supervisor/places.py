@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify
 
 _TRY_AGAIN = 0.02  # seconds: others hold the lock of a pool only briefly
-_LOOK_AGAIN = 1.0  # where no events tell of changes
+_LOOK_AGAIN = 1.0  # seconds, if no events report changes
 _PATIENCE = 10.0  # seconds to wait for the lock of a pool at the launch, and at the end
 
 
@@ -125,7 +125,7 @@ class Places:
         return True
 
     def give_back(self, name):
-        """Give up a place; `tell` or `take` then tells the others."""
+        """Give up a place; the next `tell` or `take` lets the others know."""
         self._places[name].held -= 1
 
     def leave(self):

@@ -141,7 +141,7 @@ def _copy_files(spec):
 
 
 def _copy_file(spec, new):
-    """Return the result of one file, None where it is left alone."""
+    """Return the result of one file, None if it is left alone."""
     result = {"diff": []}
     place = new
     found = yield from _look(place)
@@ -180,7 +180,7 @@ def _assemble(spec):
 
 
 def _skipped(spec):
-    """Return the result of a task that need not run, None where it must."""
+    """Return the result of a task that need not run, None if it must."""
     for test in spec["unless"]:
         result = yield test["call"]
         if (result.get("rc") == 0) == test["there"]:

@@ -176,7 +176,7 @@ class Scheduler:
         return False
 
     def _is_held(self, now):
-        """Whether the next job must not start yet; `_held_until` tells when to look again."""
+        """Whether the next job must not start yet; `_held_until` is when to look again."""
         holds, held_until = self._holds, self._held_until
         self._held_until = None
         if self._beginning is not None:
@@ -206,7 +206,7 @@ class Scheduler:
             self._limits.set(index, since + self._jobs[index].timeout)
 
     def expire(self, now):
-        """Return the index of a running job whose timeout has passed, each once; None where there is no more."""
+        """Return the index of a running job whose timeout has passed, each once; None if there is none left."""
         return self._limits.pop(now)
 
     def cancel(self, index):
@@ -287,7 +287,7 @@ class Scheduler:
         return skipped
 
     def _why_not(self, index, done):
-        """Return why a job will never start, now that one that it depends on is done; None where it still may."""
+        """Return why a job will never start, now that one that it depends on is done; None if it still may."""
         job = self._jobs[index]
         if job.run_when == SUCCESS and not self._is_good(done):
             return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])

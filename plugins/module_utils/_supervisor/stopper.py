@@ -15,7 +15,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import pro
 
 _KILL_AGAIN_AFTER = 1.0
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
-# Seconds that a killed process may stay (in an uninterruptible call) before its call is said to have ended.
+# Seconds that a killed process may stay (in an uninterruptible call) before its call is regarded as ended.
 _GIVE_UP = 5.0
 
 

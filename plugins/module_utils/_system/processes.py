@@ -26,9 +26,7 @@ GONE, RESTARTED = "gone", "restarted"  # what has become of a process that is no
 Process = namedtuple("Process", "pid ppid session start state")
 # start: clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); with the pid it identifies a process until reboot.
 
-_LOW_PIDS = (
-    1024  # those skipped when the numbers start over (300), and a margin for those handed out meanwhile
-)
+_LOW_PIDS = 1024  # those skipped when the numbers start over (300), and a margin for those handed out meanwhile
 
 _HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
 
@@ -74,7 +72,7 @@ def table():
 def _boot():
     text = _read("/proc/sys/kernel/random/boot_id")
     init = look(1)
-    # A restarted container keeps the machine's boot id: there, the start of process 1 tells.
+    # A restarted container keeps the machine's boot id: there, the start of process 1 has changed.
     return {"boot_id": text.decode("ascii").strip() if text else None, "init_start": init.start if init else None}
 
 

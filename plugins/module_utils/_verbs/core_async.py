@@ -81,7 +81,7 @@ def _read(directory, jid):
     except (ValueError, RecursionError):
         result = None
     if not isinstance(result, dict):
-        # not written yet, or cut off by a full disk: its processes tell
+        # not written yet, or cut off by a full disk: its processes show whether it runs
         return {"state": states.RUNNING, "started_at": None, "unreadable": True}
     if "started" in result and not result.get("finished"):
         return {"state": states.RUNNING, "started_at": changed_at}

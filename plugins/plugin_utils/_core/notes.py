@@ -54,7 +54,7 @@ class Notes:
             return Known({}, {})
 
     def write(self, known: Known) -> None:
-        """Replace the notes atomically; if two workers write at once, one of them may be lost."""
+        """Replace the notes atomically; if two workers write at once, the changes of one may be lost."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._path()
         if not path.exists():

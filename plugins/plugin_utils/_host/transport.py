@@ -111,7 +111,7 @@ def cut_off(reply: Reply | Exception) -> str:
 
 
 def stopped(reply: Reply) -> str:
-    """Return why a host counts as unreachable where core reports a failure of the module, "" if it does not."""
+    """Return why a host counts as unreachable although core reports a module's failure, "" if it does not."""
     said = str(reply.get("module_stderr") or "").strip()
     return said if reply.get("module_stdout") == "" and re.match(_STOPPED, said) else ""
 

@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs import laun
 class ActionModule(ActionBase):
     """The controller's half of async_run."""
 
-    _supports_async = True  # not so: but what is said of it is to be said here
+    _supports_async = True  # not true, but so the error comes from here and not from core
 
     @classmethod
     def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:

@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs import remo
 class ActionModule(ActionBase):
     """The controller's half of async_update."""
 
-    _supports_async = True  # not so: but what is said of it is to be said here
+    _supports_async = True  # not true, but so the error comes from here and not from core
 
     @telling_refusals
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:

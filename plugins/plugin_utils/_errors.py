@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What goes wrong with a launch or a wait, in words for the person who wrote the playbook."""
+"""The errors of launches and waits, in words for the person who wrote the playbook."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HIDDEN = (
     "the reason is not shown, for 'no_log' is set and it may hold a value. "
     "Leave 'no_log' out once, where nothing secret is at stake, to see it."
 )
-# What a terminal, or XML, does not take for text: control characters (but tabs and newlines), those that turn the
-# direction of writing, separators of lines, halves of characters.
+# Characters that are not text to a terminal or to XML: control characters (except tabs and newlines), those that change
+# the direction of writing, line separators, lone surrogates.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -34,7 +34,7 @@ _R = t.TypeVar("_R")
 class Refused(Exception):
     """Something that cannot be done as it was written; the text says why, and what to do instead.
 
-    hidden: what is said instead where `no_log` is set, which must hold no value; without it, that the reason is not shown.
+    hidden: the text for tasks with `no_log`, which must hold no value; by default, that the reason is not shown.
     """
 
     def __init__(self, text: str, hidden: str = _HIDDEN) -> None:
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 
 def plainly(text: str) -> Refused:
-    """Return a `Refused` whose text holds nothing but what is written in a playbook as keys and names of modules."""
+    """Return a `Refused` whose text holds no values, but only keys and names of modules."""
     return Refused(text, text)
 
 
@@ -53,14 +53,14 @@ def unfit(text: str, value: object) -> Refused:
 
 
 def unfit_kind(text: str, value: object) -> Refused:
-    """Return a `Refused` that says what kind of a value there must be, and which there is."""
+    """Return a `Refused` that says what kind of value is needed, and what kind there is."""
     return Refused(f"{text}: got {kind(value)}.", f"{text}: got {kind(value, show=False)}.")
 
 
 class JobRefused(Refused):
-    """`Refused`, with the job and the key that it is about; `source` is the entry, which knows its place in the playbook.
+    """`Refused`, with the job and the key that it is about; source: the entry, which knows its place in the playbook.
 
-    Where `no_log` is set, neither `text` nor `name` hold values, and there is no source, which would be shown.
+    With `no_log`, neither `text` nor `name` holds values, and there is no source, because it would be shown.
     """
 
     def __init__(self, where: str, name: str | None, key: str | None, text: str, source: object = None) -> None:
@@ -71,7 +71,7 @@ class JobRefused(Refused):
 
 
 def combined(refused: Sequence[JobRefused]) -> Refused:
-    """Return one error that says all of what `refused`, of which there is at least one, say."""
+    """Return one error with the texts of all `refused`, of which there is at least one."""
     if len(refused) == 1:
         return refused[0]
     lines = [f"- {one.reason}" for one in refused[:_MOST_LISTED]]
@@ -81,21 +81,21 @@ def combined(refused: Sequence[JobRefused]) -> Refused:
 
 
 def telling_refusals(run: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Have `run` of an action fail its task with what a `Refused` says."""
+    """Make `run` of an action fail its task with the text of a `Refused`."""
 
     @functools.wraps(run)
     def told(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return run(*args, **kwargs)
         except Refused as exc:
-            # Without the cause: core would add its words to a message that has them already.
+            # Without the cause: core would repeat its text, which the message has already.
             raise AnsibleActionFail(str(exc), obj=getattr(exc, "source", None)) from None
 
     return told
 
 
 def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-    """Return what `function` returns; what ansible-core has to say against it becomes `Refused`."""
+    """Return what `function` returns; errors of ansible-core become `Refused`."""
     try:
         return function(*args, **kwargs)
     except AnsibleValueOmittedError:
@@ -106,7 +106,7 @@ def refusing(function: Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t
 
 
 def shorten(value: object, width: int) -> str:
-    """Return `value` as one line of at most `width` characters, which can be printed."""
+    """Return `value` as one line of at most `width` printable characters."""
     line = printable(" ".join(str(value).split()))
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
@@ -117,7 +117,7 @@ def amount(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` with a mark in place of each character that would do something to a terminal."""
+    """Return `text` with each character that would act on a terminal replaced by a mark."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
@@ -127,9 +127,9 @@ def closest(name: object, known: Iterable[str]) -> list[str]:
 
 
 def nearest(name: object, known: Iterable[str], *, also: Iterable[str] = ()) -> str:
-    """Return what ends an error about an unknown name, a blank before it: what was meant; nothing where that is open.
+    """Return the end of an error about an unknown name: " Did you mean ...?", "" if there is no suggestion.
 
-    also: more of what may have been meant, looked up before.
+    also: further suggestions, found before.
     """
     near = list(dict.fromkeys([*closest(name, known), *also]))[:_MOST_NEAR]
     return f" Did you mean {' or '.join(repr(shorten(one, 80)) for one in near)}?" if near else ""
@@ -146,7 +146,7 @@ _KINDS = (
 
 
 def kind(value: object, show: bool = True) -> str:
-    """Return what `value` is, in words for an error message; without the value itself where that may be a secret."""
+    """Return what `value` is, in words for an error message; show: with the value, unless that may be a secret."""
     if value is None:
         return "nothing"
     name = next((text for base, text in _KINDS if isinstance(value, base)), type(value).__name__)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a launch is made of: jobs, their tasks, and what making them needs to know of Ansible."""
+"""The parts of a launch: jobs, their tasks, and the interface to Ansible that making them needs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import d
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import JobRefused, Refused, unfit
 
 ABSENT: t.Final = object()
-"""In place of a value that is not there: no item, or a template that gave `omit`."""
+"""Stands for a missing value: no item, or a template that gave `omit`."""
 
 MAX_SECONDS = 10 * 365 * 86400
 FILE: t.Final = "the template "
-"""With the name of a file of templates after it, how that is named beside the variables that a value uses."""
+"""The prefix with which a template file's name is listed among the variables that a value uses."""
 NAMED_FILE: t.Final = f"{FILE}named "
-"""The same with a template of the name, which may give a list of them."""
+"""The same before a template of the name, which may give a list of names."""
 
 Scope = dict[str, t.Any]
 Variables = Mapping[str, object]
@@ -32,7 +32,7 @@ Variables = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
-    """A role, included or one that another role depends on; `own` is ansible-core's."""
+    """A role, included or a dependency of another role; `own` is ansible-core's object."""
 
     name: str
     path: str
@@ -43,7 +43,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where tasks come from: files that were included, and roles, innermost first. Empty for those of the playbook."""
+    """Where tasks come from: included files and roles, innermost first. Empty for those of the playbook."""
 
     files: tuple[str, ...] = ()
     roles: tuple[Role, ...] = ()
@@ -66,16 +66,16 @@ class Included:
     params: Mapping[str, object] = field(default_factory=dict)
     magic: Mapping[str, object] = field(default_factory=dict)
     keys: Mapping[str, object] = field(default_factory=dict)
-    """What a role that depends on this one says of it: when, environment and so on."""
+    """Keywords that a role that depends on this one sets for it: when, environment and so on."""
     role: str | None = None
-    """The name of the role whose tasks these are, where they are all of them."""
+    """The name of the role, if these are all its tasks."""
     handlers: Sequence[object] = ()
     spec: Mapping[str, object] | None = None
-    """What the variables are checked against, as the arguments of validate_argument_spec."""
+    """What the variables are checked against: the arguments of validate_argument_spec."""
 
 
 class Call(t.Protocol):
-    """The module call of a task, parsed but not templated: one for all items of its loop."""
+    """The module call of a task, parsed but not templated; the same for all items of its loop."""
 
     @property
     def fqcn(self) -> str: ...
@@ -85,7 +85,7 @@ class Call(t.Protocol):
 
 
 class Sources(t.Protocol):
-    """Files of tasks, and roles. All of it raises `Refused`."""
+    """Files of tasks, and roles. All methods may raise `Refused`."""
 
     def tasks(self, name: str, home: Home) -> Included:
         """Return the tasks of a file that one of `home` includes."""
@@ -98,7 +98,7 @@ class Sources(t.Protocol):
 
 
 class Language(t.Protocol):
-    """What expanding needs to know of Ansible. All of it raises `Refused`."""
+    """What expanding needs to know of Ansible. All methods may raise `Refused`."""
 
     @property
     def sources(self) -> Sources: ...
@@ -113,45 +113,45 @@ class Language(t.Protocol):
         """
 
     def template(self, value: object, scope: Scope) -> t.Any:
-        """Return `value` rendered, ABSENT where it is `omit`."""
+        """Return `value` rendered, ABSENT if it is `omit`."""
 
     def holds(self, condition: object, scope: Scope) -> bool:
-        """Return whether a condition, as `when` has it, is true."""
+        """Return whether a condition, as in `when`, is true."""
 
     def variable(self, name: str, scope: Scope) -> object:
-        """Return the value of a variable as it is written, ABSENT where there is none; for FILE with a name, the file's text.
+        """Return the value of a variable as written, ABSENT if there is none; for FILE with a name, the file's text.
 
-        For NAMED_FILE with a template of the name the texts of all files that it comes to.
+        For NAMED_FILE with a template of the name, the texts of all files that it names.
         """
 
     def strong(self) -> Collection[str]:
-        """Return the variables that nothing a task sets is stronger than.
+        """Return the variables that nothing a task sets can override.
 
-        Extra variables, those of Ansible itself, and what the includes and the role of the launching task hand on.
+        These are extra variables, Ansible's own, and those from the includes and the role of the launching task.
         """
 
     def set_before(self) -> Collection[str]:
-        """Return the variables that tasks before the launch have set or registered: stronger than what is in files."""
+        """Return the variables that tasks before the launch have set or registered: they override those from files."""
 
     def is_fact(self, name: str) -> bool:
-        """Whether a variable is a fact that is known of the host."""
+        """Whether a variable is a known fact of the host."""
 
     def trusted(self, text: str) -> str:
-        """Return a part of a template as a template."""
+        """Return a part of a template as a trusted template."""
 
     def is_template(self, text: str) -> bool:
-        """Return whether a text may be rendered: what comes from a host, for one, may not."""
+        """Return whether a text is a template that may be rendered: text from a host, for example, may not."""
 
     def is_module(self, name: str, home: Home) -> bool: ...
 
     def modules_like(self, name: str, home: Home) -> list[str]:
-        """Return the modules that `name`, which is none, may be a mistyped form of."""
+        """Return the modules that `name`, which is not one, may be a mistyped form of."""
 
     def arguments(self, action: str, value: object, args: object) -> dict[str, t.Any]:
         """Return the arguments of a task, from all the ways to write them; a free text is `_raw_params`."""
 
     def argument_defaults(self, fqcn: str, scope: Scope) -> dict[str, t.Any]:
-        """Return what module_defaults has for an action, as it is written."""
+        """Return the module_defaults of an action, as written."""
 
     def call(self, module: str, value: object, args: object, home: Home) -> Call: ...
 
@@ -159,13 +159,13 @@ class Language(t.Protocol):
         """Return a call with other arguments."""
 
     def check_role(self, included: Included, scope: Scope) -> None:
-        """Raise Refused where the variables are not what the role's argument specification says."""
+        """Raise Refused if the variables do not fit the role's argument specification."""
 
     def own_tags(self) -> tuple[str, ...]:
-        """Return the tags of the task that launches, which those of its jobs have as well."""
+        """Return the tags of the task that launches, which its jobs have as well."""
 
     def is_left_out(self, tags: Collection[str]) -> bool:
-        """Return whether `--tags` or `--skip-tags` leave out a task with these tags, or its tag `never` does."""
+        """Return whether `--tags`, `--skip-tags` or its tag `never` leave out a task with these tags."""
 
     def read_variables(
         self, options: Mapping[str, t.Any], home: Home, scope: Scope
@@ -177,7 +177,7 @@ class Language(t.Protocol):
     ) -> tuple[str, dict[str, t.Any], Variables] | None:
         """Return the text of the file that a call of `template` renders, the options for that, and the variables that it adds.
 
-        None where there is no such file, which the call itself complains of, and for every other call.
+        None if there is no such file, which the call itself reports, and for every other call.
         """
 
     def of_play(self, roles: Collection[object]) -> dict[str, t.Any]:
@@ -187,20 +187,20 @@ class Language(t.Protocol):
         """Return the items of a loop with_<lookup>."""
 
     def runs_once_on(self) -> str | None:
-        """Return the host on which tasks with `run_once` run, None where there is but one host."""
+        """Return the host on which tasks with `run_once` run, None if there is only one host."""
 
     def host(self) -> str: ...
 
     def become(self, keys: Mapping[str, t.Any], scope: Scope) -> Become | None:
-        """Return how the user of a task is become whose keywords for that are `keys`; a None is that of the task that launches.
+        """Return how to become the user of a task with these keywords `keys`; a None among them: as for the launching task.
 
-        None where it is the user of the launch.
+        None if it is the user of the launch.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What jobs take from the task that launches them, unless they say otherwise."""
+    """What jobs take over from the task that launches them, unless they set it themselves."""
 
     timeout: float = 0.0
     check_mode: bool = False
@@ -211,7 +211,7 @@ class Defaults:
 
 
 class Become(t.NamedTuple):
-    """How the host makes a process that of another user."""
+    """How the host starts a process as another user."""
 
     user: str
     command: tuple[str, ...]
@@ -239,16 +239,16 @@ class Step:
     ignore_errors: bool = False
     skip: str | None = None
     contents: t.Any = None
-    """Files whose content is known on the host only, see _plan/contents.py."""
+    """Files whose content is known only on the host, see _plan/contents.py."""
     search: tuple[str, ...] = ()
-    """Folders in which its files are looked for, before those of the task that launches."""
+    """Folders that are searched for its files before those of the task that launches."""
     become: Become | None = None
     """None: it runs as the user of the launch."""
 
 
 @dataclass(slots=True)
 class Block:
-    """Tasks in order, those that run where one of them failed, and those that run in any case."""
+    """Tasks in order, those that run if one of them fails, and those that run in any case."""
 
     block: list[Step | Block]
     rescue: list[Step | Block] = field(default_factory=list)
@@ -263,7 +263,7 @@ Node = dict[str, t.Any]
 
 @dataclass(slots=True)
 class Job:
-    """A job that is to be: one task, or one block. It runs after those jobs (by index) that it depends on."""
+    """A job to launch: one task, or one block. It runs after the jobs (by index) that it depends on."""
 
     name: str
     where: str
@@ -276,7 +276,7 @@ class Job:
     source: object = None
     body: Body = field(default_factory=list)
     script: Node | None = None
-    """In place of `body`: what the host works out itself. A turn that makes calls has its Step as `step`."""
+    """Replaces `body` if the host evaluates the tasks. A turn that makes calls has its Step as `step`."""
     always_timeout: float = defaults.ALWAYS_TIMEOUT
     depends_on: list[int] = field(default_factory=list)
     run_when: str = "success"
@@ -290,11 +290,11 @@ class Job:
     pool: str | None = None
     generated: bool = False
     refused: list[JobRefused] = field(default_factory=list)
-    """What is wrong with tasks inside of it. Nothing is launched then, and all of it is told at once."""
+    """Errors of tasks inside of it. Nothing is launched then, and all of them are reported at once."""
 
 
 class Refusable(t.Protocol):
-    """What telling why a job, or a task of it, was refused needs to know of it."""
+    """What a refusal of a job, or of one of its tasks, needs to know of it."""
 
     name: str
     where: str
@@ -303,7 +303,7 @@ class Refusable(t.Protocol):
 
 
 def refusal_of(node: Refusable, key: str | None, text: str | Refused) -> JobRefused:
-    """Return why a job or a step is refused; of one with `no_log` without any value, its name as it was written."""
+    """Return why a job or a step is refused; with `no_log` without any value, and with its name as written."""
     if not node.no_log:
         return JobRefused(node.where, node.name, key, str(text), node.source)
     name = node.source.get("name") if isinstance(node.source, Mapping) else None
@@ -313,7 +313,7 @@ def refusal_of(node: Refusable, key: str | None, text: str | Refused) -> JobRefu
 
 
 def seconds(value: object) -> float:
-    """Return a time limit in seconds, 0 for none; raise Refused where `value` cannot be one."""
+    """Return a time limit in seconds, 0 for none; raise Refused if `value` cannot be one."""
     try:
         number = float(str(value)) if not isinstance(value, bool) else math.nan
     except ValueError:

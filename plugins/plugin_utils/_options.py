@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The options of the action plugins, checked, with errors that say what would do."""
+"""Checks the options of the action plugins; errors say what would be valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import MAX_
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
-# What a module is called with when all that matters is in its underscore options.
+# The public options for calls of a module in which only its underscore options matter.
 SMALLEST: dict[str, dict[str, object]] = {
     "async_batch": {"tasks": []},
     "async_cancel": {},
@@ -38,10 +38,10 @@ _SECONDS = ("timeout", "wait_timeout", "poll", "grace")
 _AGES = ("older_than", "newer_than")
 _COUNTS = ("concurrency",)
 _PERCENTAGES = ("max_fail_percentage",)
-# Templates still: a conversion would lose what makes Ansible trust them.
+# Still templates: a conversion would lose the mark that makes Ansible trust them.
 _TASKS = ("tasks", "task")
 _UNTOUCHED = {"type": "raw", "required": True}
-# These are texts to who writes them, and numbers once they are read.
+# Texts in playbooks, which are converted to numbers here.
 _SIZES = ("memory_max", "cpu_quota", "min_free_memory")
 _MAX_COUNT = 1_000_000
 _MOST_KEPT = 1024**3
@@ -52,19 +52,19 @@ _LEAST_LOAD = 0.01
 
 @dataclass(frozen=True, slots=True)
 class WaitOptions:
-    """How to wait; times in seconds, a timeout of 0 is none."""
+    """How to wait; times in seconds, a timeout of 0: no limit."""
 
     timeout: float = 0.0
     poll: float = 10.0
     mode: str = "all"
     on_timeout: str = "fail"
     cleanup: str = "none"
-    """none, succeeded or ended: whose records are removed once they were reported."""
+    """none, succeeded or ended: which jobs' records are removed once they are reported."""
     set_facts: bool = False
 
 
 def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the options of a task, converted, with their defaults; raise Refused where one is wrong."""
+    """Return the options of a task, converted, with their defaults; raise Refused if one is wrong."""
     public = {name: _UNTOUCHED if name in _TASKS else rules for name, rules in spec.items() if not name.startswith("_")}
     public.update((name, {"type": "raw"}) for name in _SIZES if name in public)
     given = dict(args)
@@ -76,7 +76,7 @@ def read(args: Mapping[str, object], spec: Mapping[str, t.Any]) -> dict[str, t.A
         if given.get(name) is None:
             continue
         if rules.get("type") == "list" and name not in _TASKS and isinstance(given[name], str):
-            given[name] = [given[name]]  # one text, which may have commas in it
+            given[name] = [given[name]]  # a single text, which may contain commas
         if name in _CONVERTERS:
             given[name] = _named(name, _CONVERTERS[name], given[name])
         _check_choice(name, rules.get("choices"), given[name])
@@ -168,7 +168,7 @@ def _bytes(value: object) -> int:
 
 
 def kept_output(value: object) -> int:
-    """Return how many bytes of a job's output are kept, 0 for none."""
+    """Return how many bytes of a job's output to keep, 0 for none."""
     where = "Option 'keep_output'"
     number = size(value, where)
     if number and not output.LEAST <= number <= _MOST_KEPT:
@@ -188,7 +188,7 @@ def _number(value: object, least: float, most: float, what: str, sign: str = "")
 
 
 def nice(value: object) -> int:
-    """Return a niceness, as nice(1) has it."""
+    """Return a niceness, as in nice(1)."""
     what = "a whole number from -20 (served first) to 19 (served last)"
     number = _number(value, -20, 19, what)
     if number != int(number):
@@ -197,7 +197,7 @@ def nice(value: object) -> int:
 
 
 def memory_max(value: object) -> int:
-    """Return the bytes that a job may use. What cannot hold an interpreter is a mistake in the unit."""
+    """Return the bytes that a job may use. Too little for an interpreter is a mistake in the unit."""
     number = _bytes(value)
     if number < _LEAST_MEMORY:
         raise unfit("it must be 1M or more, for no job runs in less", value)
@@ -210,7 +210,7 @@ def cpu_quota(value: object) -> float:
 
 
 def pool(value: object) -> str:
-    """Return the name of a pool, which is one of a folder on the host too."""
+    """Return the name of a pool, which also names a folder on the host."""
     if not pools.is_name(value):
         raise unfit(
             "it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and begin with none of the last two",
@@ -249,7 +249,7 @@ OF_JOBS: dict[str, t.Callable[[object], t.Any]] = {
     "cpu_quota": cpu_quota,
     "pool": pool,
 }
-"""Keys of a job that limit it, which are options for all jobs of a launch too, and what reads their value."""
+"""Keys that limit a job, or as options all jobs of a launch, and the functions that read their values."""
 
 _CONVERTERS: dict[str, t.Callable[[object], t.Any]] = {
     **dict.fromkeys(_SECONDS, seconds),

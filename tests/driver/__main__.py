@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The entrance of `make`: `python tests/driver test`, or the name of a group of parts, or of parts."""
+"""The entry point of `make`: `python tests/driver test`, or names of groups of parts, or of parts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
 
 
 def choose(words: list[str]) -> list[Part]:
-    """The parts that the words name: `test` is all of them; a group, or a part, brings what it needs."""
+    """The parts that the words name: `test` is all of them; a group, or a part, includes what it needs."""
     everything = parts()
     if words == ["test"]:
         return everything
@@ -66,9 +66,9 @@ def introduce(chosen: list[Part]) -> None:
 
 def demo() -> int:
     environment = machine.core_environment(machine.newest_core(), "core")
-    # What is shown to a person may be in colour.
+    # A person watches it, so it may be in colour.
     env = {key: value for key, value in environment.env.items() if key != "NO_COLOR"}
-    # It runs on this machine alone, without an inventory, and knows that.
+    # It runs on this machine alone, without an inventory: no warnings about that.
     env |= {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
     return subprocess.run(
         [environment.bin / "ansible-playbook", "background.jobs.demo"], check=False, cwd=machine.ROOT, env=env
@@ -76,25 +76,25 @@ def demo() -> int:
 
 
 def benchmark() -> int:
-    """No check: it says how fast, not whether."""
+    """No check: it measures how fast, not whether."""
     if main(["hosts"]):
         return 1
     environment = machine.core_environment(machine.newest_core(), "core")
     script = machine.ROOT / "tests" / "benchmark" / "run.py"
-    # which works with an older ansible-core
+    # Mitogen works only with an older ansible-core
     env = {**environment.env, "BENCHMARK_MITOGEN": str(machine.core_environment("2.19", "mitogen", "mitogen").bin)}
     return subprocess.run([environment.bin / "python", script], check=False, env=env).returncode
 
 
 def soak() -> int:
-    """The fault tests and what compares jobs with plain tasks, in full, in a driver of its own that knows so from the start."""
+    """The full fault tests and comparisons of jobs with plain tasks, in a new driver, whose modules see FAULTS on import."""
     env = {**os.environ, "FAULTS": "full"}
     oldest, newest = min(machine.CORES), max(machine.CORES)
     wanted = ("faults", f"molecule-{newest}:differential", *(f"molecule-{core}:blocks" for core in (oldest, newest)))
     status = subprocess.run([sys.executable, machine.ROOT / "tests" / "driver", *wanted], check=False, env=env)
     log = machine.CACHE / "logs" / "faults.log"
     if log.exists():
-        # the last section of what pytest prints, but for its verdict
+        # the last section of pytest's output, before its verdict
         dummy, rule, figures = log.read_text(errors="replace").rpartition(" figures ")
         print(f"{rule}{figures}".strip())
     return status.returncode

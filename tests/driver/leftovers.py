@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Temporary folders of a run, and what it has left behind beside them."""
+"""The temporary folders of a run, and what it has left behind outside of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = re.compile(r"bgj-(?P<pid>\d+)-")
-# Names that the tests, what they test and what they are run with give to temporary files.
+# Names of temporary files made by the tests, by what they test, and by their tools.
 OURS = re.compile(r"bgj|background[_-]jobs|ansible|antsibull|molecule|pytest-of-|pymp-")
-# It waits for the end of whoever holds its input, a killed one's too.
+# It waits until the process that holds its input has ended, even if that is killed.
 GUARD = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 
 
 class Scratch:
-    """A root for the temporary folders of parts, which is gone when the run ends, however it ends."""
+    """A root for the temporary folders of parts, which is removed when the run ends, however it ends."""
 
     def __init__(self, place: Path | None = None) -> None:
         self.place = place or Path(tempfile.gettempdir())
@@ -30,7 +30,7 @@ class Scratch:
         self._before = _entries(self.place)
         # Short, because sockets are made there.
         self.root = Path(tempfile.mkdtemp(prefix=f"bgj-{os.getpid()}-", dir=self.place))
-        self.root.chmod(0o1777)  # as the place itself: tests run programs as other users
+        self.root.chmod(0o1777)  # like the place itself: tests run programs as other users
         self._guard = subprocess.Popen(
             [sys.executable, "-c", GUARD, self.root], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -45,7 +45,7 @@ class Scratch:
         return folder
 
     def close(self) -> tuple[list[str], list[str]]:
-        """Remove the root; what else is new: what this run must have left behind, and what may be others'."""
+        """Remove the root; return the names of other new files: those of this run, and those that may be others'."""
         self._guard.communicate()
         return left_behind(self._before, _entries(self.place))
 
@@ -61,7 +61,7 @@ def _of_other_run(name: str) -> bool:
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Roots of runs whose guard was killed as well."""
+    """Remove roots of runs whose guard was killed as well."""
     for path in place.glob("bgj-*-*"):
         root = ROOT.match(path.name)
         if root and not _runs(int(root["pid"])) and path.stat().st_uid == os.geteuid():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which lines of plugins/ the tests run, on the controller and on hosts, in jobs too: `make coverage`."""
+"""Which lines of plugins/ the tests run, on the controller, on hosts and in jobs: `make coverage`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from machine import CACHE, ROOT, Environment
 PLUGINS = ROOT / "plugins"
 TOOLS = ROOT / "tests" / "coverage"
 FOLDER = CACHE / "coverage"
-# A site's start files are read by all interpreters but those with -S, as a supervisor's is: what those are to run first
-# is put before their program.
+# Interpreters read a site's .pth files at start, except those with -S, such as a supervisor's: for them, what has to
+# run first is put before their program.
 PYTHON = """\
 #!/bin/bash
 if [ "$1 $2 $3" = "-I -S -c" ]; then
@@ -31,7 +31,7 @@ exec -a "$0" {real} "$@"
 
 
 def measure(parts: Sequence[str]) -> int:
-    """Run parts in environments that note lines, in a driver of its own that knows so from the start; then report."""
+    """Run parts in environments that record lines, in a new driver, which sees that in its environment; then report."""
     environment = _ready()
     _index()
     env = {**os.environ, "BGJ_LINES": str(FOLDER)}
@@ -46,7 +46,7 @@ def default_parts() -> list[str]:
 
 
 def test_environment(core: str) -> Environment:
-    """The environment that tests run in, which notes lines where that is asked for."""
+    """The environment that tests run in, which records lines on request."""
     if os.environ.get("BGJ_LINES") and core == machine.newest_core():
         return _ready()
     return machine.core_environment(core, "unit", "unit")
@@ -67,7 +67,7 @@ def _ready() -> Environment:
 
 
 def _index() -> None:
-    """An empty byte for each line."""
+    """Prepare a zero byte for each line."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     entries, offset = [f"{PLUGINS}/"], 0
     for path in sorted(PLUGINS.rglob("*.py")):
@@ -77,4 +77,4 @@ def _index() -> None:
             offset += path.read_bytes().count(b"\n") + 2
     (FOLDER / "index").write_text("\n".join(entries) + "\n")
     (FOLDER / "lines").write_bytes(bytes(offset))
-    (FOLDER / "lines").chmod(0o666)  # jobs of other users note theirs too
+    (FOLDER / "lines").chmod(0o666)  # jobs of other users record theirs too

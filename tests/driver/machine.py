@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What this machine has: where things are, which Pythons run, and the virtual environments made of them."""
+"""What this machine has: paths, the Pythons that run, and the virtual environments made of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 REQUIREMENTS = ROOT / "tests" / "requirements"
 
-# ansible-core by its minor version: the pin, and the Pythons that can be its controller, the preferred one first.
+# By minor version of ansible-core: the pin, and the Pythons that can run it on the controller, the preferred one first.
 CORES = {
     "2.19": ("2.19.14", ("3.11", "3.12", "3.13")),
     "2.20": ("2.20.10", ("3.12", "3.13", "3.14")),
@@ -35,12 +35,12 @@ KNOWN_PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 class Skip(Exception):
-    """What was asked for can't be done on this machine; the text says why."""
+    """The request can't be carried out on this machine; the text says why."""
 
 
 @functools.cache
 def pythons() -> dict[str, Path]:
-    """The interpreters that run, by minor version. A pyenv shim stands on PATH for versions that don't."""
+    """The interpreters that run, by minor version. On PATH there may be pyenv shims for versions that don't."""
     found = {}
     for version in KNOWN_PYTHONS:
         for candidate in _candidates(version):
@@ -115,14 +115,14 @@ def link(path: Path, target: Path) -> None:
 
 
 def link_collection(folder: Path) -> Path:
-    """Let `folder` hold the checkout as the collection background.jobs."""
+    """Link the checkout into `folder` as the collection background.jobs."""
     collection = folder / "ansible_collections" / "background" / "jobs"
     link(collection, ROOT)
     return collection
 
 
 def tracked_files() -> list[str]:
-    """What belongs to the tree: tracked, or new and not ignored. Without git (an unpacked archive): every file."""
+    """The files of the tree: tracked, or new and not ignored. Without git (an unpacked archive): every file."""
     try:
         return _listed_by_git()
     except (OSError, subprocess.CalledProcessError):
@@ -168,7 +168,7 @@ def copy_tree(target: Path) -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment: a Python, requirement files, an ansible-core where there is to be one."""
+    """A virtual environment: a Python, requirement files, and an ansible-core if it needs one."""
 
     name: str
     python: str
@@ -183,7 +183,7 @@ class Environment:
 
     @property
     def path(self) -> Path:
-        # The checkout's path too: an environment that was moved no longer works.
+        # The checkout's path counts too: an environment that was moved no longer works.
         key = f"{ROOT}\n{pythons()[self.python]}\n{self.specs()}"
         return CACHE / "venvs" / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
@@ -202,7 +202,7 @@ class Environment:
         return env
 
     def ready(self) -> Environment:
-        """Make it unless it is there, with the checkout as its collection background.jobs."""
+        """Make it unless it exists, with the checkout as its collection background.jobs."""
         with lock(self.name):
             if not (self.path / "complete").exists():
                 self._make()
@@ -211,9 +211,9 @@ class Environment:
 
     @contextlib.contextmanager
     def handing_over(self, **variables: str) -> Iterator[None]:
-        """Have its interpreters set these variables meanwhile: ansible-test keeps all from targets but those that it knows."""
+        """Have its interpreters set these variables meanwhile: ansible-test passes only known ones on to targets."""
         path = self.purelib / "handed_over.pth"
-        # One line, as such a file wants it. What was left by a run that was killed names a folder that is gone.
+        # One line, as a .pth file needs it. The file of a killed run has no effect, because its folder is gone.
         path.write_text(
             f"import os; os.path.isdir({variables['TMPDIR']!r}) and "
             f"os.environ.update({{**{variables!r}, **os.environ}})\n"
@@ -228,7 +228,7 @@ class Environment:
         run_quietly([uv(), "venv", "--quiet", "--python", pythons()[self.python], self.path])
         wanted = self.path / "requirements.txt"
         wanted.write_text(self.specs())
-        # Tests start thousands of programs out of it; each that has to compile ansible-core takes a second more.
+        # Tests start thousands of programs from it; each would take a second more to compile ansible-core.
         options = ("--quiet", "--compile-bytecode", "--requirement", wanted)
         run_quietly([uv(), "pip", "install", "--python", self.bin / "python", *options])
         (self.path / "complete").touch()
@@ -250,7 +250,7 @@ def tool_environment(name: str) -> Environment:
 
 
 def run_quietly(command: Sequence[str | Path], cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
-    """Run what says nothing when it works; its output is the error when it doesn't."""
+    """Run a command without showing its output; if it fails, that is the error."""
     done = subprocess.run(
         command, check=False, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -259,7 +259,7 @@ def run_quietly(command: Sequence[str | Path], cwd: Path = ROOT, env: dict[str, 
 
 
 def bootstrap() -> Path:
-    """An environment with pip and uv, out of nothing but this Python."""
+    """An environment with pip and uv, made with only this Python."""
     with lock("bootstrap"):
         wanted = REQUIREMENTS / "bootstrap.txt"
         key = hashlib.sha256(f"{ROOT}\n{sys.version}\n{wanted.read_text()}".encode()).hexdigest()[:10]

@@ -25,22 +25,22 @@ from shipping import docs, galaxy, install
 
 # The tests of what runs on hosts: under their oldest Python with the oldest core's module_utils, and with the newest core.
 HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
-# Needs hypothesis, and so a Python of controllers; once is enough.
+# Needs hypothesis, and so a controller's Python; one run is enough.
 PROPERTIES = HOST_HALF / "test_properties.py"
-# Runs all that is shown, task by task: on the newest core.
+# Runs all tasks of the documentation, one by one: on the newest core.
 SHOWN = "tests/unit/test_documented_tasks.py::test_what_is_shown_can_be_run"
 SCENARIOS = ROOT / "extensions" / "molecule"
 FAULTS = ROOT / "tests" / "faults"
 AWX = ROOT / "tests" / "awx"
 TARGETS = ROOT / "tests" / "integration" / "targets"
-# What depends on how ansible-core does it, and not only on this collection.
+# Scenarios that depend on the behaviour of ansible-core, and not only on this collection.
 ON_OLDEST_CORE = ("blocks", "default", "differential")
 # The faults in full, and the sequences of the property test: an hour or two. Their short forms take minutes.
 SOAK = os.environ.get("FAULTS") == "full"
 FAULTS_LIMIT = 3 * 3600 if SOAK else 1800
-# Integration targets that are left out on all but the newest core: they run many playbooks and depend little on the core,
+# Integration targets that run only on the newest core: they run many playbooks and depend little on the core,
 # or compare jobs with plain tasks, or run blocks, as the scenario `differential` does on the oldest core too.
-# Limits, output and the order of jobs are kept by what runs on the host.
+# Limits, output and the order of jobs depend only on what runs on the host.
 ON_NEWEST_CORE = (
     "async_batch_blocks",
     "async_batch_graph",
@@ -53,21 +53,21 @@ ON_NEWEST_CORE = (
     "patterns_local",
     "pools",
 )
-# What the scenario of that name runs on hosts: on localhost where there are none, and by `make one WHAT=patterns`.
+# Targets that the scenario of the same name runs on hosts: on localhost without these, or by `make one WHAT=patterns`.
 WITHOUT_HOSTS = ("patterns",)
-# Themes of the scenarios that compare cases which the newest core alone runs, but for `soak`: in `differential` those about
-# what modules do, not about how a task runs; in `blocks` those in which cores hardly differ.
+# Themes of comparing scenarios that, except in `soak`, run only on the newest core: in `differential` those about what
+# modules do, not about how a task runs; in `blocks` those in which cores hardly differ.
 THEMES_ON_NEWEST_CORE = {
     "blocks": ("facts", "files", "includes", "local", "loops"),
     "differential": ("commands", "configuration", "files", "network", "packages", "services", "users"),
 }
-# How a case of it may run: see differential.py.
+# The runs of a case: see differential.py.
 CASE_RUNS = ("check", "change", "again")
-# Those that run on the cores between the oldest and the newest.
+# Targets that run on the cores between the oldest and the newest.
 BETWEEN = ("async_batch",)
-# The bootstrap of ansible-test wants this pip from a site that not every machine reaches.
+# The pip that ansible-test would download from a site that not every machine can reach.
 ANSIBLE_TEST_PIP = {"2.19": "24.2", "2.20": "25.2", "2.21": "25.2"}
-# The release of the `ansible` package out of which the collections that tests use are taken.
+# The release of the `ansible` package from which the tests' collections are taken.
 ANSIBLE_PACKAGE = "ansible==14.5.0"
 TEST_COLLECTIONS = (
     "ansible/posix",
@@ -81,7 +81,7 @@ Command = tuple[Sequence[str | Path], dict[str, str], Path]
 
 
 def parts() -> list[Part]:
-    """Every part there is. Those that take the longest come first, or one of them would go on alone at the end."""
+    """All parts. The longest come first, so that none of them runs on alone at the end."""
     return [
         Part("hosts", "molecule", hosts),
         *(
@@ -108,7 +108,7 @@ def parts() -> list[Part]:
 
 
 def left_out(part: Part) -> str:
-    """What this part runs on another core only, or in `soak`."""
+    """What this part leaves to another core, or to `soak`."""
     left = {f"integration-{core}": targets_left_out(core) for core in CORES}
     left |= {f"sanity-{core}": sanity_left_out(core) for core in CORES}
     left |= {
@@ -130,13 +130,13 @@ def left_out(part: Part) -> str:
 
 def unit(core: str, job: Job) -> Counts:
     environment = lines.test_environment(core)
-    # The host's half takes ten times as long as the controller's: on the newest core, and in unit-host.
+    # The host's half takes ten times as long as the controller's: it runs only on the newest core, and in unit-host.
     ignored = [] if core == machine.newest_core() else [f"--ignore={HOST_HALF}", f"--deselect={SHOWN}"]
     return _pytest(job, ([environment.bin / "pytest", "tests/unit", *ignored], environment.env, ROOT))
 
 
 def unit_host(job: Job) -> Counts:
-    """The tests of what runs on managed hosts, under the oldest Python of those."""
+    """The tests of what runs on managed hosts, under their oldest Python."""
     version = machine.pick(HOST_PYTHONS)
     environment = Environment(f"unit-host-{version}", version, ("unit-host",)).ready()
     _lend_module_utils(environment)
@@ -148,7 +148,7 @@ def unit_host(job: Job) -> Counts:
 
 
 def _lend_module_utils(environment: Environment) -> None:
-    """Give ansible.module_utils of the oldest supported core, in a package as bare as in a module's payload."""
+    """Provide ansible.module_utils of the oldest supported core, in a package as bare as in a module's payload."""
     source = core_environment("2.19", "unit", "unit").purelib / "ansible"
     target = environment.purelib / "ansible"
     target.mkdir(exist_ok=True)
@@ -194,7 +194,7 @@ def sanity(core: str, job: Job) -> Counts:
 
 
 def sanity_left_out(core: str) -> list[str]:
-    # It takes longer than all others together, and what it says depends little on the core.
+    # It takes longer than all others together, and its findings depend little on the core.
     return [] if core == machine.newest_core() else ["pylint"]
 
 
@@ -203,12 +203,12 @@ def targets_left_out(core: str) -> list[str]:
     oldest, *dummy, newest = CORES
     if core == newest:
         return [] if docker_is_left_out() else list(WITHOUT_HOSTS)
-    every = sorted(path.parent.name for path in TARGETS.glob("*/aliases"))  # roles that targets share have none
+    every = sorted(path.parent.name for path in TARGETS.glob("*/aliases"))  # shared roles have no aliases
     return [name for name in every if name in ON_NEWEST_CORE or (core != oldest and name not in BETWEEN)]
 
 
 def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
-    """All targets that run on this core, or those that are named."""
+    """All targets for this core, or the named ones."""
     chosen = targets or tuple(f"--exclude={target}" for target in targets_left_out(core))
     command, env, cwd = integration_command(core, "--continue-on-error", *chosen)
     handed = {name: os.environ[name] for name in ("BGJ_LINES",) if name in os.environ}
@@ -227,19 +227,19 @@ def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
 def integration_command(core: str, *arguments: str) -> Command:
     environment = lines.test_environment(core)
     copy = _copy_for_ansible_test(core, "integration")
-    # ansible-test knows no other place for collections than beside the tested one.
+    # ansible-test looks for collections only beside the tested one.
     for namespace in test_collections().glob("ansible_collections/*"):
         machine.link(copy.parents[1] / namespace.name, namespace)
     return [environment.bin / "ansible-test", "integration", "--color", "no", *arguments], environment.env, copy
 
 
 def _complaints(output: str) -> str:
-    """ansible-test's errors, which stand far from the end of what it prints."""
+    """ansible-test's errors, which are far from the end of its output."""
     return "\n".join(re.findall(r"^(?:ERROR|FATAL).*", output, re.MULTILINE))
 
 
 def _copy_for_ansible_test(core: str, purpose: str) -> Path:
-    """ansible-test takes no linked tree, and would read the repository around a copy without one of its own."""
+    """Copy the tree: ansible-test takes no linked one, and without a repository of its own it would read the one around it."""
     copy = CACHE / "ansible-test" / f"{core}-{purpose}" / "ansible_collections" / "background" / "jobs"
     machine.copy_tree(copy)
     _lend_pip(ANSIBLE_TEST_PIP[core])
@@ -247,7 +247,7 @@ def _copy_for_ansible_test(core: str, purpose: str) -> Path:
 
 
 def _lend_pip(version: str) -> None:
-    """Put what ansible-test would download where it looks for it: pip from the package index does the same."""
+    """Put a replacement where ansible-test looks for its download: it runs a pip from the package index."""
     cache = Path.home() / ".ansible" / "test" / "cache"
     script = cache / f"get_pip_{version.replace('.', '_')}.py"
     with machine.lock("pip"):
@@ -286,7 +286,7 @@ def molecule(core: str, scenario: str, job: Job) -> None:
 def molecule_command(core: str, scenario: str, *arguments: str) -> Command:
     environment = core_environment(core, "molecule", "molecule")
     env = environment.env
-    # Two checkouts, or two cores, must not take each other's containers for theirs.
+    # Two checkouts, or two cores, must not share containers.
     run = hashlib.sha256(f"{ROOT} {core}".encode()).hexdigest()[:6]
     env.update(
         ANSIBLE_COLLECTIONS_PATH=str(test_collections()),
@@ -311,13 +311,13 @@ def runs_left_out(core: str, scenario: str) -> list[str]:
 
 
 def faults(job: Job) -> Counts:
-    """Hosts, connections and controllers that break; FAULTS=full: as often as the figures that are told of it.
+    """Hosts, connections and controllers that break; FAULTS=full: as often as in the documented figures.
 
-    In full it has the property test too, whose short form is in unit.
+    The full form includes the property test, whose short form is in unit.
     """
     _want_docker()
     tests = [FAULTS, *([PROPERTIES] if SOAK else [])]
-    # Half of their time is waiting: two at a time took six minutes where one took nine.
+    # Half of their time is waiting: two at a time took six minutes, one at a time nine.
     return _pytest(job, faults_command(machine.newest_core(), "-n2", "--maxschedchunk=1", *map(str, tests)))
 
 
@@ -353,7 +353,7 @@ def _core_targets() -> Path:
 
 
 def awx(job: Job) -> Counts:
-    """The guide to AWX, under ansible-runner."""
+    """Tests of the guide to AWX, under ansible-runner."""
     return _pytest(job, awx_command(machine.newest_core(), AWX))
 
 
@@ -376,7 +376,7 @@ def _want_docker() -> None:
 
 
 def test_collections() -> Path:
-    """The collections that tests use, without Galaxy: out of the `ansible` package."""
+    """The collections that tests use, taken from the `ansible` package, without Galaxy."""
     target = CACHE / "collections" / ANSIBLE_PACKAGE.replace("==", "-")
     with machine.lock("collections"):
         if not target.exists():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pictures of the guides, out of a real run: `make pictures`."""
+"""Makes the pictures of the guides from a real run: `make pictures`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IMAGES = ROOT / "docs" / "docsite" / "rst" / "images"
 PLAYBOOK = ROOT / "tests" / "pictures" / "release.yml"
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 SIZE = "960,900"
-# The browser of a distribution may not make a sandbox of its own as root.
+# A distribution's browser may not be able to make its sandbox as root.
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={SIZE}")
 
-# A palette makes a quarter of it.
+# A palette reduces the size to a quarter.
 SHRINK = """
 import sys
 from PIL import Image
@@ -57,7 +57,7 @@ def draw() -> int:
 
 
 def unfolded(page: str) -> str:
-    """The page as it is after a click on the job that took too long."""
+    """The page after a click on the job that took too long."""
     found = re.search(r'id="job(\d+)" data-state="timed_out"', page)
     assert found, "the run had no job that took too long"
     return page.replace(

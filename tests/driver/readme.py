@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks that each block of the given Markdown files that is marked as YAML is YAML."""
+"""Checks that each block marked as YAML in the given Markdown files is valid YAML."""
 
 from __future__ import annotations
 

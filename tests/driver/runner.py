@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs parts, two at a time where they allow it; one line a part, one summary, the counts last."""
+"""Runs parts, two at a time if they allow it; prints a line for each part and a summary, with the counts last."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Counts:
 
 
 class Failed(Exception):
-    """A part failed; what it counted until then, where it counts."""
+    """A part failed; counts: what it had counted until then, if it counts."""
 
     def __init__(self, message: str, counts: Counts | None = None) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class Part:
 
 
 class Job:
-    """One run of a part: what it starts writes to its log, has a temporary folder, and ends when its time is up."""
+    """One run of a part: its commands write to its log, have a temporary folder, and are ended when the time is up."""
 
     def __init__(self, part: Part, folder: Path) -> None:
         self.part = part
@@ -71,7 +71,7 @@ class Job:
         self._is_over = False
 
     def call(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> tuple[int, str]:
-        """Run a command; its exit status and what it printed."""
+        """Run a command; return its exit status and output."""
         if self._is_over:
             raise Failed("interrupted, or out of time")
         with self.log.open("ab") as log:
@@ -91,7 +91,7 @@ class Job:
         return status, self.log.read_bytes()[start:].decode(errors="replace")
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for it, and add up the CPU time of all that it has waited for."""
+        """Wait for a process, and add its CPU time, with that of the children that it has waited for."""
         end = os.pidfd_open(process.pid)
         try:
             if not select.select([end], [], [], max(1, self._deadline - time.monotonic()))[0]:
@@ -105,7 +105,7 @@ class Job:
         return process.returncode
 
     def check(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> str:
-        """Run a command that must succeed; what it printed."""
+        """Run a command that must succeed; return its output."""
         status, output = self.call(*command, env=env, cwd=cwd)
         if status:
             raise Failed(f"{Path(command[0]).name} failed ({status})")
@@ -136,7 +136,7 @@ class Runner:
 
     def run(self) -> Counts:
         LOGS.mkdir(parents=True, exist_ok=True)
-        (LOGS / "summary.log").unlink(missing_ok=True)  # that of a run before is no summary of this one
+        (LOGS / "summary.log").unlink(missing_ok=True)  # from an earlier run
         threads = [threading.Thread(target=self._lane, daemon=True) for dummy in range(self.lanes)]
         for thread in threads:
             thread.start()
@@ -144,7 +144,7 @@ class Runner:
             for thread in threads:
                 thread.join()
         finally:
-            # Where this was interrupted: nothing that it started stays behind, and nothing more is started.
+            # If this was interrupted: end all that was started, and start nothing more.
             with self.changed:
                 self.waiting.clear()
             for job in list(self.running):
@@ -159,7 +159,7 @@ class Runner:
             print(f"also new in {place}, maybe of other programs: {_few(others)}")
         if left:
             print(f"----- LEFT BEHIND in {place}: {_few(left)}")
-        # On a machine on which somebody else tests this meanwhile, nobody can tell whose they are.
+        # If somebody else tests this on the same machine, it is unclear whose files they are.
         shared = os.environ.get("SHARED_TMP") == "1"
         self.results["nothing-left-behind"] = Counts(failed=len(left)) if left and not shared else Counts(passed=1), 0
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What nox checks: noxfile.py and antsibull-nox.toml say how, this says which sessions make up a part."""
+"""The checks of nox: noxfile.py and antsibull-nox.toml define sessions, this groups them into parts."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def linters() -> dict[str, Callable[[Job], Counts]]:
 
 
 def check(sessions: Sequence[str], job: Job) -> Counts:
-    """Run sessions of nox, which only look and mend nothing."""
+    """Run sessions of nox, which only check and change nothing."""
     run(sessions, job)
     return Counts(len(sessions))
 
 
 def run(sessions: Sequence[str], job: Job) -> str:
-    """Run sessions of nox; what they print."""
+    """Run sessions of nox; return their output."""
     command, env = nox("--session", *sessions)
     wanted = _hash(*((ROOT / name).read_text() for name in ("noxfile.py", "antsibull-nox.toml")))
     marks = [Path(command[2]) / f"{session}.installed-{wanted}" for session in sessions]
@@ -56,7 +56,7 @@ def run(sessions: Sequence[str], job: Job) -> str:
 
 
 def mend() -> int:
-    """Let ruff mend what it can, and format."""
+    """Let ruff fix what it can, and format."""
     for arguments in ("--session", "codeqa", "--", "--fix"), ("--session", "formatters"):
         command, env = nox(*arguments)
         status = subprocess.run(command, check=False, cwd=ROOT, env=env | {"CI": "false"}).returncode
@@ -67,7 +67,7 @@ def nox(*arguments: str) -> tuple[list[str | Path], dict[str, str]]:
     """A command of nox and its environment. Its sessions get the same pins and Python as everything else here."""
     environment = nox_environment()
     env = environment.env | {
-        # Nothing beside what is checked: the collections of whoever runs this don't count.
+        # No other collections: those that the user has installed must not matter.
         "ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections"),
         "UV_COMPILE_BYTECODE": "1",
         "UV_PYTHON_DOWNLOADS": "never",
@@ -81,7 +81,7 @@ def nox_environment() -> Environment:
 
 
 def _folder(environment: Environment) -> Path:
-    """Where nox has the environments of its sessions: another one where they are pinned otherwise."""
+    """The folder for the environments of nox's sessions: a new one if pins change."""
     return CACHE / "nox" / _hash(environment.path.name, (REQUIREMENTS / "nox-sessions.txt").read_text())
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ships: the tarball, the ways in which it is installed, and the documentation site."""
+"""What ships: the tarball, the ways to install it, and the documentation site."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from machine import CACHE, ROOT, Environment, core_environment, tool_environment
 from pictures import IMAGES
 from runner import Counts, Failed, Job
 
-# The files and folders at the top of what ships; galaxy.yml has to leave out all others.
+# The top-level files and folders that ship; galaxy.yml has to leave out all others.
 SHIPS = frozenset(
     (
         *("CHANGELOG.md", "CONTRIBUTING.md", "COPYING", "LICENSES", "README.md", "REUSE.toml", "changelogs"),
@@ -28,7 +28,7 @@ MADE_BY_GALAXY = {"FILES.json", "MANIFEST.json"}
 
 
 def install(job: Job) -> Counts:
-    """With ansible-core alone: from git, through requirements.yml, from the checkout and from the tarball."""
+    """Install with nothing but ansible-core: from git, through requirements.yml, from the checkout and from the tarball."""
     environment = core_environment(machine.newest_core(), "core")
     folder = CACHE / "install"
     shutil.rmtree(folder, ignore_errors=True)
@@ -63,13 +63,13 @@ def _want_smoke_to_need_the_collection(job: Job, environment: Environment, nothi
 def _smoke(job: Job, environment: Environment, collections: Path) -> tuple[int, str]:
     playbook = ROOT / "tests" / "smoke" / "smoke.yml"
     env = _apart(environment, collections)
-    # From a folder without a collection beside it, and with a folder for the jobs' records that is no user's.
+    # From a folder without a collection beside it, and with a folder of its own for the jobs' records.
     env["ANSIBLE_ASYNC_DIR"] = str(collections / "records")
     return job.call(environment.bin / "ansible-playbook", playbook, env=env, cwd=collections)
 
 
 def _apart(environment: Environment, collections: Path) -> dict[str, str]:
-    """An environment in which nothing but what is in `collections` is installed."""
+    """The variables for an environment with no other collections than those in `collections`."""
     return environment.env | {
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
@@ -79,7 +79,7 @@ def _apart(environment: Environment, collections: Path) -> dict[str, str]:
 
 
 def _build(job: Job, environment: Environment, folder: Path) -> Path:
-    """Of the checkout as it lies there, with all that must stay out of it."""
+    """Build the tarball from the checkout as it is, which also has files that must not ship."""
     job.check(environment.bin / "ansible-galaxy", "collection", "build", "--output-path", folder, env=environment.env)
     return next(folder.glob("*.tar.gz"))
 
@@ -134,7 +134,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def galaxy(job: Job) -> None:
-    """What Galaxy checks on import, of which the session of nox only tells."""
+    """Galaxy's checks on import; nox's session only prints their findings, here they fail."""
     output = sessions.run(["build-import-check"], job)
     complaints = [line for line in output.splitlines() if re.match(r"\s*(ERROR|WARNING)", line)]
     if complaints:
@@ -142,7 +142,7 @@ def galaxy(job: Job) -> None:
 
 
 def docs(job: Job) -> None:
-    """The documentation site, as a reader would see it: build/docs/html."""
+    """Build the documentation site, as readers see it: build/docs/html."""
     environment = tool_environment("docs")
     work, site = CACHE / "docs", ROOT / "build" / "docs"
     for folder in (work, site):
@@ -157,7 +157,7 @@ def docs(job: Job) -> None:
     pages = "rst/collections/background/jobs/docsite/images"
     with (work / "conf.py").open("a") as conf:
         conf.write("\nintersphinx_mapping = {}\nsuppress_warnings = ['ref.ref']\n")
-        # antsibull-docs takes along the guides alone.
+        # antsibull-docs copies only the guides, not their images.
         conf.write(f"import shutil\nshutil.copytree({str(IMAGES)!r}, {pages!r}, dirs_exist_ok=True)\n")
     env = environment.env | {"ANSIBLE_COLLECTIONS_PATH": str(CACHE / "no-collections")}
     job.check(work / "build.sh", env=env, cwd=work)

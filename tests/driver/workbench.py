@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wanted while one works at something: a short check, one test of any kind, a shell beside a host."""
+"""Tools for development: a short check, a single test of any kind, a shell with a host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leftovers import Scratch
 from machine import CACHE, ROOT
 from runner import Part, Runner
 
-# The quickest that together launch, wait and refuse.
+# The fastest targets that together launch, wait and refuse.
 QUICK_TARGETS = ("async_run", "async_wait", "bad_input")
 QUICK_LINTERS = ("files", "mypy", "ruff")
 HOST = ROOT / "tests" / "docker" / "host.sh"
@@ -36,7 +36,7 @@ def check() -> list[Part]:
 
 
 def one(words: Sequence[str]) -> int:
-    """One test file or function, integration target, molecule scenario or playbook; CORE=2.19 says with which core."""
+    """Run one test file or function, integration target, molecule scenario or playbook; CORE=2.19 selects the core."""
     if not words:
         print("name a test, an integration target, a molecule scenario or a playbook", file=sys.stderr)
         return 2
@@ -92,7 +92,7 @@ A shell with ansible-core {core}, pytest, molecule and nox, in which this checko
 
 
 def shell() -> int:
-    """A shell in which all is at hand, until it ends."""
+    """Run a shell in which everything is at hand."""
     core = machine.newest_core()
     environment = machine.core_environment(core, "shell", "unit", "molecule", "nox")
     scratch = Scratch()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts to break, playbooks to run against them, and figures to tell.
+"""Hosts to break, playbooks to run against them, and figures to report.
 
     make faults                            the short form, as in `make test`
     make soak                              the full figures
@@ -34,8 +34,8 @@ PREFIX = os.environ.get("BGJ_CONTAINER_PREFIX", f"bgj-faults-{os.getpid()}-")
 PREFIX += os.environ.get("PYTEST_XDIST_WORKER", "")
 FULL = os.environ.get("FAULTS", "short") == "full"
 SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
-os.environ["FAULTS_SEED"] = str(SEED)  # the workers' too
-PATIENCE = 60  # seconds that a condition is given to become true; it takes a moment on an idle machine
+os.environ["FAULTS_SEED"] = str(SEED)  # for the workers of xdist too
+PATIENCE = 60  # seconds for a condition to become true; on an idle machine it takes only a moment
 ANSIBLE = {
     "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
     "ANSIBLE_HOST_KEY_CHECKING": "false",
@@ -65,30 +65,30 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The long ones first, those of files late in the alphabet above all: no worker is left alone with one of them.
+    # The long ones first, in reverse alphabetical order, so that no worker is left alone with one at the end.
     items.sort(key=lambda item: ("rounds" in getattr(item, "fixturenames", ()), item.nodeid), reverse=True)
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """report(line): tell a figure in the summary."""
+    """report(line): print a figure in the summary."""
     return lambda line: request.node.user_properties.append((_FIGURE, line))
 
 
 @pytest.fixture
 def rounds() -> Callable[[int, int], int]:
-    """rounds(short, full): the number of the form that runs."""
+    """rounds(short, full): the number for the current form."""
     return lambda short, full: full if FULL else short
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
-    """Random choices of a test's own: the same for a seed, whichever other tests run."""
+    """Random choices for one test: the same for the same seed, whichever other tests run."""
     return random.Random(f"{SEED} {request.node.nodeid}")
 
 
 def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """Return the first true value of `condition`, asked again and again; an AssertionError where none comes."""
+    """Call `condition` again and again, and return its first true value; AssertionError if there is none in time."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()
@@ -105,7 +105,7 @@ def _until() -> Callable[..., Any]:
 
 
 class Host:
-    """A container that plays reach under `name`, over SSH (as root) or the Docker connection."""
+    """A container that plays reach as `name`, over SSH (as root) or the Docker connection."""
 
     def __init__(self, container: str, port: int, key: Path, connection: str) -> None:
         self.name = self.container = container
@@ -125,7 +125,7 @@ class Host:
         }
 
     def run(self, *command: str, check: bool = True, text: str = "", user: str = "root", timeout: float = 120) -> str:
-        """Run a command in the container, `text` its standard input; return what it printed."""
+        """Run a command in the container with `text` as standard input; return its output."""
         done = subprocess.run(
             ["docker", "exec", "--interactive", "--user", user, self.container, *command],
             check=False,
@@ -139,12 +139,12 @@ class Host:
         return done.stdout
 
     def python(self, program: str, *arguments: str, **options: Any) -> Any:
-        """Run a Python program in the container; return the JSON that it printed, None where that is nothing."""
+        """Run a Python program in the container; return the JSON that it printed, None if it printed nothing."""
         output = self.run("python3", "-", *arguments, text=program, **options)
         return json.loads(output) if output.strip() else None
 
     def begin(self, program: str, *arguments: str) -> subprocess.Popen[str]:
-        """Begin a Python program in the container; its standard output is a pipe."""
+        """Start a Python program in the container; its standard output is a pipe."""
         return subprocess.Popen(
             ["docker", "exec", self.container, "python3", "-c", program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -153,7 +153,7 @@ class Host:
         )
 
     def docker(self, verb: str, *options: str, after: tuple[str, ...] = ()) -> None:
-        """docker stop, start, kill, pause, ... with options before its name and words after; after a start, the host answers."""
+        """docker stop, start, kill, pause, ...: options go before the name, `after` behind it; after a start, wait for sshd."""
         subprocess.run(["docker", verb, *options, self.container, *after], check=True, stdout=subprocess.DEVNULL)
         if verb in ("start", "restart", "unpause"):
             until(self.answers, "sshd answers")
@@ -164,7 +164,7 @@ class Host:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def answers(self) -> bool:
-        """Whether its sshd talks to whoever connects."""
+        """Whether its sshd answers connections."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 return connection.recv(4).startswith(b"SSH")
@@ -174,7 +174,7 @@ class Host:
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The private key that the hosts take; its public half stands beside it."""
+    """The private key that the hosts accept; its public half is beside it."""
     path = tmp_path_factory.mktemp("key") / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path
@@ -182,7 +182,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def host(key: Path) -> Iterator[Callable[..., Host]]:
-    """host(*options of docker run, suite=..., connection="docker" | "ssh", systemd=False): a new host, gone with the test."""
+    """host(*options of docker run, suite=..., connection="docker" | "ssh", systemd=False): a new host, removed after the test."""
     made: list[str] = []
 
     def up(*options: str, suite: str = "trixie", connection: str = "docker", systemd: bool = False) -> Host:
@@ -203,7 +203,7 @@ def host(key: Path) -> Iterator[Callable[..., Host]]:
 
 
 class Played:
-    """What a playbook came to: its exit status, what it printed, and the results of its tasks."""
+    """The outcome of a playbook: its exit status, its output, and the results of its tasks."""
 
     def __init__(self, status: int, output: str, errors: str) -> None:
         self.status = status
@@ -227,7 +227,7 @@ class Played:
         return [result for name, told, result in self.each if told == task and (host is None or name == host.name)]
 
     def result(self, task: str, host: Host | None = None) -> dict[str, Any]:
-        """The one result there is of the task of this name."""
+        """The only result of the task of this name."""
         (found,) = self.results(task, host)
         return found
 
@@ -237,7 +237,7 @@ class Played:
 
 
 class Running:
-    """An ansible-playbook at work; `process` is it."""
+    """A running ansible-playbook; `process` is its process."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str], folder: Path) -> None:
         self._out, self._err = folder / "stdout", folder / "stderr"
@@ -247,7 +247,7 @@ class Running:
             )
 
     def wait(self, timeout: float = 600) -> Played:
-        """Wait for its end; where it takes longer than `timeout` seconds that is a failure."""
+        """Wait for its end; fail if it takes longer than `timeout` seconds."""
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -256,12 +256,12 @@ class Running:
         return Played(status, self.output(), self._err.read_text(errors="replace"))
 
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self._out.read_text(errors="replace")
 
 
 class Player:
-    """play(hosts, tasks): run a playbook; play.start(hosts, tasks): begin one."""
+    """play(hosts, tasks): run a playbook; play.start(hosts, tasks): start one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -277,7 +277,7 @@ class Player:
         files: dict[str, Any] | None = None,
         **keywords: Any,
     ) -> Running:
-        """Begin a play. keywords: those of the play; files: more files beside it, by name, as text or data."""
+        """Start a play. keywords: of the play; files: more files beside it, by name, as text or data."""
         hosts = [hosts] if isinstance(hosts, Host) else list(hosts)
         folder = self._folder / str(next(_numbers))
         folder.mkdir()
@@ -288,7 +288,7 @@ class Player:
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "--inventory", "inventory.json", "play.yml", *options]
-        # of its own: another host may have had this port before
+        # a home of its own: another host may have had this port before
         own = {"ANSIBLE_HOME": str(self._folder / "ansible")}
         self.started.append(Running(command, {**os.environ, **ANSIBLE, **own, **(env or {})}, folder))
         return self.started[-1]
@@ -302,7 +302,7 @@ class Player:
         timeout: float = 600,
         **settings: Any,
     ) -> Played:
-        """Run a play to its end; check: it has to succeed; settings: see `start`."""
+        """Run a play to its end; check: whether it has to succeed; settings: see `start`."""
         played = self.start(hosts, tasks, **settings).wait(timeout)
         assert not check or played.status == 0, f"{played.output[-4000:]}\n{played.errors[-2000:]}"
         return played

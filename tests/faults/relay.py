@@ -19,14 +19,14 @@ Direction = Literal["up", "down"]
 """up: from the client to the server; down: back."""
 
 _CHUNK = 16384
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST, and what is on the way is lost
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER without a time: closing sends RST, and data on the way is lost
 _T = TypeVar("_T")
 
 
 class Relay:
     """Relays connections to 127.0.0.1:`target` from `port`, in a thread of its own. A context manager.
 
-    connections: how many there have been; resets: how many of them were reset; bytes: those that were relayed so far,
+    connections: how many there were; resets: how many of them were reset; bytes: how many were relayed so far,
     by direction, over all connections.
     """
 
@@ -59,7 +59,7 @@ class Relay:
     # from the thread of the test
 
     def stall(self, seconds: float) -> None:
-        """Let nothing through for `seconds`, and nothing get lost."""
+        """Let nothing through for `seconds`, but lose nothing."""
         self._soon(self._stall, seconds)
 
     def reset(self) -> None:
@@ -67,14 +67,14 @@ class Relay:
         self._soon(self._reset_all)
 
     def reset_after(self, count: int, direction: Direction, *, for_good: bool = False) -> None:
-        """Reset all connections once, as soon as `count` more bytes went in a direction; for_good: and all later ones."""
+        """Reset all connections once, as soon as `count` more bytes went in a direction; for_good: and later ones too."""
         self._soon(self._arm, count, direction, for_good)
 
     def mend(self) -> None:
-        """Forget a reset that has not come, and take connections again."""
+        """Cancel a reset that has not happened yet, and accept connections again."""
         self._soon(self._arm, None, None, False)
 
-    # in the loop's own
+    # in the loop's own thread
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -132,14 +132,14 @@ class Relay:
                 ways.create_task(connection.pump("up", reader, far_writer))
                 ways.create_task(connection.pump("down", far_reader, writer))
         except* OSError:
-            pass  # a peer is gone: so is the connection
+            pass  # a peer is gone, and so is the connection
         finally:
             self._open.discard(connection)
             for one in (writer, far_writer):
                 one.transport.abort()
 
     def passed(self, count: int, direction: Direction) -> int:
-        """Take note of `count` bytes that are to go; return how many of them may."""
+        """Count `count` bytes to be relayed; return how many of them may be."""
         limit = self._limits.get(direction)
         allowed = count if limit is None else min(count, limit)
         self.bytes[direction] += allowed
@@ -152,7 +152,7 @@ class Relay:
         return allowed
 
     async def flowing(self) -> None:
-        """Return when nothing is stalled."""
+        """Wait until nothing is stalled."""
         await self._flows.wait()
 
     def was_reset(self, connection: _Connection) -> None:
@@ -162,7 +162,7 @@ class Relay:
 
 
 class _Connection:
-    """The two ways of one connection."""
+    """The two directions of one connection."""
 
     def __init__(self, relay: Relay, writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]) -> None:
         self._relay = relay
@@ -174,7 +174,7 @@ class _Connection:
             _reset(writer)
 
     async def pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read at once, and write when the delay is over: what is on the way takes no longer for being much."""
+        """Read at once, and write when the delay is over, so that the amount of data on the way does not matter."""
         on_the_way: collections.deque[tuple[float, bytes]] = collections.deque()
         arrived = asyncio.Event()
 

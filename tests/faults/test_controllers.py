@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controllers that are killed, and controllers that do the same at the same time."""
+"""Killed controllers, and controllers that do the same at the same time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SIZE = 4
 LOG = "/root/log"
 ALONE = {"ANSIBLE_SSH_ARGS": "-o UserKnownHostsFile=/dev/null -o ControlMaster=no -o ControlPath=none"}
 
-# What a job does: it tells of its start, of each signal, and of its end, and takes a while.
+# The program of a job: it logs its start, each signal, and its end, and takes a while.
 JOB = (
     f'say() {{ echo "$1" {{{{ item_of }}}} $$ $(date +%s.%N) >> {LOG}; }}; '
     "trap 'say signal; sleep 0.3; exit 1' TERM INT HUP; "
     "say start; for i in {{ tenths }}; do sleep 0.1; done; say end"
 )
 
-# Everything that runs on a host but its own services and this program.
+# Lists everything that runs on a host, except its own services and this program.
 IDLE = """
 import json, os
 left = []
@@ -56,7 +56,7 @@ jids = [name for name in (os.listdir(top) if os.path.isdir(top) else []) if name
 print(json.dumps({"folder": os.path.isdir(folder), "whole": os.path.exists(folder + "/batch.json"), "jids": jids}))
 """
 
-# Keeps each journal open from soon after it is made, so that it can be read when it is removed.
+# Opens each journal soon after it is made, so that it can be read even after its removal.
 KEEPER = """
 import json, os, sys, time
 top, kept = os.path.expanduser("~/.ansible_async/.background_jobs"), {}
@@ -89,12 +89,12 @@ def descendants(pid: int) -> list[int]:
 
 def kill(running: Any) -> None:
     """SIGKILL a playbook with all of its processes."""
-    os.kill(running.process.pid, signal.SIGSTOP)  # so that it starts no more of them
+    os.kill(running.process.pid, signal.SIGSTOP)  # so that it starts no more processes
     for pid in descendants(running.process.pid):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            continue  # it has ended by itself
+            continue  # it has already ended
     running.process.wait()
 
 
@@ -124,7 +124,7 @@ def batch(name: str, batch_id: str, lengths: list[int]) -> dict[str, Any]:
 
 
 def log_of(web: Any) -> list[tuple[str, str, int, float]]:
-    """What the jobs have told: (start, signal or end, which job, pid, when)."""
+    """What the jobs have logged: (start, signal or end, which job, pid, when)."""
     lines = [line.split() for line in web.run("sh", "-c", f"cat {LOG} 2>/dev/null || true").splitlines()]
     return [(what, which, int(pid), float(at)) for what, which, pid, at in lines]
 
@@ -143,8 +143,8 @@ def far(host) -> Iterator[tuple[Any, Relay]]:
 def killed_launch(far, play, until) -> Callable[[str, str, float], None]:
     """killed_launch(batch_id, way, share): launch, and kill the controller.
 
-    After a share of the "time" that a launch takes; when the host has got a share of the "bytes", of which it gets no
-    more; or "late": after a share of half a second since it has got them all.
+    Ways: after a share of the "time" that a launch takes; when the host has got a share of the "bytes", and gets no
+    more; or "late": a share of half a second after it has got all of them.
     """
     behind, relay = far
     begun = time.monotonic()
@@ -194,14 +194,14 @@ def test_a_controller_is_killed_in_a_launch(killed_launch, far, rng, rounds, rep
 
 
 def barrier(name: str, me: str, other: str) -> dict[str, Any]:
-    """A task that ends when the other controller has come to it too."""
+    """A task that ends when the other controller has reached it too."""
     command = f"touch /root/{name}.{me}; until [ -e /root/{name}.{other} ]; do sleep 0.02; done"
     argv = ["timeout", "120", "sh", "-c", command]
     return {"name": name, "ansible.builtin.command": {"argv": argv}, "ignore_errors": False}
 
 
 def verbs(number: int, batch_id: str, rng: Any) -> list[dict[str, Any]]:
-    """Some things to do with the jobs of a round, in some order."""
+    """Some actions on the jobs of a round, in random order."""
     choice = {
         "wait": {"background.jobs.async_wait": {"batch_id": batch_id, "timeout": 60, "poll": 0}},
         "wait for one": {"background.jobs.async_wait": {"name": "only", "timeout": 60, "poll": 0, "missing_ok": True}},
@@ -232,7 +232,7 @@ def controller(me: str, other: str, lengths: list[list[int]], rng: Any) -> list[
     return tasks
 
 
-# What may be said where another controller was faster.
+# Messages that are allowed if the other controller was faster.
 TOLD = re.compile(
     r"There are no jobs with|is not in .* of user|\d+ of \d+ jobs? (failed|did not)|could not find job|cancelled"
 )
@@ -261,7 +261,7 @@ def test_two_controllers_do_the_same_at_once(host, play, rng, rounds, report) ->
 
 
 def check_what_was_said(both: list[Any]) -> int:
-    """Nothing crashed; return how often a task failed."""
+    """Check that nothing crashed; return how often a task failed."""
     for played in both:
         text = played.output + played.errors
         assert not CRASH.search(text), [
@@ -274,7 +274,7 @@ def check_what_was_said(both: list[Any]) -> int:
 
 
 def check_records(both: list[Any], count: int, listed: set[str]) -> tuple[int, int]:
-    """Every job that was launched is listed, or was removed by one of the two, once; return how many there are."""
+    """Check that every launched job is listed, or was removed once, by one of the two; return how many there are."""
     launched: set[str] = set()
     for number in range(count):
         ids = [[one["ansible_job_id"] for one in played.result(f"batch {number}")["jobs"]] for played in both]
@@ -295,7 +295,7 @@ def check_records(both: list[Any], count: int, listed: set[str]) -> tuple[int, i
 
 
 def check_ends(journals: dict[str, list[str]], log: list[tuple[str, str, int, float]]) -> int:
-    """Each job ran once, ended once, and got one signal at most, and only if it was cancelled; return how many did."""
+    """Check that each job ran and ended once, and got at most one signal, only if cancelled; return how many got one."""
     ends = [
         (f"{batch_id}.{entry['job']}", entry["state"], entry["at"])
         for batch_id, lines in journals.items()
@@ -318,7 +318,7 @@ def check_ends(journals: dict[str, list[str]], log: list[tuple[str, str, int, fl
 
 
 def check_only(log: list[tuple[str, str, int, float]]) -> None:
-    """Of what may run once there are never two."""
+    """Check that a singleton never runs twice at a time."""
     running: set[int] = set()
     for what, which, pid, dummy in sorted(log, key=lambda entry: entry[3]):
         if which == "only":

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-core's own tests of its modules, with each module run as a job: `make soak` only, which brings them.
+"""ansible-core's own tests of its modules, with each module run as a job: only in `make soak`, which downloads them.
 
 BGJ_CORE_TARGETS in the environment: the folder test/integration/targets of ansible-core's source distribution.
 """
@@ -17,8 +17,8 @@ import shutil
 import pytest
 
 TARGETS = os.environ.get("BGJ_CORE_TARGETS", "")
-# Roles, and how many of their tasks have to have been jobs. Some end early on a host that lacks what they need: at the same
-# task then, whether or not it is a job.
+# Roles, and how many of their tasks must have run as jobs. Some end early on a host that lacks what they need, but then
+# at the same task with and without jobs.
 WANTED = {
     "assemble": 10,
     "blockinfile": 60,
@@ -35,11 +35,11 @@ WANTED = {
     "template": 20,
     "unarchive": 2,
 }
-# What ansible-test would set.
+# The variables that ansible-test would set.
 VARIABLES = {"ansible_python_interpreter": "/usr/bin/python3"}
 
-# Takes the place of an action plugin of ansible-core: hands its task to a job, and returns what that returned. While a
-# job is being launched, for which the collection asks the same plugins, it is the real one.
+# Replaces an action plugin of ansible-core: runs its task as a job, and returns the result of that. While a job is being
+# launched, for which the collection uses the same plugins, it acts as the real one.
 SHIM = """
 import os
 from ansible.errors import AnsibleError
@@ -110,7 +110,7 @@ SHIMMED = ("normal", "command", "shell", "script", "copy", "template", "assemble
 
 
 def shim(folder, log):
-    """Write the action plugins, which take note in the file `log` of what they run as a job."""
+    """Write the action plugins, which log to the file `log` what they run as a job."""
     folder.mkdir()
     for name in SHIMMED:
         (folder / f"{name}.py").write_text(SHIM.format(name=name, log=str(log)))
@@ -125,7 +125,7 @@ def test_core_finds_its_modules_to_do_the_same_as_jobs(host, play, tmp_path, rep
     env = {"ANSIBLE_ROLES_PATH": str(roles), "OUTPUT_DIR": str(output)}
 
     def run(timeout):
-        # Some take the controller for the host: they share the folder of what is written.
+        # Some assume that controller and host are the same: they share the output folder.
         machine = host("--volume", f"{output}:{output}")
         variables = VARIABLES | {"output_dir": str(output)}
         try:
@@ -150,7 +150,7 @@ def test_core_finds_its_modules_to_do_the_same_as_jobs(host, play, tmp_path, rep
 
 
 def first_difference(plain, as_jobs):
-    """Return the results of the first task that ended otherwise, and those of the one before."""
+    """Return the results of the first task that ended differently, and of the one before."""
     pairs = list(itertools.zip_longest(plain.course(), as_jobs.course()))
     index = next(number for number, (one, other) in enumerate(pairs) if one != other)
     return "\n".join(

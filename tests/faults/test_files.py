@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Places that jobs cannot, or must not, be recorded in. What stands in the place of single records: test_hostile.py of the unit tests."""
+"""Places where jobs cannot, or must not, be recorded. (In place of single records: test_hostile.py of the unit tests.)"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_on_a_read_only_disk_records_are_read_and_nothing_is_started_or_removed(
     assert len(play(one, [PRUNE], **settings).result("prune")["jobs"]) == 2
 
 
-# How a place that must not be used is made, and what is said of it.
+# How to make a place that must not be used, and the error for it.
 PLACES = (
     ("ln -s /victim /place/async", "is a symbolic link"),
     ("mkdir -m 0777 /place/async", "can be written by every user"),

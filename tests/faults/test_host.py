@@ -160,7 +160,7 @@ def test_a_full_disk_loses_results_and_no_end(host, play, until):
         assert "disk is full" in waited[name]["msg"], waited[name]
     assert {name: job["state"] for name, job in by_name(full.result("info")).items()} == states
 
-    # A batch that ended gave back what it had reserved: the disk is full again once nothing more comes free.
+    # A batch gives back its reserved space when it ends: fill the disk again once nothing more is freed.
     until(lambda: not one.run("pgrep", "-f", ENGINE, check=False), "supervisor and template are gone")
     fill(one)
     refused = play(
@@ -245,7 +245,7 @@ def test_what_the_kernel_kills_for_memory_has_failed_and_the_others_have_not(hos
 # ---- its clock jumps
 
 FAKED_BY = "libfaketime.so.1"
-# What the host's processes take for the time of day is off by what this file says; how long things take is not touched.
+# This file has the offset of the time of day that the host's processes see; durations are not affected.
 OFFSET = "/etc/faketime"
 CLOCK = {
     "LD_PRELOAD": f"/usr/local/lib/{FAKED_BY}",
@@ -321,7 +321,7 @@ def test_a_jump_of_the_clock_changes_neither_time_outs_nor_order(faked, play, un
     assert waited["again"]["attempts"] == 2
     for job in waited.values():
         assert job["queued_at"] <= job["started_at"] <= job["ended_at"] <= job["queued_at"] + 100
-        # by the clock as it was at the launch
+        # by the clock at the time of the launch
         assert abs(job["queued_at"] - before) < 100
     assert played.result("wait")["elapsed"] < 100
     old, young = ([job["name"] for job in played.result(task)["jobs"]] for task in ("old", "young"))

@@ -24,7 +24,7 @@ BOMB = 700 * 1024 * 1024
 
 
 class Hostile:
-    """A host whose Python prints an answer made by hand, whatever it is asked."""
+    """A host whose Python prints a prepared answer to every request."""
 
     def __init__(self, folder: Path, packed: bytes) -> None:
         self.name = "hostile"

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The interpreters that jobs run in: on hosts where somebody lies in wait for them, and where /proc tells nothing."""
+"""The interpreters of jobs: on hosts with planted modules that they must not import, and on hosts without /proc."""
 
 from __future__ import annotations
 
 import subprocess
 
-# Some of what the standard library has; `datetime` and `resource` core itself imports from there, where it pipelines.
+# Modules of the standard library; not `datetime` and `resource`, which core itself imports from there with pipelining.
 NAMES = [
     "ast",
     "atexit",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What limits a job: memory, processor time and niceness, on hosts that can and on hosts that can't."""
+"""The limits of jobs: memory, processor time and niceness, on hosts that can enforce them and on hosts that can't."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import re
 import pytest
 
 IS_VERSION_1 = os.path.isdir("/sys/fs/cgroup/memory")
-# Docker mounts the hierarchies read-only; the host's own folders let the container make groups below its own.
+# Docker mounts the hierarchies read-only; with the real folders the container can make groups below its own.
 WRITABLE = [f"--volume=/sys/fs/cgroup/{name}:/sys/fs/cgroup/{name}:rw" for name in ("memory", "cpu") if IS_VERSION_1]
 GREEDY = "import sys; print(len(b'x' * (int(sys.argv[1]) << 20)))"
-# Prints the processor time of about a second.
+# Prints how much processor time it got in about a second.
 BUSY = "import time; end = time.time() + 1\nwhile time.time() < end: pass\nprint(time.process_time())"
 GROUPS = "find /sys/fs/cgroup -name 'job-*' -path '*background-jobs-*' -not -path '*/docker/*/docker/*'"
 
@@ -35,13 +35,13 @@ def batch(play, host, tasks, **settings):
 
 
 def left(machine):
-    """Return the groups of jobs that a host has; it may see those of the hosts of another test too, which runs beside this."""
+    """Return the groups of a host's jobs, without those of hosts of a test that runs at the same time."""
     found = machine.run("sh", "-c", GROUPS, check=False).splitlines()
     return [path for path in found if set(re.findall("[0-9a-f]{64}", path)) <= {machine.id()}]
 
 
 def check_enforced(jobs):
-    """Look at what came of `limited`."""
+    """Check the results of `limited`."""
     killed = jobs["needs too much"]
     assert killed["state"] == "failed", killed
     assert killed["msg"] == "killed by signal 9 (SIGKILL): it needed more memory than its memory_max of 64M"
@@ -49,7 +49,7 @@ def check_enforced(jobs):
     assert jobs["needs little"]["result"]["stdout"] == str(8 << 20)
     assert jobs["is not limited"]["result"]["stdout"] == str(200 << 20)
     slow = float(jobs["is slow"]["result"]["stdout"])
-    assert slow < 0.6, slow  # a quarter of a second or so; unlimited, up to one
+    assert slow < 0.6, slow  # about a quarter of a second; without the limit, up to one
     rescued = jobs["block"]
     assert (rescued["state"], rescued["rescued"]) == ("succeeded", True), rescued
     worked_out = jobs["is worked out"]

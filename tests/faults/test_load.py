@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Much of everything, and jobs that do not behave. The bounds that are measured here stand in the guide to performance."""
+"""Heavy load, and jobs that misbehave. The guide to performance has the figures that are measured here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INFO = "background.jobs.async_info"
 CANCEL = "background.jobs.async_cancel"
 MIB = 1 << 20
 
-# Runs on the host until /tmp/enough is there: the most memory of a supervisor and of its templates, and of the disk.
+# Runs on the host until /tmp/enough exists: measures the peak memory of supervisors and templates, and of disk usage.
 MEASURE = """
 import json, os, re, time
 most = {"supervisor": 0, "template": 0, "disk": 0}
@@ -54,7 +54,7 @@ print(json.dumps(most))
 
 
 class Measured:
-    """What the jobs of a host need while the block runs: `most`, in MiB, then; `seconds`, how long it took."""
+    """Measures the jobs of a host while the block runs; after it, `most` has the peaks in MiB, `seconds` the duration."""
 
     def __init__(self, host):
         self._host = host
@@ -125,7 +125,7 @@ def test_a_long_batch(host, play, rounds, report):
 
 
 def test_jobs_that_print_very_much(host, play, rounds, report):
-    """ansible-core's run_command takes the longer the more there is already: a timeout ends that too."""
+    """ansible-core's run_command gets slower with more output: a timeout ends that too."""
     one = host("--memory=3g", "--memory-swap=3g")
     megabytes = rounds(100, 1000)
     much = f"head -c {megabytes}000000 /dev/zero | tr '\\0' x"
@@ -213,7 +213,7 @@ def test_jobs_that_do_not_end_when_they_are_told_to(host, play, report):
     assert "did not end at SIGTERM and was killed" in waited["stubborn limited"]["msg"]
     assert 12 <= waited["stubborn limited"]["duration"] < 60
     listed = {job["name"]: job for job in played.result("info")["jobs"]}
-    # the module, the shell, and what that has started
+    # the module, the shell, and the shell's children
     assert listed["children"]["processes"] == 202
     cancelled = {job["name"]: job for job in played.result("cancel")["jobs"]}
     assert {name for name, job in cancelled.items() if job["state"] == "cancelled"} == {
@@ -222,7 +222,7 @@ def test_jobs_that_do_not_end_when_they_are_told_to(host, play, report):
         "daemon cancelled",
     }
     assert "did not end at SIGTERM and was killed" in cancelled["stubborn"]["msg"]
-    # what has left its job when that ends is no longer the job's; nothing else is left
+    # a daemon that outlives its job does not belong to it any more; nothing else is left
     assert one.run("pgrep", "--full", "--list-full", "sleep 6").split()[1:] == ["sleep", "611"]
     assert one.run("pgrep", "--full", "background.jobs", check=False) == ""
     report(f"a job that ignores SIGTERM ended {waited['stubborn limited']['duration'] - 2:.1f} s after its time was up")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A network that is slow, stands still, or breaks: a wait goes on, and a launch happens once."""
+"""A network that is slow, stalls, or breaks: a wait goes on, and a launch happens only once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .relay import Relay
 
 SIZE = 4
 COUNTED = "/root/counted"
-# No connection of an earlier play is used: each has to come through the relay.
+# No connections of earlier plays: each has to come through the relay.
 ALONE = {"ANSIBLE_SSH_ARGS": "-o UserKnownHostsFile=/dev/null -o ControlMaster=no -o ControlPath=none"}
 SHARED = {"ANSIBLE_SSH_ARGS": "-o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPersist=5s"}
 
@@ -39,7 +39,7 @@ def far(web) -> Iterator[tuple[Any, Relay]]:
 
 
 def launching(batch_id: str, size: int = SIZE, **more: Any) -> list[dict[str, Any]]:
-    """A launch of jobs each of which leaves a line when it runs."""
+    """A launch of jobs that each write a line when they run."""
     jobs = {
         "name": "job {{ item }}",
         "ansible.builtin.shell": f"echo {batch_id} {{{{ item }}}} >> {COUNTED}",
@@ -63,7 +63,7 @@ def batch_ids(rng: Any) -> Iterator[str]:
 
 
 def runs(web: Any, batch_id: str) -> list[int]:
-    """How often each job of a batch has run; a job that has not is not in it."""
+    """How often each job of a batch has run, without those that have not."""
     lines = [line.split() for line in web.run("sh", "-c", f"cat {COUNTED} 2>/dev/null || true").splitlines()]
     return list(Counter(line[1] for line in lines if line[0] == batch_id).values())
 
@@ -76,7 +76,7 @@ GATE = "/root/gate"
 
 
 def held(play: Any, web: Any) -> str:
-    """Launch a job that ends once it is let go; return its id."""
+    """Launch a job that ends only after `let_go`; return its id."""
     web.run("rm", "-f", GATE)
     task = {"ansible.builtin.shell": f"until [ -e {GATE} ]; do sleep 0.1; done"}
     launched = play(web, [{"name": "launch", "background.jobs.async_run": {"task": task}}])
@@ -88,7 +88,7 @@ def let_go(web: Any) -> None:
 
 
 def is_awaited(running: Any) -> bool:
-    """Whether a wait has heard of its job."""
+    """Whether a wait has reported its running job."""
     return "1 running" in running.output()
 
 
@@ -174,8 +174,8 @@ def test_a_network_breaks_while_large_files_are_sent(far, play, until, rounds, r
         assert (job["state"], job["result"]["size"]) == ("succeeded", size)
 
 
-# What becomes of the network once it broke: it is back at once; it stays away until the task has no more time; it stays
-# away until the launch is given up, which takes a minute.
+# The network after it broke: it is back at once; it stays away until the task's timeout; it stays away until the launch
+# is given up, which takes a minute.
 BLIP, GONE, UNREACHABLE = "back at once", "gone", "unreachable"
 
 
@@ -192,7 +192,7 @@ def test_connections_are_reset_in_a_launch(far, play, rng, rounds, report) -> No
         limit = rng.randrange(1, most[direction])
         print(f"round {number}: {batch_id}, {kind} after {limit} of {most[direction]} bytes {direction}")
         relay.reset_after(limit, direction, for_good=kind != BLIP)
-        # Every other launch waits for its jobs too, and so its answer is on its way for longer.
+        # Every other launch waits for its jobs too, so that its answer takes longer.
         waits = {"wait": True, "cleanup": False} if number % 2 and kind != UNREACHABLE else {}
         (task,) = launching(batch_id, **waits)
         first = play(behind, [{**task, **({"timeout": 5} if kind == GONE else {})}], env=ALONE, check=False)
@@ -204,7 +204,7 @@ def test_connections_are_reset_in_a_launch(far, play, rng, rounds, report) -> No
         if told[batch_id]["unreachable"]:
             assert f"batch_id: {batch_id}" in told[batch_id]["msg"]
 
-    # then each is launched again, whatever was said
+    # then each is launched again, whatever the first launch reported
     ran = {batch_id: len(runs(behind, batch_id)) for batch_id in told}
     again = play(behind, [task for batch_id in told for task in launching(batch_id) + waiting(batch_id=batch_id)])
     ends = zip(told, again.results("launch"), again.results("wait"), strict=True)
@@ -240,7 +240,7 @@ def test_a_host_that_cannot_be_reached_is_told_so_at_once_with_no_log_too(play, 
     tasks = [{**launching("b000000000000001", size=1)[0], "no_log": no_log}]
     began = time.monotonic()
     played = play([Closed()], tasks, check=False, env={**ALONE, "ANSIBLE_PIPELINING": pipelining})
-    assert time.monotonic() - began < 40  # a host that was lost is tried for a minute
+    assert time.monotonic() - began < 40  # a host that was lost would be tried for a minute
     result = played.result("launch")
     assert result["unreachable"]
     if not no_log:

@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tasks inside of a job that run as another user than the launch: from each kind of user to each other, by sudo."""
+"""Tasks inside of a job that run as another user than the launch: between all kinds of users, by sudo."""
 
 from __future__ import annotations
 
 import pytest
 
-# deploy may become anybody and is asked for nothing, worker may become nobody.
+# deploy may become any user without a password, worker may not become another user.
 PREPARE = "useradd --create-home --shell /bin/bash worker; cp -r /home/deploy/.ssh /home/worker/.ssh; chown -R worker: /home/worker/.ssh"
-# Who launches, and who the tasks inside become.
+# Who launches, and which user the tasks inside become.
 WAYS = {
     "ordinary to root": ("deploy", {"become": True}, "root"),
     "root to ordinary": ("root", {"become": True, "become_user": "worker"}, "worker"),
@@ -141,7 +141,7 @@ def test_what_would_ask_for_a_password_is_refused_and_nothing_is_started(machine
         machine,
         [
             {**waited("refused", task), "ignore_errors": True},
-            # Nobody asks root for a password.
+            # Root is not asked for a password.
             {**waited("root", task), "vars": {"ansible_user": "root"}},
         ],
         vars={"ansible_user": "deploy", "ansible_become_password": "secret"},

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of the places of a pool when supervisors are killed or stopped, hosts restart, and many controllers come at once."""
+"""The places of pools when supervisors are killed or stopped, hosts restart, or many controllers launch at once."""
 
 from __future__ import annotations
 
 BATCH = "background.jobs.async_batch"
 INFO = {"name": "info", "background.jobs.async_info": {}}
 POOLS = "/root/.ansible_async/.background_jobs/pools"
-# Notes when each job begins and ends; the lines are short enough to be written as a whole.
+# Logs when each job begins and ends; the lines are short enough to be written atomically.
 NOTED = "echo begins >> /tmp/noted; sleep {seconds}; echo ends >> /tmp/noted"
 
 
@@ -101,7 +101,7 @@ def test_many_controllers_share_the_places_whoever_is_killed(host, play, rounds,
     names = [f"c{number} *" for number in range(len(launched)) if number != victim]
     done = play(one, [wait(*names), INFO])
     assert set(states(done.result("wait")).values()) == {"succeeded"}
-    # what its own jobs did when they were ended is not noted: they count on
+    # jobs of the killed supervisor logged no end: they still count as running
     killed = [job for job in done.result("info")["jobs"] if job["state"] == "lost" and job.get("started_at")]
     most = most_at_once(one)
     assert most <= size + len(killed)

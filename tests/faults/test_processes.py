@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SIGKILL at random moments: of the supervisor, of zygotes, of templates, of jobs, of everything."""
+"""SIGKILL at random moments: for the supervisor, zygotes, templates, jobs, or everything."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import collections
 import json
 
 TERMINAL = {"succeeded", "failed", "timed_out", "cancelled", "skipped", "lost"}
-# What is killed. Where it is 'both' or more, nobody is left to end the jobs.
+# What is killed. With 'both' or more, nobody is left to end the jobs.
 KINDS = ("supervisor", "zygote", "template", "job", "child", "both", "everything")
 AT_ONCE = 6  # batches that are launched, and broken, at a time
 
-# Runs on the host: kills in each of so many batches, as soon as it is there and a random time has passed, what the
-# name of its first job says. Prints how many processes that were, by batch.
+# Runs on the host: for each of so many batches, a random time after it appears, kills what the name of its first job
+# says. Prints how many processes that were, by batch.
 KILLER = """
 import glob, json, os, random, signal, sys, time
 count, seed = int(sys.argv[1]), sys.argv[2]
@@ -79,8 +79,8 @@ while len(done) < count and time.monotonic() < deadline:
 print(json.dumps(done))
 """
 
-# Runs on the host: whether supervisors or templates are left, and the jobs, by their mark, of which processes are: once
-# there are no others than of batches of the kinds that nobody ends.
+# Runs on the host: lists supervisors and templates that are left, and the marks of jobs that have processes, as soon as
+# there are only jobs of the kinds that nobody ends.
 LEFT = """
 import json, os, re, sys, time
 def look():
@@ -107,7 +107,7 @@ while (rulers or not all(re.match("mark-(both|everything)-", job) for job in job
 print(json.dumps([rulers, jobs]))
 """
 
-# Runs on the host: the last states that the journals tell of each job, and whether core would take it for running.
+# Runs on the host: lists the final states of each job in the journals, and whether core would regard it as running.
 TOLD = """
 import glob, json, os
 told = {}
@@ -129,7 +129,7 @@ for folder in glob.glob("/root/.ansible_async/.background_jobs/b*"):
 print(json.dumps(told))
 """
 
-# No AnsiballZ payload, so that it is executed and not forked.
+# Not an AnsiballZ payload, so that it is executed and not forked.
 OLD_STYLE = """#!/usr/bin/python3
 # WANT_JSON
 import json, subprocess, sys
@@ -144,7 +144,7 @@ def mark_of(name):
 
 
 def a_dozen(label, long):
-    """Jobs of all sorts, whose processes bear their marks; `long` is how many seconds the slow ones take."""
+    """Jobs of all sorts, whose processes carry their marks; `long`: seconds that the slow ones take."""
     jobs = []
 
     def job(name, text=None, **keys):
@@ -177,18 +177,18 @@ def a_dozen(label, long):
 
 
 def wave_of(number, rng):
-    """A few batches, by their labels: the jobs."""
+    """The jobs of a few batches, by their labels."""
     batches = {}
     for one in range(AT_ONCE):
         kind = KINDS[(number * AT_ONCE + one) % len(KINDS)]
-        # where all is lost, the end of what still runs is somebody's doing, and not that its time is up
+        # long enough that jobs of a lost batch do not end by themselves, but have to be ended
         long = 120 if kind in ("supervisor", "both", "everything") else round(rng.uniform(1, 3), 2)
         batches[f"{kind} {number}.{one}"] = a_dozen(f"{kind} {number}.{one}", long)
     return batches
 
 
 def tasks_of(batches):
-    """Launch, wait, and look at what is left: before and after all of it was cancelled."""
+    """Tasks that launch, wait, and check what is left, before and after all was cancelled."""
     names = [f"{label} *" for label in batches]
     launch = "background.jobs.async_batch"
     wait = {"name": names, "timeout": 200, "on_timeout": "fail", "poll": 0}
@@ -207,7 +207,7 @@ def tasks_of(batches):
 
 
 def check_ends(played, told):
-    """Each job has ended in one state, and all that can be asked say the same."""
+    """Check that each job has ended in one state, and that all sources agree on it."""
     for result in played.results("launch"):
         assert not result["failed"] or "the supervisor did not come up" in result["msg"], result["msg"]
     waited = {job["ansible_job_id"]: job for job in played.result("wait")["jobs"]}
@@ -221,7 +221,7 @@ def check_ends(played, told):
 
 
 def check_processes(played):
-    """What still runs is listed, and gone once it was cancelled. Return how many jobs that were."""
+    """Check that what still runs is listed, and gone after the cancel. Return how many jobs that were."""
     before, after, then = (json.loads(played.result(name)["stdout"]) for name in ("left", "left still", "left then"))
     assert [before[0], after[0], then[0]] == [[], [], []], "supervisors or templates are left"
     listed = {mark_of(job["name"]) for job in played.result("info")["jobs"] if job.get("processes")}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an ordinary user of a host gets to know of the secrets of jobs that run, wait, fail, time out and are cancelled."""
+"""What an ordinary user of a host can find out of the secrets of jobs that run, wait, fail, time out and are cancelled."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-# Reads all that it can, again and again until /opt/stop is there, for the secrets that stand in its first line of
-# input: files that changed since the test began, and what /proc shows of processes. Tells the round that it is at in
-# /var/spy/rounds, and at the end where it found what.
+# Searches everything that it can read, again and again until /opt/stop exists, for the secrets in the first line of its
+# input: files that changed since the test began, and what /proc shows of processes. Writes the number of its round to
+# /var/spy/rounds, and at the end prints what it found where.
 SPY = """
 import json, os, stat
 secrets = {name: text.encode() for name, text in json.loads(SECRETS).items()}
@@ -81,7 +81,7 @@ subprocess.run(["chown", "spy", "/var/spy"], check=True)
 print(time.time() - 1)
 """
 
-# What modules log, as a host keeps it: for administrators.
+# Keeps the log of modules as a host does: for administrators only.
 SYSLOG = """
 import os, socket
 log = os.open("/var/log/syslog", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
@@ -93,7 +93,7 @@ while True:
     os.write(log, sock.recv(65536) + b"\\n")
 """
 
-# Waits until a job stands at each of the gates; says so, and lets them pass when it is told to.
+# Waits until a job has arrived at each of the gates; prints that, and lets them pass on request.
 GATES = """
 import os, sys
 gates = [open("/opt/gates/" + name, "w") for name in sys.argv[1:]]
@@ -107,7 +107,7 @@ for gate in gates:
         pass  # that job was cancelled
 """
 
-# A module that is executed with its arguments in a file.
+# A module that is executed and gets its arguments in a file.
 HOLD = """#!/bin/sh
 # WANT_JSON
 gate=$(sed -n 's/.*"gate": *"\\([^"]*\\)".*/\\1/p' "$1")
@@ -121,7 +121,7 @@ AT_GATES = [f"{way}-{log}" for log in ("plain", "hidden") for way in WAYS] + ["s
 
 
 def job(way: str, log: str, made: dict[str, str]) -> dict[str, object]:
-    """Return an entry of `tasks`; the secrets that it is given are added to `made`."""
+    """Return an entry of `tasks`; its secrets are added to `made`."""
     name = f"{way}-{log}"
     given = {kind: f"{kind}{secrets.token_hex(12)}" for kind in ("input", "token")}
     made.update({f"{name} {kind}": text for kind, text in given.items()})
@@ -147,18 +147,18 @@ def job(way: str, log: str, made: dict[str, str]) -> dict[str, object]:
 
 def spy(host, made: dict[str, str], since: float, user: str, once: bool) -> dict[str, object]:
     head = f"SECRETS = {json.dumps(made)!r}\nSINCE = {since}\nONCE = {once}\n"
-    # from standard input, so that it finds nothing of its own in a command line
+    # from standard input, so that it does not find its own command line
     return json.loads(host.run("python3", "-", text=head + SPY, user=user, timeout=400))
 
 
 def rounds(host) -> int:
-    """How often the spy has looked."""
+    """How many rounds the spy has made."""
     return int(host.run("cat", "/var/spy/rounds", check=False) or 0)
 
 
 @contextlib.contextmanager
 def watched(host, made: dict[str, str], since: float):
-    """A context during which the spy looks; what it has found is added to the list that it yields."""
+    """Let the spy look while the context lasts; its findings are added to the list that this yields."""
     told: list[dict[str, object]] = []
     watching = threading.Thread(target=lambda: told.append(spy(host, made, since, "spy", once=False)))
     watching.start()
@@ -205,7 +205,7 @@ def test_an_ordinary_user_finds_no_secret(host, play, *, until, report, tmp_path
     syslog.kill()
     syslog.wait()
 
-    # it all happened, and the spy can see
+    # everything happened as planned, and the spy works
     assert waited.result("wait")["failed"], "some of them failed, as they were to"
     states = {entry["name"].partition("-")[0]: entry["state"] for entry in listed.result("list")["jobs"]}
     assert states == {

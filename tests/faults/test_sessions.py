@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A login session that ends where logind is set to end all of its processes with it (KillUserProcesses=yes)."""
+"""The end of login sessions on a host whose logind kills all of their processes (KillUserProcesses=yes)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 SUITE = "sessions"
-# The hosts of other tests have no logind, which costs each login some time. Root is no exception here.
+# The hosts of other tests have no logind, as it slows down logins. Root is not excluded here.
 DOCKERFILE = """
 FROM background-jobs-host:bookworm
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \\
@@ -19,7 +19,7 @@ RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq 
 RUN rm -f /etc/systemd/system/systemd-logind.service && mkdir -p /etc/systemd/logind.conf.d && \\
     printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\n' >/etc/systemd/logind.conf.d/kill.conf
 """
-# Connections that are kept open keep their session.
+# Connections that stay open would keep their session.
 ENV = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o UserKnownHostsFile=/dev/null"}
 KEYWORDS = {
     "deploy": {"vars": {"ansible_user": "deploy"}},
@@ -30,7 +30,7 @@ KEYWORDS = {
 
 @pytest.fixture(scope="module")
 def suite():
-    """The suite of a host with logind."""
+    """The name of the suite with logind."""
     subprocess.run(
         ["docker", "build", "--quiet", "--tag", f"background-jobs-host:{SUITE}", "-"],
         input=DOCKERFILE,
@@ -42,7 +42,7 @@ def suite():
 
 
 def launch(play, host, prefix, *who):
-    """Launch a job for each kind of user, which waits for a file; return what the launches returned."""
+    """Launch a job that waits for a file, for each kind of user; return the results of the launches."""
     script = "until [ -e /tmp/go-{0} ]; do sleep 0.1; done; echo survived"
     tasks = [
         {
@@ -60,12 +60,12 @@ def launch(play, host, prefix, *who):
 
 
 def logged_out(host):
-    """Whether no process belongs to a session any more. A session without one may be listed for longer."""
+    """Whether no process belongs to a session any more. A session without processes may still be listed."""
     return not host.run("sh", "-c", "grep -l '/session-[^/]*[.]scope' /proc/[0-9]*/cgroup", check=False).strip()
 
 
 def end(play, host, prefix, *who):
-    """Let jobs come to their end, and return what is told of them."""
+    """Let jobs end, and return their entries."""
     host.run("touch", f"/tmp/go-{prefix}")
     tasks = [
         {
@@ -113,7 +113,7 @@ def test_a_session_that_leaves_its_processes_costs_no_look_at_systemd(host, play
     )
     (launched,) = launch(play, machine, "plain", "deploy")
     assert "warnings" not in launched, launched
-    # the session itself lasts as long as the job that it has left behind
+    # the session itself lasts as long as the job that was left in it
     until(lambda: not machine.run("pgrep", "-f", "sshd: deploy", check=False), "the connection ended")
     (job,) = end(play, machine, "plain", "deploy")
     assert job["state"] == "succeeded", job

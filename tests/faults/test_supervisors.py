@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What hosts, jobs and services do to a supervisor: say more than it asked for, print without end, tell it to end, stop it."""
+"""Troubles for a supervisor: hosts that print messages, jobs that print without end, signals that end or stop it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from .conftest import FULL
 
 FLOOD = "#!/usr/bin/env python3\nimport os\nfor dummy in range(3000):\n    os.write(1, b'\\1' * 100000)\n"
-# Runs on the host: writes into the FIFO of each batch what is no request.
+# Runs on the host: writes invalid requests into the FIFO of each batch.
 NONSENSE = """
 import glob
 for path in glob.glob("/root/.ansible_async/.background_jobs/b*/control"):

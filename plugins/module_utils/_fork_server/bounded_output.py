@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What calls print that have a bound: of much the first half is kept, and the last part.
+"""Keeps a bounded part of what a call prints: if it is too much, the first half and the last part.
 
 Each such call has a process beside it that reads what it prints."""
 
@@ -21,7 +21,7 @@ _MOST_LEFT = 16  # blocks: as much as a pipe can hold
 
 
 class Kept:
-    """A pipe that a job prints into, and the file that gets what comes: of much the first half, and the last part."""
+    """A pipe that a job prints into, and the file that gets its output: if too much, the first half and the last part."""
 
     def __init__(self, pipe, file, most):
         os.set_blocking(pipe, False)
@@ -29,15 +29,15 @@ class Kept:
         self._file = file
         self._most = most
         self._size = 0  # of the file
-        self._begin = most // 2  # where in the file what comes last begins
+        self._begin = most // 2  # where in the file the last part begins
         self._left_out = 0
-        self._is_full = False  # the disk: what comes is read, and lost
+        self._is_full = False  # the disk: from now on the output is read, and lost
 
     def fileno(self):
         return self._pipe
 
     def take(self):
-        """Keep some of what is there. Return how many bytes that were, None where there is nothing yet."""
+        """Keep some of what is there. Return how many bytes that were, None if there is nothing yet."""
         try:
             data = os.read(self._pipe, _PIECE)
         except BlockingIOError:
@@ -77,7 +77,7 @@ class Kept:
 
 
 def keep(pipes):
-    """Keep what comes out of `pipes` until nobody can write to them any more, or this process is told that the job has ended."""
+    """Keep what comes out of `pipes` until nobody can write to them any more, or SIGUSR1 says that the job has ended."""
     told_out, told_in = os.pipe()
     for fd in (told_out, told_in):
         os.set_blocking(fd, False)
@@ -94,6 +94,6 @@ def keep(pipes):
         if told_out in ready:
             break
     for pipe in opened:
-        for dummy in range(_MOST_LEFT):  # what goes on may print without end
+        for dummy in range(_MOST_LEFT):  # processes that go on may print without end
             if not pipe.take():
                 break

@@ -6,15 +6,15 @@
 
 """Makes a copy of what a module reads from its child processes, in files of bounded size, while it reads it.
 
-Like the rest of this room it is sent as text to a bare interpreter, and so imports nothing of this collection. It runs in the
-process of a job. Nothing in it may be felt by the module: it has no threads and keeps no file open, and where a copy
-can't be written, that stream's copy just ends there.
+Like the rest of _fork_server it is sent as text to a bare interpreter, and so imports nothing of this collection. It runs
+in the process of a job. The module must not notice it: it has no threads and keeps no file open, and if a copy can't be
+written, that stream's copy just ends there.
 
-What is seen is what is read from a pipe of subprocess.Popen (and so of AnsibleModule.run_command, subprocess.run,
+It sees what is read from a pipe of subprocess.Popen (and so of AnsibleModule.run_command, subprocess.run,
 os.popen, asyncio, ...), through its file object or os.read().
 
 The files of a stream are named by the offset at which they begin: the first, `.0`, holds the first half of what is kept,
-the others an eighth each; of these as many are left as make up the other half.
+the others an eighth each; of these the newest are left, as many as make up the other half.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import sys
 
 _MASK = b"********"  # what ansible-core puts in place of a secret
 _BLOCK = 65536
-_OUT_OF_THE_WAY = 200  # of the file descriptors that modules get
+_OUT_OF_THE_WAY = 200  # above the file descriptors that modules usually get
 _read = os.read
 
 
@@ -38,7 +38,7 @@ def part_of(base, offset):
 
 
 class Stream:
-    """Keeps the first and the last part of what is written. base: of the paths of its files; keep: bytes, at least 8.
+    """Keeps the first and the last part of what is written. base: the beginning of its files' paths; keep: bytes, at least 8.
 
     folder: the file descriptor of their directory, if it is open: then base is a name in there.
     """
@@ -48,7 +48,7 @@ class Stream:
         self._folder = folder
         self._size = keep // 8
         self._half = 4 * self._size
-        self._begin = 0  # where the file begins that is written to
+        self._begin = 0  # the offset at which the current file begins
         self._ended = False
 
     def write(self, data):
@@ -61,8 +61,8 @@ class Stream:
             self._ended = True
 
     def _write_part(self, view):
-        # The file is opened anew each time: others (threads, forks, a module that closes whatever is open) may do as they
-        # like, and no write ever goes to what took over the number of a file that was closed.
+        # The file is opened anew each time: so it does not matter what others do (threads, forks, a module that closes all
+        # open files), and no write ever goes to another file that got the number of a closed one.
         begin = self._begin
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(part_of(self._base, begin), flags, 0o600, dir_fd=self._folder)
@@ -75,7 +75,7 @@ class Stream:
             os.close(fd)
         if begin:
             self._begin = begin + limit
-        else:  # filled by this process, or by that of a call of this job before
+        else:  # filled by this process, or by an earlier call of this job
             self._begin = max(self._newest(), self._half)
         oldest = self._begin - self._half
         if oldest >= self._half:
@@ -99,25 +99,25 @@ class Stream:
 
 
 class Handed:
-    """As a Stream, in one file that is open: of a job whose user must not enter the folder. fd: is moved out of the way."""
+    """Like a Stream, in one open file: for a job whose user must not enter the folder. fd: is moved out of the way."""
 
     def __init__(self, fd, keep):
         try:
             self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
             os.close(fd)
-        except OSError:  # so many are not allowed here
+        except OSError:  # the limit does not allow such a number
             self._fd = fd
             os.set_inheritable(fd, False)
         self._identity = _identity(self._fd)
         self._keep = keep
-        self._begin = keep // 2  # where in the file what comes last begins
+        self._begin = keep // 2  # where in the file the last part begins
         self._left_out = 0
         self._ended = False
 
     def write(self, data):
-        """As that of a Stream."""
+        """Like `write` of a Stream."""
         try:
-            # a module may have closed whatever is open
+            # a module may have closed all open files
             self._ended = self._ended or _identity(self._fd) != self._identity
             if not self._ended:
                 size = os.fstat(self._fd).st_size
@@ -144,7 +144,7 @@ class Handed:
 
 
 class _Pipe:
-    """A pipe that a module reads from, and the Stream that has the copy."""
+    """A pipe that a module reads from, and the Stream that gets the copy."""
 
     def __init__(self, fd, stream, modules):
         self._stream = stream
@@ -217,7 +217,7 @@ class _Reader(io.FileIO):
         return data
 
     def readall(self):
-        # not by FileIO, which would say nothing until it has all
+        # not FileIO's, which would pass on nothing until it has read all
         pieces = []
         while True:
             data = self.read(_BLOCK)
@@ -235,8 +235,8 @@ class _Reader(io.FileIO):
 
 
 class _OsRead:
-    """Takes the place of os.read(), which Popen.communicate() reads two pipes by. No function, for that would become a
-    method in a class that has it for an attribute."""
+    """Replaces os.read(), with which Popen.communicate() reads two pipes. Not a function, because that would become a
+    method in a class that has it as an attribute."""
 
     __name__ = "read"
 
@@ -249,7 +249,7 @@ class _OsRead:
 
 
 def _watched(file, stream, modules):
-    """Return the file object of a pipe as Popen made it, but for what lies beneath."""
+    """Return a pipe's file object like the one that Popen made, with a _Reader beneath."""
     raw = getattr(file, "buffer", file)
     raw = getattr(raw, "raw", raw)
     if not isinstance(raw, io.FileIO) or isinstance(raw, _Reader):
@@ -264,7 +264,7 @@ def _watched(file, stream, modules):
         return reader
     encoding, errors = getattr(file, "encoding", None), getattr(file, "errors", None)
     buffered = file.detach() if encoding else file
-    # a reader that looks whether there is more to come depends on how much a buffer may hold
+    # whoever checks for more input depends on the size of the buffer
     size = buffered.__sizeof__() - type(buffered).__basicsize__
     buffered.detach().close()
     file = io.BufferedReader(reader, size if size > 0 else io.DEFAULT_BUFFER_SIZE)
@@ -272,9 +272,9 @@ def _watched(file, stream, modules):
 
 
 def install(base, keep, fds=()):
-    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes of a stream.
+    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes per stream.
 
-    fds: of files to be used in place of those.
+    fds: of files to be used instead.
     """
     names = ("stdout", "stderr")
     streams = [(name, Handed(fd, keep)) for name, fd in zip(names, fds)]
@@ -309,7 +309,7 @@ _OS_READ = _OsRead()
 
 
 def run_program(program, name, base, keep, fds=()):
-    """Run the text of a module's program (bytes), and have copies made once it begins with the module itself."""
+    """Run the text of a module's program (bytes), and have copies made from the start of the module itself."""
     import runpy
 
     run_module = runpy.run_module

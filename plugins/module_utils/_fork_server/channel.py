@@ -7,20 +7,20 @@
 """The template's side of the socket to its supervisor.
 
 Frames on the socket: four bytes of length, then JSON.
-  in:  the payload, once, with "capture", the text of capture.py, where output is kept; then a job at a time
-       {"job", "call", "params", "environment", "stdout", "stderr"}, where its output is kept {"output", "keep_output"},
-       where what it prints into stdout and stderr has a bound "most", the bytes of either, and where it is limited "nice" and
-       "groups", the files by which its process enters control groups; {"revoke": call}: that one is not to be started any
-       more, if it was not
-       Frames with "fds" come with so many open files. To a template of another user, who must not enter the folders of the
-       batch, the payload brings one to note pids in (its "directory" is null), and a call brings those for what it prints,
-       with {"copies"} in place of {"output"} two for what it reads from its child processes, and {"token",
-       "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, which takes the place
-       of the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: that is to
-       be sent to these of its processes, for the supervisor must not
+  in:  the payload, once, with "capture", the text of capture.py, if output is kept; then one job at a time:
+       {"job", "call", "params", "environment", "stdout", "stderr"}; if its output is kept, {"output", "keep_output"};
+       if what it prints into stdout and stderr is bounded, "most", the bytes of either; if it is limited, "nice" and
+       "groups", the files through which its process enters control groups; {"revoke": call}: do not start that call, if
+       it has not started yet
+       Frames with "fds" come with so many open files. For a template of another user, who must not enter the folders of the
+       batch, the payload brings a file to note pids in (its "directory" is null), and a call brings those for what it
+       prints; with {"copies"} in place of {"output"}, two for what it reads from its child processes; and with {"token",
+       "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, whose path
+       replaces the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: send the signal to
+       these processes of the call, as the supervisor may not
   out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
-       "rc"} as far as they are known) where the disk was too full for its result; with "error" when it could not be started
-End of file on the socket: no more jobs. Those that still run are ended, for nobody would hear of them.
+       "rc"} as far as they are known) if the disk was too full for its result; with "error" when it could not be started
+End of file on the socket: no more jobs. Those that still run are ended, because nobody would learn their results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import socket
 import struct
 
 _PIECE = 65536
-_MOST_FDS = 253  # that come with one message
+_MOST_FDS = 253  # the most that come with one message
 _ROOM_FOR_FDS = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
 
 
@@ -45,13 +45,13 @@ class Channel:
         self._ended = False
         self._unsent = bytearray()
         self._arrived_fds = []
-        self.fds = set()  # that have come, and that nobody has closed
+        self.fds = set()  # that have arrived and are not closed
 
     def fileno(self):
         return self._sock.fileno()
 
     def receive(self):
-        """Wait for the next frame, and return it; None where there are no more. Nothing after it is taken in."""
+        """Wait for the next frame, and return it; None if there are no more. Nothing beyond it is read."""
         while not self._ended:
             frame = self._next()
             if frame is not None:
@@ -60,13 +60,13 @@ class Channel:
         return None
 
     def arrived(self):
-        """Return the frames that have come by now, None in their place where there will be no more."""
+        """Return the frames that have arrived by now; None in place of the list if there will be no more."""
         while not self._ended and self._receive_piece(_PIECE, socket.MSG_DONTWAIT):
             pass
         return None if self._ended else list(iter(self._next, None))
 
     def _receive_piece(self, size, flags=0):
-        """Take in what has come; false where nothing has, or nothing will any more."""
+        """Read what has arrived; false if there is nothing, or nothing will arrive any more."""
         try:
             piece, ancillary, dummy, dummy = self._sock.recvmsg(size, _ROOM_FOR_FDS, flags | socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
@@ -86,7 +86,7 @@ class Channel:
         return 4 + (struct.unpack_from("!I", self._received)[0] if len(self._received) >= 4 else 0)
 
     def _next(self):
-        """Take out the first frame, None where not all of it is there."""
+        """Remove and return the first frame, None if it is not complete."""
         end = self._end()
         if len(self._received) < end or not end > 4:
             return None
@@ -102,7 +102,7 @@ class Channel:
         self.fds.difference_update(fds)
 
     def send(self, frame):
-        """Send without ever waiting, for the supervisor may be busy sending itself: what does not go now stays `unsent`."""
+        """Send without blocking, because the supervisor may be busy sending itself: what does not go now stays `unsent`."""
         body = json.dumps(frame).encode("ascii")
         self._unsent += struct.pack("!I", len(body)) + body
         self.flush()
@@ -117,7 +117,7 @@ class Channel:
                 del self._unsent[: self._sock.send(self._unsent, socket.MSG_DONTWAIT)]
         except BlockingIOError:
             pass
-        except OSError:  # nobody is there to be told any more: the end of file says so in a moment
+        except OSError:  # the supervisor is gone: `arrived` will find the end of file
             self._unsent.clear()
 
     def close(self):

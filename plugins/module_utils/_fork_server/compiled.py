@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""What was compiled before is not compiled again where a payload is imported: zipimport itself keeps nothing.
+"""Saves compiling again what was compiled before when a payload is imported: zipimport itself keeps nothing.
 
-A payload holds ansible-core's module_utils, as does every other one, and the zip of the module that launches, which the host
+A payload holds ansible-core's module_utils. So do all others, and the zip of the module that launches, which the host
 keeps compiled (_verbs/kept.py). Code of the same source is taken from there.
 """
 
@@ -20,9 +20,9 @@ import sys
 import zipfile
 import zipimport
 
-# Before the code stand 16 bytes (PEP 552): the magic number, flags, and a hash of the source.
+# The code is preceded by 16 bytes (PEP 552): the magic number, flags, and a hash of the source.
 _HEADER = 16
-_UNCHECKED = (1).to_bytes(4, "little")  # a compiled file whose source nobody looks at
+_UNCHECKED = (1).to_bytes(4, "little")  # a compiled file that is never checked against its source
 
 
 def packed(name, source):
@@ -33,9 +33,9 @@ def packed(name, source):
 
 @contextlib.contextmanager
 def opened(path):
-    """Give a function of the path of a file in a payload and of its source, which returns code as the zip `path` has it.
+    """Give a function of the path of a file in a payload and of its source, which returns code from the zip `path`.
 
-    None where it has none. path: may be None.
+    None if that has none. path: may be None.
     """
     known = _open(path) if path and not sys.flags.optimize else None
     if known is None:
@@ -47,7 +47,7 @@ def opened(path):
 
 @contextlib.contextmanager
 def used(path):
-    """While this lasts, zipimport takes code from the zip `path` where that has it of the same source. path: may be None."""
+    """While this lasts, zipimport takes code from the zip `path` if that has it of the same source. path: may be None."""
     really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14
     known = _open(path) if path and really and not sys.flags.optimize else None
     if known is None:
@@ -72,12 +72,12 @@ def used(path):
 def _open(path):
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile):  # removed since, say
+    except (OSError, zipfile.BadZipFile):  # for example removed since
         return None
 
 
 def _look_up(known, name, source):
-    """Return the code of a source; None where it is not there, of another source, or of another Python."""
+    """Return the code of a source; None if it is missing, of another source, or of another Python."""
     try:
         data = known.read(name)
         if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):

@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
 
-"""Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
+"""Serves jobs by executing a program for each, as Ansible would; or a command line, if that is all there is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import signal
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import server
 
-_CANNOT_EXECUTE = 127  # as a shell says it
+_CANNOT_EXECUTE = 127  # as a shell reports it
 
-# A program that is read from standard input would import what it needs from the working folder, which may be anybody's.
+# A program read from standard input would import from the working folder, to which others may be able to write.
 _RUN_STDIN = (
     "import sys; sys.path[:] = [path for path in sys.path if path not in ('', '.')]; "
     "exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec', dont_inherit=True))"
@@ -27,7 +27,7 @@ _RUN_STDIN = (
 
 
 class Executing:
-    """Serves jobs by executing a program for each, as Ansible would; or a command line, where that is all."""
+    """Serves jobs by executing a program for each, as Ansible would; or a command line, if that is all there is."""
 
     def __init__(self, channel, payload):
         self._server = server.Server(channel, payload)
@@ -74,7 +74,7 @@ class Executing:
                 if self._payload["style"] == "ansiballz" or os.path.basename(command[0]).startswith("python"):
                     command += ["-c", _RUN_STDIN]
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)  # what Python ignores must not be ignored by what it executes
+                signal.signal(number, signal.SIG_DFL)  # the program must not ignore what Python ignores
             os.environ.update(frame["environment"])
             os.execvp(command[0], command)
         except OSError as exc:

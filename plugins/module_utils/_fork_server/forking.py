@@ -8,8 +8,8 @@
 
 """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead.
 
-This is the one file on the host that touches ansible-core's private names (`basic._ANSIBLE_ARGS`, and that a payload calls
-`runpy.run_module`; 2.19 to 2.21)."""
+This is the only file on the host that depends on ansible-core's private names (`basic._ANSIBLE_ARGS`, and that a payload
+calls `runpy.run_module`; 2.19 to 2.21)."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class Forking:
     """Serves jobs from inside an AnsiballZ payload: where it would run the module, a job is forked instead."""
 
     def __init__(self, channel, payload, inherited=None):
-        """inherited: the Utilities that were imported before the payload came, where they were."""
+        """inherited: the Utilities that were imported before the payload came, if they were."""
         self._server = server.Server(channel, payload)
         self._payload = payload
         self._adopting = utilities.Adopting(inherited) if inherited is not None else None
         self._capture = load_capture(payload) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
-        self._umask = None  # that was there before the payload was unpacked
+        self._umask = None  # the one before the payload was unpacked
         self._in_job = False
         self._frame = None
         self._served = False
         self._compiled = contextlib.ExitStack()
 
     def run(self):
-        """Return when all jobs are done; exits in the process of a job. Unfit where no job could be served."""
+        """Return when all jobs are done; exits in the process of a job. Unfit if no job could be served."""
         runpy.run_module = self._serve_instead
         standard_output = sys.stdout
-        sys.stdout = io.StringIO()  # what a payload that can't be loaded has to say is said again by each job
+        sys.stdout = io.StringIO()  # if a payload can't be loaded, each job will print its message again
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
         self._compiled.enter_context(compiled.used(self._payload.get("compiled")))
@@ -72,7 +72,7 @@ class Forking:
         except SystemExit as exc:
             if self._in_job:
                 self._leave(exc.code)
-        except BaseException:  # whatever it is: the process of a job must not come back into the template
+        except BaseException:  # the process of a job must never continue as the template
             if self._in_job:
                 traceback.print_exc()
                 self._leave(1)
@@ -88,8 +88,8 @@ class Forking:
             raise Unfit
 
     def _unpack_and_run(self, program):
-        """Have the payload unpack itself where all goes with the batch, even if this process is killed; elsewhere only
-        where that disk is full."""
+        """Have the payload unpack itself into a folder that goes with the batch, even if this process is killed; elsewhere
+        only if that disk is full."""
         names = {"__name__": "__main__", "__builtins__": builtins}
         tempfile.tempdir, self._umask = self._payload["directory"], os.umask(0o077)
         try:
@@ -101,7 +101,7 @@ class Forking:
             exec(program, dict(names))  # pylint: disable=exec-used
 
     def _end_unpacking(self):
-        """Let each job find its own folder for temporary files, and have the umask that it is to have."""
+        """Let each job find its own folder for temporary files, and have its proper umask."""
         tempfile.tempdir = None
         os.umask(self._umask)
 
@@ -140,7 +140,7 @@ class Forking:
         shutil.rmtree = self._rmtree
 
     def _leave(self, code):
-        """End the process of a job as the interpreter would end it, without what the template has set up."""
+        """End the process of a job as the interpreter would, but leave out what the template has set up."""
         threading = sys.modules.get("threading")
         if threading is not None:
             threading._shutdown()
@@ -160,7 +160,7 @@ class Forking:
 
 
 def load_capture(payload):
-    """Return what capture.py defines, None where no output is kept. Read before the first fork, once for all jobs."""
+    """Return what capture.py defines, None if no output is kept. Read before the first fork, once for all jobs."""
     if not payload.get("capture"):
         return None
     names = {"__name__": "background.jobs capture", "__builtins__": builtins}
@@ -169,7 +169,7 @@ def load_capture(payload):
 
 
 class _Printed(io.RawIOBase):
-    """What is below the standard output of a job: a full disk is no error of the module, what it does not take is kept here."""
+    """What is beneath a job's standard output: a full disk is no error of the module; what the disk can't take stays here."""
 
     name, mode = "<stdout>", "wb"
 
@@ -194,7 +194,7 @@ class _Printed(io.RawIOBase):
         return len(data)
 
     def result(self, path):
-        """Return the result of the module where not all of it is in the file `path`, as far as it can be understood."""
+        """Return the module's result if not all of it is in the file `path`, None if it is, or can't be understood."""
         if self._left is None:
             return None
         try:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a template asks the kernel about processes, and has it do with them."""
+"""What a template asks the kernel about processes, and does with them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import os
 import signal
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-# What must not come between a fork and what the process is to do about it.
+# Signals that are blocked between a fork and the moment when the child can handle them.
 HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Reaper:
-    """Makes a process the reaper of what its children leave behind, so that all of it is found below it at a time-out.
+    """Makes a process the reaper of what its children leave behind, so that a time-out finds all of it among its descendants.
 
     prctl(2) is loaded before the first fork; elsewhere than on Linux it is a function that does nothing.
     """
@@ -38,11 +38,11 @@ def send(pid, number):
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
-        pass  # it has gone, or has become somebody else
+        pass  # it has gone, or has become another user
 
 
 def rename(words):
-    """Let this process be told from others by the last words of its command line; where that can't be they stay."""
+    """Replace the last words of this process's command line, which identify it; if that can't be done they stay."""
     try:
         with open("/proc/self/cmdline", "rb") as stream:
             line = stream.read()
@@ -50,7 +50,7 @@ def rename(words):
             fields = stream.read().rpartition(b")")[2].split()
         start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5)
         begin = line.rindex(b"\0" + words[0].encode() + b"\0")
-        # to the right, as it ends where it ended: what is before it is the text of a program that runs by now
+        # aligned to the right, so that the end stays; what is before it is the text of a program that runs already
         first = line.index(b"\0-c\0") + len(b"\0-c\0")
         data = b"\0" + b"\0".join(word.encode("utf-8", "replace") for word in words) + b"\0"
         room = len(line) - first
@@ -64,7 +64,7 @@ def rename(words):
 
 
 def start_of(pid):
-    """Return when a process started, None where there is none."""
+    """Return when a process started, None if there is none."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as stream:
             text = stream.read()
@@ -74,7 +74,7 @@ def start_of(pid):
 
 
 def below(ancestors):
-    """Return the pids of what is, or descends from, one of these processes, or shares a session with one that does."""
+    """Return the pids of these processes, their descendants, and all that share a session with one of them."""
     parents, sessions = {}, {}
     for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit():
@@ -88,7 +88,7 @@ def below(ancestors):
     found, before, own = set(ancestors), 0, os.getsid(0)
     while len(found) != before:
         before = len(found)
-        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # what was forked just now is in ours yet
+        theirs = {sessions[pid] for pid in found if pid in sessions} - {own}  # in which a new fork still is
         found.update(pid for pid, parent in parents.items() if parent in found or sessions[pid] in theirs)
     return found
 

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change at any time.
 
-"""Loads the files of this room into a bare interpreter, which the supervisor sends them to.
+"""Loads the files of _fork_server into a bare interpreter, to which the supervisor sends them.
 
-That is the interpreter which the module itself would run under, on whose path nothing of this collection is: so they import
-nothing but each other. Once they are loaded, no trace is left of where they came from: the payload has packages of the same
-names, and a module is to find what it would find otherwise.
+It is the interpreter that the module itself would run under, and nothing of this collection is on its path: so they import
+nothing but each other. Once they are loaded, sys.modules shows no trace of them: the payload has packages of the same
+names, and a module has to find those.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import sys
 
 _ROOM = "ansible_collections.background.jobs.plugins.module_utils._fork_server"
-# All that is sent, besides this file and capture.py, which goes where output is kept.
+# All that is sent, besides this file, and capture.py if output is kept.
 PARTS = (
     "bounded_output",
     "channel",
@@ -37,7 +37,7 @@ PARTS = (
 
 
 class _Sources:
-    """Finds and loads the modules of the room, by their texts, and the packages that they are in."""
+    """Finds and loads the modules of _fork_server, from their texts, and the packages that they are in."""
 
     def __init__(self, texts):
         self._texts = {"%s.%s" % (_ROOM, name): text for name, text in texts.items()}
@@ -59,7 +59,7 @@ class _Sources:
             exec(compile(text, label, "exec", dont_inherit=True, optimize=2), module.__dict__)  # pylint: disable=exec-used
 
     def take_out(self):
-        """Take the modules of these names out of what is imported, and return them."""
+        """Remove the modules of these names from sys.modules, and return them."""
         return {name: sys.modules.pop(name) for name in self._names if name in sys.modules}
 
 

@@ -6,9 +6,9 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
 
-"""The template process: loads a module's payload once and forks a process for each job. Or the zygote, which forks those.
+"""The template process: loads a module's payload once and forks a process for each job. Or the zygote, which forks templates.
 
-The template never runs a module itself, so nothing of one job is seen by the next. Payloads of another form
+The template never runs a module itself, so a job sees nothing of the one before. Payloads of another form
 (binary, old-style, not recognised) are executed, job by job, as Ansible would.
 """
 
@@ -28,7 +28,7 @@ _OWN_FOLDER = "background-jobs."
 
 
 def main():
-    # who tells all of a service to end tells its jobs, and their supervisor, which has the say
+    # whoever ends a whole service signals its supervisor too, which decides
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     sock = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -48,7 +48,7 @@ def main():
 
 
 def _be_forked(channel, shared):
-    """Be a template, and end: to take apart what is shared would copy it first."""
+    """Be a template, and exit at once: tearing down the shared memory would copy it first."""
     status = 1
     try:
         payload = channel.receive()
@@ -58,14 +58,14 @@ def _be_forked(channel, shared):
         elif payload is not None:
             channel.send({"misfit": True})
         status = 0
-    except BaseException:  # whatever it is: it is said, for nobody is there to be told
+    except BaseException:  # there is no caller to handle it: log it
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
 def _be_template(channel, payload, shared=None):
-    """shared: the Utilities that were imported before, where they were."""
+    """shared: the Utilities that were imported before, if they were."""
     payload["is_foreign"] = payload["directory"] is None
     if not payload["is_foreign"]:
         _serve(channel, payload, shared)
@@ -79,7 +79,7 @@ def _be_template(channel, payload, shared=None):
 
 
 def _own_folder():
-    """Make a folder for a template of another user than the supervisor, where Ansible has its temporary files or any do."""
+    """Make a folder for a template of another user: where Ansible has its temporary files, or else in the default place."""
     kept = os.path.expanduser("~/.ansible/tmp")
     try:
         os.makedirs(kept, 0o700, exist_ok=True)

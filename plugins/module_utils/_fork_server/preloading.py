@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a template imports and compiles ahead, so that no job has to."""
+"""Imports and compiles ahead, in the template, what each job would need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import zipfile
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import spawning
 
-# At the beginning of a line: nothing around it is a condition. To parse all of a module takes longer than to compile it.
+# At the beginning of a line, so that no condition applies. Parsing all of a module would take longer than compiling it.
 _IMPORT = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)", re.MULTILINE)
 
 
@@ -29,8 +29,8 @@ def preload(mod_name):
     """Import what the module `mod_name` will import, and compile the module itself, once for all jobs.
 
     That is what the payload holds of ansible-core's module_utils, and what the module imports at its top level
-    without condition, as far as it comes with the payload or the standard library: what else a host has may not
-    bear a fork.
+    without condition, as far as it comes with the payload or the standard library: other libraries of a host may
+    not survive a fork.
     """
     loader, origin, package = _find(mod_name)
     names = _core_utilities(loader.archive)
@@ -44,14 +44,14 @@ def preload(mod_name):
             try:
                 importlib.import_module(name)
             except ImportError:
-                pass  # an attribute, not a module; or the job will say it
+                pass  # an attribute, not a module; or the job will report it
     sys.meta_path.insert(0, _Compiled(mod_name, loader, origin, code))
     spawning.spare_copies()
     warm_up()
 
 
 def _find(mod_name):
-    """Return the loader of a module, the path of its file and its package. Not its spec: zipimport would compile it for that."""
+    """Return a module's loader, the path of its file and its package. Not its spec, for which zipimport would compile it."""
     package = mod_name.rpartition(".")[0]
     for folder in importlib.import_module(package).__path__:
         loader = pkgutil.get_importer(folder)
@@ -114,15 +114,15 @@ class _Compiled:
 
 
 def _top_level_imports(source, code, package):
-    """Yield the names of what a module imports at its top level without condition, of attributes too. code: the module's."""
+    """Yield the names that a module imports at its top level without condition, attributes too. code: the module's."""
     for found in _IMPORT.finditer(source):
         try:
             (node,) = ast.parse(found.group()).body
         except (SyntaxError, ValueError):
-            continue  # it stands in a text, or will be imported when it is
+            continue  # it is part of a string, or an error for the job to report
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name in code.co_names:  # else it stands in a text
+                if alias.name in code.co_names:  # else it is part of a string
                     yield alias.name
         elif (node.module or "") in code.co_names:
             name = importlib.util.resolve_name("." * node.level + (node.module or ""), package)

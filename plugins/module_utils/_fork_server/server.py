@@ -19,7 +19,7 @@ import signal
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import bounded_output, kernel
 
-_MOST_NOTED = 4 * 1024 * 1024  # bytes of the pids that are noted
+_MOST_NOTED = 4 * 1024 * 1024  # bytes of noted pids
 
 
 class Server:
@@ -32,20 +32,20 @@ class Server:
         self._pids = os.path.join(directory, "pids.%d" % os.getpid())
         self._pids_fd = payload["fds"][0] if payload["fds"] else None
         self._jobs = {}  # pid: {"job", "call"}
-        self._keepers = {}  # pid of what keeps the output of a call: call
-        self._kept = {}  # call: the pid of that
-        self._ended = {}  # call: the frame that tells of its end, once all of its output is kept
-        self._briefs = {}  # call: what is known of its result where the disk did not take it
+        self._keepers = {}  # pid of the process that keeps the output of a call: call
+        self._kept = {}  # call: that pid
+        self._ended = {}  # call: the frame on its end, to be sent once all its output is kept
+        self._briefs = {}  # call: what is known of its result if the disk could not take it
         self._reaper = kernel.Reaper()
         self._wake_out, self._wake_in = os.pipe()
-        self._told_out, self._told_in = os.pipe()  # for what a job has to tell when the disk is full
-        # by its path, for a module may look at what it has open, and is to find what it would find otherwise
+        self._told_out, self._told_in = os.pipe()  # through which a job reports when the disk is full
+        # opened by path when needed, because a module must not find more open files than usual
         self._told_path = "/proc/%d/fd/%d" % (os.getpid(), self._told_in)
         for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
             os.set_blocking(fd, False)
 
     def serve(self):
-        """Return None when there is no more to do; in the process of a job, its frame."""
+        """Return None when there is nothing more to do; in the process of a job, its frame."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         gc.collect()
@@ -84,16 +84,16 @@ class Server:
                 brief = json.loads(line)
                 self._briefs[brief.pop("call")] = brief
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue  # of thousands at once; or whoever had it open
+                continue  # garbled by thousands at once, or by somebody else who opened the pipe
 
     def tell(self, call, result):
-        """In the process of a job: say what matters of its result, which found no room on the disk."""
+        """In the process of a job: report the essentials of its result, for which the disk has no room."""
         brief = {key: result[key] for key in ("failed", "changed", "rc") if isinstance(result.get(key), (bool, int))}
         try:
             fd = os.open(self._told_path, os.O_WRONLY | os.O_NONBLOCK)
             os.write(fd, json.dumps(dict(brief, call=call)).encode("ascii") + b"\n")
         except OSError:
-            pass  # thousands at once, nobody to hear it, or a host without /proc
+            pass  # thousands at once, no reader, or a host without /proc
 
     def _start(self, frame):
         """Fork; true in the process of the job."""
@@ -121,7 +121,7 @@ class Server:
         return False
 
     def _outputs_in(self, frame):
-        """Take the files for what a job prints out of a frame: they are ours to close; none where it brings none."""
+        """Take the files for a job's output from a frame, to be closed by us; none if the frame brings none."""
         outputs, frame["fds"] = frame["fds"][:2], frame["fds"][2:]
         if "copies" in frame:
             frame["copies"], frame["fds"] = frame["fds"][:2], frame["fds"][2:]
@@ -134,8 +134,8 @@ class Server:
         self._channel.close_fds(frame["fds"])
 
     def _fork_away(self):
-        """Fork. Of another user, return when the child is in a session of its own: who looks at it must not take all of ours
-        for its own."""
+        """Fork. For another user, return only when the child is in a session of its own: else whoever looks at the job's
+        session would find that of the template."""
         if not self._is_foreign:
             return self._fork()
         left, entered = os.pipe()
@@ -172,7 +172,7 @@ class Server:
 
     @staticmethod
     def _fork():
-        """Fork. The child gets no signal before it is ready for it: see `kernel.HELD_BACK`."""
+        """Fork. The child gets the signals of `kernel.HELD_BACK` only when it is ready for them."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, kernel.HELD_BACK)
         pid = -1
         try:
@@ -183,7 +183,7 @@ class Server:
         return pid
 
     def _begin_to_keep(self, frame, files):
-        """Fork what keeps in `files` a bounded part of all that the job will print; return the pipes for that, to be written to."""
+        """Fork a process that keeps a bounded part of the job's output in `files`; return the pipes for the job to write to."""
         pipes = []
         try:
             for dummy in files:
@@ -209,7 +209,7 @@ class Server:
         return [fd for dummy, fd in pipes]
 
     def _note(self, job, pid):
-        """Write down a pid for those who look for what is left where the supervisor is killed before it has done so."""
+        """Note a pid, for those who look for leftovers if the supervisor is killed before it has recorded the pid."""
         try:
             if self._pids_fd is not None:
                 fd = os.dup(self._pids_fd)
@@ -220,7 +220,7 @@ class Server:
             try:
                 if (
                     os.fstat(fd).st_size > _MOST_NOTED
-                ):  # of jobs that are tried again for ever: what runs now is what counts
+                ):  # with jobs that are tried again for ever: only what runs now counts
                     os.ftruncate(fd, 0)
                     os.write(fd, b"".join(b"%d %d\n" % (known["job"], pid) for pid, known in self._jobs.items()))
                 os.write(fd, b"%d %d\n" % (job, pid))
@@ -230,7 +230,7 @@ class Server:
             pass  # a full disk is no reason not to run a job
 
     def _leave_the_template(self):
-        if not self._is_foreign:  # else it has left on its way
+        if not self._is_foreign:  # else it has done so already
             os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -255,7 +255,7 @@ class Server:
         return os.path.join(self._directory, "%d.files" % call)
 
     def _take_files(self, frame):
-        """Put the files of a call where it can read them, and nobody else; it ends where that can't be done."""
+        """Put the files of a call where only its user can read them; exit if that can't be done."""
         folder = self._own_files(frame["call"])
         try:
             os.mkdir(folder, 0o700)
@@ -296,7 +296,7 @@ class Server:
             self._channel.send(frame)
             return
         self._ended[call] = frame
-        kernel.send(self._kept[call], signal.SIGUSR1)  # what it has left running may hold its output open for ever
+        kernel.send(self._kept[call], signal.SIGUSR1)  # what it left running may hold its output open for ever
 
     def _all_is_kept(self, call):
         del self._kept[call]
@@ -306,7 +306,7 @@ class Server:
     def _end_all(self):
         """End the jobs and all that they have started, in sessions of its own too."""
         for pid in self._jobs:
-            kernel.send(pid, signal.SIGSTOP)  # it must neither start more nor act on the end of what it has started
+            kernel.send(pid, signal.SIGSTOP)  # it must neither start more nor react to the end of what it has started
         told = set(self._jobs)
         more = kernel.below(self._jobs) - told
         while more:
@@ -317,19 +317,19 @@ class Server:
         for pid in self._jobs:
             kernel.send(
                 -pid, signal.SIGKILL
-            )  # its group: all that is known of what it has started where there is no /proc
+            )  # its group: all that is known of what it has started if there is no /proc
             kernel.send(pid, signal.SIGKILL)
 
 
 def _open_outputs(frame, opened):
-    """Make the files for what a job prints, and put their descriptors into the list `opened`."""
+    """Make the files for a job's output, and add their descriptors to the list `opened`."""
     access = os.O_RDWR if "most" in frame else os.O_WRONLY
     for key in ("stdout", "stderr"):
         opened.append(os.open(frame[key], access | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _limit(frame):
-    """Hold this process, and all that it will start, to the limits of its job; it ends where the host refuses one."""
+    """Apply the limits of a job to this process, and so to all that it will start; exit if the host refuses one."""
     try:
         for path in frame.get("groups", ()):
             with open(path, "w", encoding="ascii") as stream:

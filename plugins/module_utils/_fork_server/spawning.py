@@ -6,9 +6,9 @@
 
 """Has the processes of jobs start programs without copying themselves first.
 
-`AnsibleModule.run_command` gives subprocess a function to call between fork and exec, which sets a umask where one was asked
-for, and does nothing where none was. Because of the function subprocess has to fork. Without it, it uses vfork (Python 3.10
-and later, on Linux), which spares a third of what a job with a short command costs.
+`AnsibleModule.run_command` gives subprocess a function to call between fork and exec, which sets a umask if one was asked
+for, and does nothing otherwise. Because of the function subprocess has to fork. Without it, it uses vfork (Python 3.10
+and later, on Linux), which saves a third of what a job with a short command costs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import functools
 import subprocess
 import sys
 
-_WORDS = {"os", "umask"}  # all that the function knows: one that does more is left alone
+_WORDS = {"os", "umask"}  # the only names that the function uses: one that does more is left alone
 
 
 def spare_copies():
-    """Leave that function out, from now on, where it would do nothing."""
+    """From now on, leave that function out if it would do nothing."""
     module_class = getattr(sys.modules.get("ansible.module_utils.basic"), "AnsibleModule", None)
     known = [code for code in _codes_in(getattr(module_class, "run_command", None)) if _is_known(code)]
     if not known:
@@ -43,6 +43,6 @@ def _is_known(code):
 
 
 def _codes_in(function):
-    """Return the code of the functions that are made in this one."""
+    """Return the code of the functions that are defined inside this one."""
     code = getattr(function, "__code__", None)
     return [one for one in code.co_consts if hasattr(one, "co_freevars")] if code else []

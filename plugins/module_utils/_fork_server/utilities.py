@@ -6,9 +6,9 @@
 
 """What all modules have in common: `ansible.module_utils.basic` and what that imports, once for the templates of a zygote.
 
-It is imported out of the payload of one of them, and made each template's own: it then has the names of files, loaders and
-packages that it would have if it had been imported there. A template of a payload that brings another `basic`, or another of
-the files that were imported, has no use for it.
+It is imported from the payload of one of them. Each template then makes it its own: it gets the names of files, loaders
+and packages that it would have if it had been imported there. A template cannot use it if its payload brings another
+`basic`, or another version of any file that was imported.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ansible_collections.background.jobs.plugins.module_utils._fork_server impor
 
 _BASIC = "ansible.module_utils.basic"
 _ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
-# Stands for the path of a payload's zip: nothing that a module may have in its variables by itself.
+# Stands for the path of a payload's zip: a text that no module has in its variables for another reason.
 _NOWHERE = "/background.jobs zygote"
 
 
 def zip_of(payload):
-    """Return the ZipFile that a payload carries, None where there is none."""
+    """Return the ZipFile that a payload carries, None if there is none."""
     found = _ZIP_DATA.search(payload.get("tail", ""))
     try:
         return found and zipfile.ZipFile(io.BytesIO(base64.b64decode(found.group(2))))
@@ -41,16 +41,16 @@ def zip_of(payload):
 
 
 class Utilities:
-    """Imports, as a finder and loader in one, what templates have in common."""
+    """Imports what templates have in common; a finder and loader in one."""
 
     def __init__(self):
         self._codes = {}  # path in the zip: code
         self._names = {}  # name of a module that was imported: path in the zip
         self._marks = {}  # path in the zip: (size, checksum)
-        self.capture = None  # what capture.py defines, where output is kept: forking.load_capture
+        self.capture = None  # what capture.py defines, if output is kept: forking.load_capture
 
     def take(self, payload):
-        """Import it out of a payload. ImportError where that has no such thing."""
+        """Import it from a payload. ImportError if that carries none."""
         self._archive = zip_of(payload)
         if self._archive is None:
             raise ImportError("the payload carries no zip")
@@ -94,7 +94,7 @@ class Utilities:
         exec(code, module.__dict__)  # pylint: disable=exec-used
 
     def fits(self, payload):
-        """Say whether a payload brings the same of what was imported."""
+        """Say whether a payload brings the same version of all that was imported."""
         archive = zip_of(payload)
         if archive is None:
             return False
@@ -103,7 +103,7 @@ class Utilities:
         return all(info and (info.file_size, info.CRC) == self._marks[within] for within, info in found.items())
 
     def adopt(self):
-        """Make it that of the payload whose zip is the first on sys.path. ImportError where there is none."""
+        """Make it belong to the payload whose zip is the first on sys.path. ImportError if there is none."""
         archive = getattr(pkgutil.get_importer(sys.path[0]), "archive", None)
         if archive is None:
             raise ImportError("the payload was not unpacked as it is known")
@@ -111,12 +111,12 @@ class Utilities:
             _imp._fix_co_filename(code, _at(archive, within))
         for name, within in self._names.items():
             module = sys.modules.get(name)
-            if module is not None and module.__spec__.name == name:  # distro puts another one in its place
+            if module is not None and module.__spec__.name == name:  # distro puts another module in its place
                 _adopt(module, archive, within)
 
 
 def _adopt(module, archive, within):
-    """Give a module what it would have if it had been imported from the zip. Not found there: zipimport would compile it."""
+    """Give a module the attributes that an import from the zip would give it. Not by zipimport, which would compile it."""
     path, before = _at(archive, within), module.__spec__
     folder, dummy, base = path.rpartition("/")
     is_package = base == "__init__.py"
@@ -124,7 +124,7 @@ def _adopt(module, archive, within):
     spec = importlib.machinery.ModuleSpec(module.__name__, loader, origin=path, is_package=is_package)
     spec.has_location = True
     if is_package:
-        # in place of those that it was given: six has given itself others
+        # in place of those that it was given; but six has set its own
         spec.submodule_search_locations = _moved(before.submodule_search_locations, archive)
         is_same = module.__path__ is before.submodule_search_locations
         module.__path__ = spec.submodule_search_locations if is_same else _moved(module.__path__, archive)
@@ -135,7 +135,7 @@ def _adopt(module, archive, within):
 
 
 class Adopting:
-    """Has a template adopt what it shares just before it imports something of the payload that was unpacked."""
+    """Has a template adopt the shared modules just before it imports something of the unpacked payload."""
 
     def __init__(self, shared):
         self._shared = shared
@@ -148,7 +148,7 @@ class Adopting:
         return importlib.machinery.PathFinder.find_spec(name, sys.modules[package].__path__ if package else None)
 
     def adopt(self):
-        """Do so now, where it was not done."""
+        """Adopt them now, unless that was done."""
         if self._shared is not None:
             shared, self._shared = self._shared, None
             sys.meta_path.remove(self)
@@ -164,7 +164,7 @@ def _moved(paths, archive):
 
 
 def _relocate(module, archive):
-    """Change the variables that were worked out from the name of a file."""
+    """Change the variables that were derived from the path of a file."""
     pure_path = getattr(sys.modules.get("pathlib"), "PurePath", str)
     for name, value in list(vars(module).items()):
         if isinstance(value, (str, pure_path)) and str(value).startswith(_NOWHERE):

@@ -7,11 +7,11 @@
 """The zygote: an interpreter that has imported what modules have in common, and forks a template process for each of them.
 
 Frames on its socket: first {"zygote": the payload to import from}, then for each template {"label"}, which comes with a
-socket: that of the template to the supervisor, which a template process gets in place of its standard input otherwise. The
-zygote itself says nothing. A template says on its own socket, once it has read its payload, {"template": its pid}, or
-{"misfit": true} before it ends where the payload brings other utilities than those that were imported. Where it can't be
-forked its socket is closed.
-End of file: no more templates. The zygote waits until those that there are have ended.
+socket: the one between the template and the supervisor, which other template processes get as their standard input. The
+zygote itself sends nothing. Once a template has read its payload, it sends on its own socket {"template": its pid}, or, if
+the payload brings other utilities than those that were imported, {"misfit": true} before it ends. If it can't be forked,
+its socket is closed.
+End of file: no more templates. The zygote waits until the existing ones have ended.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Zygote:
         self.shared = utilities.Utilities()
 
     def serve(self, payload):
-        """Return None when there is no more to do; in each template, its Channel."""
+        """Return None when there is nothing more to do; in each template, its Channel."""
         self.shared.take(payload)
         self.shared.capture = forking.load_capture(payload)
-        kernel.Reaper()  # for what that loads
+        kernel.Reaper()  # made only for what it loads
         preloading.warm_up()
         for fd in (self._wake_out, self._wake_in):
             os.set_blocking(fd, False)
@@ -83,7 +83,7 @@ class Zygote:
         try:
             pid = os.fork()
         except OSError:
-            pid = None  # as the end of the file tells
+            pid = None  # the supervisor sees the end of file
         if pid != 0:
             self._channel.close_fds(fds)
             return None

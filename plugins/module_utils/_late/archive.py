@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Import of Jinja2 out of the archive that a launch brought: from memory, nothing is written."""
+"""Imports Jinja2 from the archive that a launch brought: from memory, without writing files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Archive(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 def provide(archive):
-    """Make the packages in the archive (as plan["archive"] has it) importable, before any that the host has itself."""
+    """Make the packages in the archive (as in plan["archive"]) importable, before any that the host has itself."""
     finder = _Archive(base64.b64decode(archive))
     wanted = finder.packages()
     for name in [name for name in sys.modules if name.partition(".")[0] in wanted]:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Stands in for an Engine where nothing of a script has to be rendered, so that no Jinja2 was sent."""
+"""Replaces an Engine if nothing of a script has to be rendered, so that no Jinja2 was sent."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Lists and dicts whose templates are rendered when they are looked at, as core's are.
+"""Lists and dicts whose templates are rendered when they are accessed, as in core.
 
-Each is a copy: what a template does to it is gone with that template.
+Each is a copy: what a template changes in it is lost with that template.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.markers impo
 _ABSENT = object()
 
 
-# The runs that are going on, the innermost last: see evaluation.py.
+# The active Runs (evaluation.py), the innermost last.
 _runs: list = []
 
 
@@ -66,7 +66,7 @@ class LazyDict(dict):
         key = list(self)[-1]
         return key, self.pop(key)
 
-    def __iter__(self):  # being there keeps dict() and update() from copying what is not rendered yet
+    def __iter__(self):  # its presence keeps dict() and update() from copying values that are not rendered yet
         return dict.__iter__(self)
 
     def items(self):
@@ -209,7 +209,7 @@ class LazyList(list):
 
 
 class LazyTuple(tuple):
-    """A tuple can't change: what is in it is rendered when it is made, and tested for markers when it is taken by its index."""
+    """A tuple can't change: its items are rendered when it is made, and checked for markers when accessed by index."""
 
     shown_as = "tuple"
 
@@ -235,7 +235,7 @@ def _rendered(other):
 
 
 def lazy(value, run=None):
-    """Return a container as one that belongs to this run, or to the one going on; anything else as it is."""
+    """Return a container as a lazy one of this run, or of the active one; anything else as it is."""
     kind = _LAZY.get(type(value))
     return value if kind is None else kind(value, run or _runs[-1])
 
@@ -249,7 +249,7 @@ def current_run():
 
 
 class going_on:  # noqa: N801 - reads as the statement that it is
-    """The run that containers made meanwhile belong to."""
+    """Makes a run the active one, to which containers made meanwhile belong."""
 
     __slots__ = ("_run",)
 

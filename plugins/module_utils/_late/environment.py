@@ -6,8 +6,8 @@
 
 """Jinja2's environment, set up to evaluate as ansible-core 2.19 and later do.
 
-Single expressions keep their types, what fails becomes a marker until it is used, filters and tests of ansible.builtin
-come before Jinja2's own, and names of core's that need the controller say so.
+Single expressions keep their types, a failure becomes a marker until it is used, filters and tests of ansible.builtin
+come before Jinja2's own, and core's names that need the controller say so.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ITERATORS = (
     collections.abc.ValuesView,
     range,
 )
-# Python's bit operators by the names that filters like `map` may call: safe on whole numbers.
+# Python's bit operators, which filters like `map` may call by these names: safe on integers.
 _SAFE_OF_INTEGERS = ("__and__", "__lshift__", "__or__", "__rshift__", "__xor__")
 
 
@@ -64,7 +64,7 @@ def _consumed(result):
 
 
 def plugin(kind, name, function):
-    """Return a filter or test as templates call it: markers among its arguments are its result, failures become markers."""
+    """Wrap a filter or test for templates: a marker among its arguments becomes its result, a failure becomes a marker."""
     takes_markers = getattr(function, "takes_markers", False)
     takes_marked = getattr(function, "takes_marked", False)
 
@@ -80,7 +80,7 @@ def plugin(kind, name, function):
                 return _consumed(result) if kind == "filter" else _truth(result)
         except MarkerError as exc:
             return exc.marker
-        except Exception as exc:  # whatever a filter raises is its failure
+        except Exception as exc:  # any exception is a failure of the filter
             return CapturedExceptionMarker(_plugin_failure(kind, name, exc))
 
     if hasattr(function, "jinja_pass_arg"):
@@ -114,7 +114,7 @@ def _plugins(kind, of_jinja, of_ansible):
 
 
 def _direct(function):
-    """Mark a function that is called with markers as they are."""
+    """Mark a function that may be called with markers."""
     function.called_directly = True
     return function
 
@@ -152,7 +152,7 @@ def _include(name):
 
 
 class Variables:
-    """What a template sees: names over variables, each rendered when it is looked at, over Jinja2's functions."""
+    """What a template sees: its own names, then variables, each rendered on access, then Jinja2's functions."""
 
     def __init__(self, run, functions, names=None):
         self._run = run
@@ -218,7 +218,7 @@ class CodeGenerator(NativeCodeGenerator):
 
 
 class EscapingLexer(Lexer):
-    """Takes backslashes in strings between {{ and }} as they are: YAML has seen to those."""
+    """Takes backslashes in strings between {{ and }} literally: YAML has already processed escapes."""
 
     def tokeniter(self, *args, **kwargs):
         inside = False
@@ -234,7 +234,7 @@ class EscapingLexer(Lexer):
 
 
 def joined(nodes):
-    """Return what the parts of a template come to: the only one as it is, several as text."""
+    """Return the value of a template from its parts: a single one as it is, several as text."""
     parts = [part for part in _parts(nodes) if part is not None]
     if not parts:
         return None
@@ -253,7 +253,7 @@ def _parts(nodes):
             yield next(iterator)
         except StopIteration:
             return
-        except Exception as exc:  # what an expression raises is its failure
+        except Exception as exc:  # any exception is a failure of the expression
             yield current_run().deferred(exc)
             yield TruncationMarker()
 
@@ -282,7 +282,7 @@ class Environment(SandboxedEnvironment):
         self.tests = _plugins("test", defaults.DEFAULT_TESTS, tests)
         self.globals.update(
             range=range, now=_now, undef=_undef, omit=OMIT, lookup=_lookup, query=_lookup, q=_lookup
-        )  # the sandbox has a range of its own, with a limit that core does not have
+        )  # the sandbox's own range has a limit that core does not have
         self.escaping = False
         self._lexers = {}
 
@@ -295,15 +295,15 @@ class Environment(SandboxedEnvironment):
         return found
 
     def handle_exception(self, source=None):
-        """Raise what is handled. Jinja2 would make it point into the template: nobody sees that."""
+        """Raise the current exception. Jinja2 would make it point into the template, which nobody sees."""
         exc = sys.exc_info()[1]
         if isinstance(exc, TemplateSyntaxError):
-            exc.translated = True  # or its text would name a line
+            exc.translated = True  # otherwise its text would name a line
         raise exc
 
     @staticmethod
     def embedded(text):
-        """Called for a constant that looks like a template: one in a condition is rendered, as core does."""
+        """Called for a constant that looks like a template: in a condition it is rendered, as in core."""
         return current_run().embedded(text)
 
     def is_safe_attribute(self, obj, attr, value):
@@ -326,7 +326,7 @@ class Environment(SandboxedEnvironment):
         return seen(self._attribute_or_item(obj, attribute))
 
     def _attribute_or_item(self, obj, attribute):
-        """As core does: an item is found even where an attribute that the sandbox protects has its name."""
+        """As in core: an item is found even if an attribute that the sandbox protects has the same name."""
         value = getattr(obj, attribute, _ABSENT)
         safe = value is _ABSENT or self.is_safe_attribute(obj, attribute, value)
         if value is not _ABSENT and safe:
@@ -343,7 +343,7 @@ class Environment(SandboxedEnvironment):
             return self._called(context, obj, args, kwargs)
         except MarkerError as exc:
             return exc.marker
-        except Exception as exc:  # what a function raises is its failure
+        except Exception as exc:  # any exception is a failure of the function
             return CapturedExceptionMarker(exc)
 
     def _called(self, context, obj, args, kwargs):
@@ -357,7 +357,7 @@ class Environment(SandboxedEnvironment):
             return result if obj is range else _consumed(result)  # so that range(10 ** 9) | random works
 
 
-# What the lexer depends on.
+# The settings that the lexer depends on.
 _LEXED = (
     "block_start_string",
     "block_end_string",

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""How templates, expressions and conditions are evaluated. Needs Jinja2: see templating.py for what others use."""
+"""Evaluates templates, expressions and conditions. Needs Jinja2; others use templating.py."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Compiler:
         return found
 
     def _compile_expression(self, text):
-        # The template in it assigns the expression to a variable that __call__ of Jinja2's class would return.
+        # Its template assigns the value to the variable that __call__ of Jinja2's class would return.
         return self._environment.compile_expression(text, undefined_to_none=False)._template
 
     def _compile(self, text, options, escaping):
@@ -108,7 +108,7 @@ class Compiler:
 
 
 def _with_overrides(text, options):
-    """Take what the first line of a template may say about delimiters and white space out of it."""
+    """Remove the first line of a template if it overrides delimiters or white space, and return (text, options)."""
     if not text.startswith(_OVERRIDES):
         return text, options
     line, newline, rest = text[len(_OVERRIDES) :].partition("\n")
@@ -133,7 +133,7 @@ def _override(pair):
 
 
 class Run:
-    """One rendering from the outside, with what is rendered on its way."""
+    """One rendering requested from outside, with all that is rendered on the way."""
 
     def __init__(self, compiler, lookup):
         self.lookup = lookup
@@ -144,7 +144,7 @@ class Run:
     # ---- from the outside
 
     def ended(self, work):
-        """Return what `work` does with this run; TemplateFailed where it fails."""
+        """Return work(self); TemplateFailed if it fails."""
         try:
             with going_on(self):
                 return work(self)
@@ -156,12 +156,12 @@ class Run:
         return OMIT if result is OMIT else self._finalized(result, value)
 
     def _finalized(self, result, source):
-        """Return a result as it leaves; Failure where there is a marker in it, or what variables can't hold."""
+        """Return a result in plain types; Failure if it contains a marker, or something that variables can't hold."""
         try:
             return finalized(result)
         except MarkerError as exc:
             failure = exc.marker.failure()
-        except Exception as exc:  # whatever rendering the rest raises is the template's failure
+        except Exception as exc:  # any exception is a failure of the template
             failure = exc
         described = _described(failure, source)
         if described is failure:
@@ -193,7 +193,7 @@ class Run:
         return self._indirect(text) if _is_all_template(text) else self._evaluated(text)
 
     def _indirect(self, text):
-        """A condition that is a template: what it comes to is the condition, or names it."""
+        """Evaluate a condition that is a template: its value is the outcome, or another condition."""
         source = Template(text)
         result = self.template(source)
         trusted = isinstance(result, Trusted)
@@ -223,7 +223,7 @@ class Run:
     # ---- on the way
 
     def template(self, value):
-        """Return a value rendered as far as it is needed at once: lists and dicts render what is in them when it is taken."""
+        """Return a value rendered as far as needed at once: lists and dicts render their items on access."""
         if isinstance(value, Template):
             return self._caught(value, lambda: self._one(value))
         if isinstance(value, Undefined):
@@ -233,7 +233,7 @@ class Run:
         return lazy(value, self)
 
     def embedded(self, text):
-        """A constant in an expression that looks like a template itself: rendered in conditions only."""
+        """Return a constant in an expression that itself looks like a template: rendered in conditions only."""
         return self.template(Template(text)) if self._embedding else text
 
     def deferred(self, exc):
@@ -255,7 +255,7 @@ class Run:
         try:
             with going_on(self), calling(accepts=True):
                 return work()
-        except Exception as exc:  # whatever a template raises is its failure
+        except Exception as exc:  # any exception is a failure of the template
             return self.deferred(exc)
         finally:
             self._source, self._embedding = source, embedding
@@ -292,7 +292,7 @@ def _marker(undefined):
 
 
 def _described(exc, source):
-    """Return a failure in core's words; its cause is `exc` unless it is `exc`."""
+    """Return a failure in core's words: `exc` itself, or one to be raised from it."""
     if isinstance(exc, Failure):
         return exc
     kind = "expression" if isinstance(source, Expression) else "template"
@@ -327,6 +327,6 @@ def _newlines(text):
 
 
 def _with_newlines(text, result, newline):
-    """Jinja2 drops the last newline of a text: put back what is gone."""
+    """Put back the newline at the end of a text, which Jinja2 drops."""
     missing = _newlines(text) - _newlines(result) if isinstance(result, str) else 0
     return result + newline * missing if missing > 0 else result

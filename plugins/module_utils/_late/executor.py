@@ -6,8 +6,8 @@
 
 """Goes through a script on the host, as ansible-core goes through the tasks of a play. No clock, no I/O.
 
-To the supervisor it is what Attempt is for a job without a script: it is asked for the next action, and told what came of
-the one before.
+It is to the supervisor what Attempt is for a job without a script: it is asked for the next action, and gets the outcome
+of the one before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import s
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import END
 
 BLOCK, RESCUE, ALWAYS = "block", "rescue", "always"
-_FLUSHES = 2  # at the end of a job, as a play has them: after its roles and tasks, and after its post_tasks
+_FLUSHES = 2  # at the end of a job, as in a play: after its roles and tasks, and after its post_tasks
 
 # A place in the script. frames: variables of the includes around it; rescuing: whether a `rescue` may still save it.
 Where = namedtuple("Where", "section must_finish frames rescuing", defaults=(BLOCK, False, (), False))
@@ -38,13 +38,13 @@ class Interrupted(BaseException):
 
 
 class _EndRole(Exception):
-    """The rest of a role is left out."""
+    """Leaves out the rest of a role."""
 
 
 class Executor:
     """One attempt at a job with a script.
 
-    job: its record in the plan; script: that of it; engine: evaluates (templating.py); wall(now): a time as seconds since
+    job: its entry in the plan; script: the job's; engine: evaluates (templating.py); wall(now): a time as seconds since
     1970; stage(name, data, mode): puts a file into the staging folder of the job; put(text): keeps the text of a result
     until the end, and returns a function that returns it.
     """
@@ -56,13 +56,13 @@ class Executor:
         self.variables = variables.Variables(script["values"], script.get("inject_facts", True))
         self.now = None
         self.started = None  # when the turn of the task began
-        self.is_first_call = True  # of this attempt at the turn
-        self.step = None  # that whose call was last asked for
-        self.fate = None  # the state that it ends in, decided from outside
+        self.is_first_call = True  # whether the current call is the first of this attempt at the turn
+        self.step = None  # the one whose call was requested last
+        self.fate = None  # the state that it has to end in, if that was decided from outside
         self.interruptible = False  # whether an Interrupted may be raised
-        self.signalled = False  # whether there is something to `look` at before anything is evaluated
+        self.signalled = False  # whether to `look` before anything is evaluated
         self.look = lambda: None
-        self._said = []  # what tasks have said that is not told in the output of a module
+        self._said = []  # messages of tasks that are not output of a module
         self._why = None
         self._given_up = False
         self._job, self._script, self.stage = job, script, stage
@@ -75,7 +75,7 @@ class Executor:
         self._rescued = False
         self._culprit = None  # the index of the entry whose failure counts
 
-    # ---- as Attempt
+    # ---- the interface of Attempt
 
     @property
     def is_block(self):
@@ -85,7 +85,7 @@ class Executor:
 
     @property
     def must_finish(self):
-        """Whether what runs belongs to an `always`, which is not stopped with the rest."""
+        """Whether the current task belongs to an `always` section, which is not stopped with the rest."""
         return self._where.must_finish and not self._given_up
 
     def begin(self, now):
@@ -94,7 +94,7 @@ class Executor:
         return self._go_on(now, None)
 
     def began(self, now):
-        """Take note that the first call of a task has a process: its time counts from now on."""
+        """Note that the process of a task's first call has started: the task's time begins."""
         if self.is_first_call:
             self.started = now
 
@@ -103,26 +103,26 @@ class Executor:
         return self._go_on(now, ("took", outcome))
 
     def resume(self, now):
-        """Return the next action, where a Wait is over or was cut short."""
+        """Return the next action after a Wait that is over or was cut short."""
         return self._go_on(now, ("resume",))
 
     def stopped(self, state, outcome, now):
-        """Return the next action after a call that was stopped, its task so ending in `state`."""
+        """Return the next action after a call was stopped, so that its task ends in `state`."""
         return self._go_on(now, ("stopped", state, outcome))
 
     def abort(self, fate, why):
-        """Decide that the job ends in the state `fate`: nothing but what always runs is still to come."""
+        """End the job in the state `fate`: only its `always` sections still run."""
         if self.fate is None:
             self.fate, self._why = fate, why
         return not self.must_finish
 
     def give_up(self, why):
-        """Leave out even what always runs; `why` is added to what is said of its end."""
+        """Skip even the `always` sections; `why` is appended to the reason for the end."""
         self._why = (self._why or "") + why
         self._given_up = True
 
     def add_why(self, text):
-        """Add to what is said of why it was ended."""
+        """Append to the reason why the job was ended."""
         self._why = (self._why or "") + text
 
     def _go_on(self, now, event):
@@ -134,28 +134,28 @@ class Executor:
         self.step = getattr(action, "step", self.step)
         return action
 
-    # ---- what its tasks ask for
+    # ---- for its tasks
 
     def is_over(self, where):
-        """Whether nothing is to be begun any more at this place."""
+        """Whether nothing may be started any more at this place."""
         return self.fate is not None and (self._given_up or not where.must_finish)
 
     @property
     def is_over_now(self):
-        """Whether what runs is not to go on."""
+        """Whether the current task may not go on."""
         return self.is_over(self._where)
 
     def take_said(self):
-        """Return what tasks have said since this was last asked."""
+        """Return the messages of tasks since the last call of this."""
         said, self._said = self._said, []
         return "".join(said)
 
     def ended(self):
-        """Return the Outcome of what was ended from outside."""
+        """Return the Outcome for what was ended from outside."""
         return protocol.of({"failed": True, "changed": False, "msg": self._why})
 
     def evaluate(self, function, value):
-        """Return function(value), which may take for ever: then it is ended by an abort."""
+        """Return function(value); an abort can interrupt it, because it may take for ever."""
         try:
             self.interruptible = True
             if self.signalled:
@@ -176,7 +176,7 @@ class Executor:
         return bool(node.get("no_log") or self._job.get("no_log"))
 
     def took_turn(self, of, turn, where):
-        """Take note of what came of a task, or of one turn of its loop."""
+        """Record the result of a task, or of one turn of its loop."""
         hidden = self.is_hidden(of.node)
         if of.node["module"].endswith(".debug") and not hidden and "msg" in turn.result.value:
             self._said.append("%s\n" % (turn.result.value["msg"],))
@@ -185,7 +185,7 @@ class Executor:
             self._last = result
 
     def amend(self, of, turn):
-        """Take note that the result of a turn has changed since."""
+        """Record that the result of a turn has changed since."""
         self._record.amend(turn, of.node, self.is_hidden(of.node))
 
     # ---- the way through
@@ -224,7 +224,7 @@ class Executor:
         return self._include(node, where) if node["kind"] == "include" else self._role(node, where, self._block)
 
     def _role(self, node, where, way):
-        """Go through a node, which may be all of a role: that may be ended by one of its tasks."""
+        """Go through a node; if it is a whole role, one of its tasks may end it."""
         try:
             done = yield from way(node, where)
         except _EndRole:
@@ -253,7 +253,7 @@ class Executor:
         return self._judge(done, where)
 
     def _run(self, node, where):
-        """Have a task run, and return it."""
+        """Run a task, and return it."""
         before, self._where = self._where, where
         running = task.Task(self, node, where)
         try:
@@ -263,7 +263,7 @@ class Executor:
         return running
 
     def _judge(self, done, where):
-        """Do what follows from what came of a task."""
+        """Act on the result of a task: register it, notify handlers, and decide whether to go on."""
         self._register(done)
         if done.was_stopped:
             return False, self._record.last
@@ -345,7 +345,7 @@ class Executor:
                 return False, culprit
         return True, None
 
-    # ---- what comes of it
+    # ---- the outcome
 
     @property
     def state(self):
@@ -361,12 +361,12 @@ class Executor:
             return protocol.of(self._record.told(self._culprit))
         if self._last is None:
             return protocol.of(self._record.told(-1) or {"changed": False, "msg": "it has no tasks"})
-        if self._last.failed:  # which was ignored
+        if self._last.failed:  # a failure that was ignored
             return protocol.of(dict(self._last.told(), failed=False))
         return protocol.of(self._last.told())
 
     def report(self, wall=None):
-        """Yield, piece by piece, the JSON text that tells of each task, and of what comes back of variables."""
+        """Yield, in pieces, the JSON text of the report on each task, and on the variables that are handed back."""
         told = {"final": True, "rescued": self.state == states.SUCCEEDED and self._rescued}
         if not self.is_block:
             told["alone"] = True
@@ -380,7 +380,7 @@ class Executor:
 
 
 def _described(done):
-    """Return what a rescue learns of the task that failed."""
+    """Return `ansible_failed_task`: what a rescue section gets to know of the failed task."""
     node = done.node
     described = {"name": done.name, "action": node["module"], "ignore_errors": None, "register": node.get("register")}
     described.update(no_log=node.get("no_log"), check_mode=node.get("check_mode"), args=done.arguments)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 
 class Failure(Exception):
-    """Something in a template failed; what it was raised from belongs to its message."""
+    """Something in a template failed; the message includes the exception that it was raised from."""
 
 
 class TemplateFailed(Failure):
-    """A value could not be rendered; the text says why, as core's does, without places in files."""
+    """A value could not be rendered; the text says why, in core's words, but without places in files."""
 
 
 class SyntaxFailure(Failure):
@@ -30,7 +30,7 @@ class PluginFailure(Failure):
 
 
 class ConditionFailure(Failure):
-    """A condition that is none."""
+    """A condition that is not valid, or not true or false."""
 
 
 class UnsupportedType(TypeError):
@@ -42,13 +42,13 @@ class UnsupportedType(TypeError):
 
 
 def type_name(value):
-    """The name of a value's type, as templates know it."""
+    """Return the name of a value's type, as templates know it."""
     kind = type(value)
     return getattr(kind, "shown_as", kind.__name__)
 
 
 def message_of(failure):
-    """Return the message of an exception and of what it was raised from, as one line of core's kind."""
+    """Return one line with the messages of an exception and of those it was raised from, in core's format."""
     parts = []
     while failure is not None:
         parts.append(str(failure).strip())

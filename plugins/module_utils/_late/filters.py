@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The filters of ansible.builtin that a host can evaluate, besides Jinja2's own: names.py lists them."""
+"""The filters of ansible.builtin that a host can evaluate, besides Jinja2's own (listed in names.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late import (
 
 
 def filters(core):
-    """Return the filters as they are in this version of ansible-core, a pair of numbers."""
+    """Return the filters of this version of ansible-core (a pair of numbers)."""
     found = {}
     for room in (filters_data, filters_math, filters_paths, filters_text, filters_yaml):
         found.update(room.FILTERS)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Filters that work on lists and dicts, and those that any value goes through."""
+"""Filters for lists and dicts, and for values of any type."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def to_bool(value):
         found = known == 1
     except TypeError:
         found = False
-    repr(value)  # core shows it in a warning, which fails where something undefined is in it
+    repr(value)  # core puts it into a warning, which fails if something undefined is in it
     return found
 
 
@@ -216,7 +216,7 @@ def combine(*terms, **kwargs):
 
 
 def _merged(low, high, recursive, list_merge):
-    """Return a new dict of both; the values of `high` stand where both have a key, or are merged with those of `low`."""
+    """Return a new dict of both; if both have a key, the value of `high` counts, or is merged with the one of `low`."""
     if list_merge not in _LIST_MERGES:
         raise Failure(
             "merge_hash: 'list_merge' argument can only be equal to 'replace', 'keep', 'append', 'prepend', "
@@ -285,7 +285,7 @@ def _path(subelements):
 
 
 def _below(element, path, skip_missing):
-    """The list at the end of a path of keys into one element."""
+    """Return the list at the end of a path of keys into one element."""
     for key in path:
         try:
             element = element[key]
@@ -325,7 +325,7 @@ def _members(data):
     raise Failure("Type is not a valid list, set, or dict")
 
 
-# ---- Jinja2's own, with markers
+# ---- Jinja2's own filters, with support for markers
 
 
 class Group(collections.namedtuple("Group", ("grouper", "list"))):
@@ -341,7 +341,7 @@ def groupby(*args, **kwargs):
 
 
 def _of_jinja(name):
-    """One of Jinja2's filters that call other filters and tests, which markers reach."""
+    """Return one of Jinja2's filters that call other filters and tests: it must pass markers on to them."""
     inner = getattr(jinja_filters, name, None)
 
     def call(*args, **kwargs):

@@ -35,7 +35,7 @@ def root(x, base=2):
         raise Failure("root() can only be used on numbers") from exc
 
 
-# The letters of units, with their power of 1024.
+# The letters of units, with their powers of 1024.
 _POWERS = {letter: 1 << (10 * power) for power, letter in reversed(list(enumerate("BKMGTPEZY")))}
 _PREFIXES = {
     "B": "",

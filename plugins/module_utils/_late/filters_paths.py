@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.texts import
 
 
 def _of(function):
-    """A function of names, with a text where it gives bytes."""
+    """Wrap a function of file names, so that it returns text instead of bytes."""
 
     def call(*args, **kwargs):
         result = function(*args, **kwargs)
@@ -43,7 +43,7 @@ def commonpath(paths):
 
 
 def relpath(path, start=os.curdir):
-    """Only where the folder that the controller is in does not matter."""
+    """Works only if the controller's working folder does not matter."""
     if isinstance(path, str) and isinstance(start, str) and os.path.isabs(path) != os.path.isabs(start):
         raise Failure("relpath() from the folder that the playbook runs in works on the controller only.")
     return os.path.relpath(path, start)

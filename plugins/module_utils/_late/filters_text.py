@@ -55,7 +55,7 @@ def regex_search(value, regex, *args, **kwargs):
 
 
 def _group(text):
-    """What a back reference names: \\g<name>, or a number after one backslash."""
+    """Return the group that a back reference names: \\g<name>, or a number after one backslash."""
     if text.startswith("\\g"):
         return re.match(r"\\g<(\S+)>", text).group(1)
     if text.startswith("\\"):
@@ -155,12 +155,12 @@ def _only_plain(profile):
         raise Failure("The JSON profile %r works on the controller only." % (profile,))
 
 
-# Core's own marks in JSON. It does not read them in what a template reads, and neither is anything else made of them.
+# Core's own marks in JSON. Core refuses them in JSON that a template reads, and so do we.
 _MARKS = ("__ansible_unsafe", "__ansible_vault", "__ansible_type")
 
 
 def _readable(value):
-    """Return what JSON was read to; an error where core refuses it."""
+    """Return a value read from JSON; raise an error if core would refuse it."""
     if isinstance(value, str):
         if not _is_utf8(value):
             raise Failure("Refusing to deserialize an invalid UTF8 string value.")
@@ -190,7 +190,7 @@ def _is_utf8(text):
 
 
 def _writable(value):
-    """Return a value in types that JSON has."""
+    """Return a value converted to types that JSON has."""
     if isinstance(value, Marker):
         return value.trip()
     if value is None or isinstance(value, (str, int, float)):

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Filters that read and write YAML. PyYAML comes in the archive where a script uses them, or the host has it."""
+"""Filters that read and write YAML. PyYAML comes in the archive if a script uses them, or from the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.markers impo
 from ansible_collections.background.jobs.plugins.module_utils._late.values import Trusted
 
 _BEHAVIORS = ("decrypt", "keep_encrypted", "redact", "fail")
-# What libyaml escapes between double quotes, of what it prints as it is elsewhere.
+# Characters that libyaml escapes only between double quotes.
 _ESCAPED = '"\\\u2028\u2029\ufeff'
 
 
@@ -34,7 +34,7 @@ def _may_break(text, index):
 
 
 def _escaped(character, short):
-    """A character as it stands between double quotes."""
+    """Return a character as it is written between double quotes."""
     if character not in _ESCAPED and ("\x20" <= character <= "\x7e" or "\xa0" <= character <= "\ufffd"):
         return character
     if character in short:
@@ -45,12 +45,12 @@ def _escaped(character, short):
 
 @functools.lru_cache(maxsize=None)
 def _dumper(yaml):
-    """The dumper in Python, made to write as libyaml does, which core uses."""
+    """Return PyYAML's dumper in Python, changed to write like libyaml, which core uses."""
 
     class Dumper(yaml.SafeDumper):
         def write_plain(self, text, split=True):
             super().write_plain(text, split)
-            self.open_ended = False  # or a "..." would follow
+            self.open_ended = False  # otherwise "..." would follow
 
         def analyze_scalar(self, scalar):
             scalar.encode("utf-8")
@@ -100,7 +100,7 @@ def to_nice_yaml(a, indent=4, *dummy, **kwargs):
 
 
 def with_vault_behavior(function):
-    """The filter as it is since 2.21: with an option about encrypted values, of which there are none on hosts."""
+    """Return the filter of core 2.21: with an option for encrypted values, which hosts never have."""
 
     def call(*args, **kwargs):
         behavior = kwargs.pop("vault_behavior", None)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What becomes of a rendered value at the end: nothing of it left to render, only types that variables may have."""
+"""The last step of rendering: leaves nothing to render, and only types that variables may have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.markers impo
 from ansible_collections.background.jobs.plugins.module_utils._late.values import OMIT
 
 WHOLE = "whole"
-CONCATENATED = "concatenated"  # parts of a text: what can't be a variable's value may still be a part of one
+CONCATENATED = "concatenated"  # for parts of a text, which may have types that variables can't have
 
 _PLAIN = (str, int, float, bool, type(None), bytes, datetime.datetime, datetime.date, datetime.time, type(OMIT))
 _DICTS = (dict, LazyDict)
@@ -26,7 +26,7 @@ _LISTED = (tuple, set, frozenset, collections.abc.Sequence)
 
 
 def finalized(value, mode=WHOLE):
-    """Return `value` in plain types; MarkerError where a marker is in it. What is omitted in lists and dicts drops out."""
+    """Return `value` in plain types; MarkerError if it contains a marker. Omitted items of lists and dicts are left out."""
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -48,7 +48,7 @@ def _list(value, mode):
 
 
 def _converted(value):
-    """The nearest plain type of one that is not plain itself."""
+    """Convert a value to the nearest plain type."""
     if isinstance(value, range):
         raise UnsupportedType(value)
     if is_mapping(value):
@@ -66,7 +66,7 @@ def is_mapping(value):
 
 
 def is_listed(value):
-    """Whether templates see a list in this value."""
+    """Say whether templates treat this value as a list."""
     return isinstance(value, _LISTED) and not isinstance(value, (str, bytes))
 
 

@@ -14,7 +14,7 @@ class UnknownHandler(Exception):
 
 
 class Handlers:
-    """handlers: those of the roles in the job, as the script has them; of_play: what the play's own listen to."""
+    """handlers: those of the job's roles, from the script; of_play: the names and topics of the play's own handlers."""
 
     def __init__(self, handlers, of_play=()):
         self._handlers = handlers
@@ -25,7 +25,7 @@ class Handlers:
         self.handed_back = []  # notifications for the play, in order, each once
 
     def notify(self, topic):
-        """Take a notification; UnknownHandler where nothing listens to it."""
+        """Accept a notification; UnknownHandler if nothing listens to it."""
         found, by_name = self._find(topic)
         if topic in self._of_play and not by_name and topic not in self.handed_back:
             self.handed_back.append(topic)
@@ -40,7 +40,7 @@ class Handlers:
             self._saved.append(topic)
 
     def _find(self, topic):
-        """Return the indexes of the handlers that a topic notifies, and whether one of them has it as its name."""
+        """Return the indexes of the handlers that a topic notifies, and whether it is the name of one of them."""
         found, seen = [], set()
         by_name = next(
             (
@@ -64,12 +64,12 @@ class Handlers:
 
     @property
     def are_notified(self):
-        """Whether there is one to run."""
+        """Whether any handler has to run."""
         return bool(self._saved or self._notified)
 
     def flush(self):
-        """Yield the tasks of those that are notified, in the order of definition; one that is notified meanwhile runs too,
-        unless its turn is over."""
+        """Yield the tasks of notified handlers, in the order of definition, including those notified meanwhile, unless
+        their turn is over."""
         for topic in self._saved:
             self._notified.update(self._find(topic)[0])
         self._saved = []

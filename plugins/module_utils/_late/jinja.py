@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What of Jinja2 the evaluation builds upon. It comes in the archive of a launch: see archive.py."""
+"""The parts of Jinja2 that the evaluation uses. Jinja2 comes in the archive of a launch: see archive.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ try:
     from jinja2.utils import missing
 
     PRESENT = True
-except ImportError:  # ansible-test imports every file, where there is no Jinja2
+except ImportError:  # ansible-test imports every file, even without Jinja2
     FunctionLoader = StrictUndefined = Lexer = NativeCodeGenerator = Context = Macro = SandboxedEnvironment = object  # type: ignore[assignment,misc]
     TemplateSyntaxError = UndefinedError = Exception  # type: ignore[assignment,misc]
     defaults = jinja_filters = missing = None  # type: ignore[assignment]

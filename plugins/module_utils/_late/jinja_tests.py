@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The tests of ansible.builtin that a host can evaluate, besides Jinja2's own: names.py lists them."""
+"""The tests of ansible.builtin that a host can evaluate, besides Jinja2's own (listed in names.py)."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def falsy(value, convert_bool=False):
 
 
 def _as_bool(value):
-    """The truth value that a text or number stands for; the value itself where it stands for none."""
+    """Return the truth value that a text or number stands for, or the value itself if it stands for none."""
     if not isinstance(value, collections.abc.Hashable):
         return value
     known = text_of(value).lower().strip() if isinstance(value, (str, bytes)) else value
@@ -256,5 +256,5 @@ TESTS = {
 
 
 def tests(core):
-    """Return the tests as they are in this version of ansible-core, a pair of numbers."""
+    """Return the tests of this version of ansible-core (a pair of numbers)."""
     return dict(TESTS, regex=regex_of_2_19) if core < (2, 20) else TESTS

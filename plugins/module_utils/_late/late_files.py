@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Files of a task whose contents are known only when its turn comes: where they are put, and what stands for them."""
+"""Puts in place the files of a task whose contents are known only when its turn comes, and sets their tokens."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ansible_collections.background.jobs.plugins.module_utils._late.failures imp
 def put(turn, tokens, scope, stage, module):
     """Put the late files of a turn of a task with this module into their place.
 
-    Of each in turn["render"]: "file", its place below the staging folder, "mode", and what is in it: "content", a Value,
-    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; "number", where
-    a difference is shown, for the text that "content" comes to, and that after those of the turn's table for a template's.
+    Each entry of turn["render"] has "file", its path below the staging folder, "mode", and its content: "content", a Value,
+    "template" ({"text", "options"}), or "fill", a text with tokens. The token "sha1" stands for its checksum; "number", if
+    a difference is shown, for the text of "content"; for a template's text it is the number after those of the turn's table.
     """
     for late in turn.get("render", ()):
         text = _content(late, tokens, scope, module)

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The actions that need no module: what they return, as their plugins in ansible-core do.
+"""The actions that need no module, with the results of their plugins in ansible-core.
 
-Each is a generator: it yields the seconds that it has to wait, if it has to, and returns a Result.
+Each is a generator: it yields the seconds that it has to wait, if any, and returns a Result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FALSE = ("n", "no", "off", "0", "false", "f", "0.0")
 
 
 class ActionFailed(Exception):
-    """The action cannot be carried out; the message is core's. bare: it stands in the result without 'Task failed'."""
+    """The action cannot be carried out; the message is core's. bare: the result has it without 'Task failed'."""
 
     def __init__(self, message, bare=False):
         super().__init__(message)
@@ -31,12 +31,12 @@ class ActionFailed(Exception):
 
 
 def run(name, args, task):
-    """Return the generator of an action; args: its Value. task: what the action may ask of its task, see _Task."""
+    """Return the generator of an action; args: its Value; task: its Context."""
     return _ACTIONS[name](args, task)
 
 
 class Context:
-    """What an action may ask for. render(value), holds(value); core; module: its full name; verbosity; now(), wall(now)."""
+    """What an action can use: render(value), holds(value); core; module: its full name; verbosity; now(), wall(now)."""
 
     def __init__(self, render, holds, module, executor):
         self.render, self.holds, self.module = render, holds, module
@@ -48,7 +48,7 @@ class Context:
         return self._executor.now
 
     def arguments(self, args):
-        """Return the arguments rendered; what is omitted is left out."""
+        """Return the rendered arguments, without omitted ones."""
         if not isinstance(args, dict) or _is_special(args):
             rendered = self._argument(None, args if args is not None else {})
             return dict(rendered) if isinstance(rendered, dict) else {}
@@ -67,7 +67,7 @@ class Context:
 
 
 def finalization(module, name, why):
-    """Return the message of an argument that cannot be rendered."""
+    """Return the message for an argument that cannot be rendered."""
     of = "Error while resolving value for %r: " % name if name is not None else ""
     return "Finalization of task args for %r failed: %s%s" % (module, of, why)
 
@@ -187,9 +187,9 @@ def check_name(name):
 
 
 def _include_vars(args, task):
-    """args: {"data": {name: Value}, "files": [paths], "weaker": [names]}, as the controller has read them.
+    """args: {"data": {name: Value}, "files": [paths], "weaker": [names]}, as read by the controller.
 
-    weaker: what tasks before the launch have set or registered, which counts more.
+    weaker: names that lose to what tasks before the launch have set or registered.
     """
     yield from ()
     result = task.returns(ansible_facts={}, ansible_included_var_files=list(args.get("files", ())))
@@ -199,7 +199,7 @@ def _include_vars(args, task):
         try:
             result.value["ansible_facts"][name] = task.render(value)
         except TemplateFailed:
-            pass  # it may be defined by the time that it is used
+            pass  # it may be defined by the time it is used
     result.effect = (results.INCLUDED, variables)
     return result
 
@@ -238,7 +238,7 @@ def _noop(args, task):
 
 
 def _include(args, task):
-    """What an include returns itself; args: what older cores tell of it."""
+    """Return the result of the include itself; args: for older cores, which report them."""
     yield from ()
     if results.version_of(task.core) >= (2, 21):
         return task.returns()

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The turns of a task's loop: over what, and what its expressions see of it. No I/O."""
+"""The turns of a task's loop: its items, and the variables of each turn. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.failures imp
 
 
 def around(items, index, with_all):
-    """Return `ansible_loop` of an extended loop at one of its items. with_all: whether all items are in it."""
+    """Return `ansible_loop` of an extended loop for one of its items. with_all: whether it includes all items."""
     length = len(items)
     told = {
         "index": index + 1,
@@ -50,9 +50,9 @@ class Loop:
         self._with_all = control.get("extended_allitems", True)
 
     def turns(self, render, item_of):
-        """Return [(turn, variables of the loop)], None where there is no loop.
+        """Return [(turn, variables of the loop)], None if there is no loop.
 
-        render(value): as expressions outside of the loop see it; item_of(turn): the item of a turn known at launch.
+        render(value): renders it outside of the loop; item_of(turn): the item of a turn known at launch.
         """
         node = self._node
         if "loop" in node:
@@ -87,6 +87,6 @@ class Loop:
         return variables
 
     def mark(self, result, variables):
-        """Say in the Result of a turn which one it is; core 2.21 tells of no item that is null."""
+        """Add the loop's variables to the Result of a turn; core 2.21 leaves out an item that is null."""
         has_fields = results.version_of(self._core) >= (2, 21)
         result.value.update((name, value) for name, value in variables.items() if value is not None or not has_fields)

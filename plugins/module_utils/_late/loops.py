@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What `with_<lookup>` goes over where its terms are known on the host only: as ansible-core's lookups of these names."""
+"""The items of `with_<lookup>` if its terms are known only on the host, as from ansible-core's lookups of these names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBERS = ("start", "end", "stride", "count")
 
 
 class _Failed(Exception):
-    """The message is that of core's lookup."""
+    """The lookup failed; the message is core's."""
 
 
 def items(kind, value, render):
@@ -34,7 +34,7 @@ def items(kind, value, render):
 
 
 def _flat(terms):
-    """Return a list with what is in the lists of `terms`, which are taken apart once."""
+    """Return `terms` as one list, flattened by one level."""
     return [item for term in terms for item in (term if isinstance(term, (list, tuple)) else [term])]
 
 
@@ -105,13 +105,13 @@ def _of_element(element, keys, lenient):
         raise _Failed("subelements lookup expects a dictionary, got '%s'" % (element,))
     if element.get("skipped", False) is not False:
         return []
-    element = copy.deepcopy(element)  # the key is taken out, and not out of the variable
+    element = copy.deepcopy(element)  # a copy, because the key is removed from it
     found = _take_out(element, keys, lenient)
     return [(element, other) for other in found]
 
 
 def _take_out(inner, keys, lenient):
-    """Take the list at a path of keys out of a dictionary, and return it."""
+    """Remove the list at a path of keys from a dictionary, and return it."""
     key, expected = keys[0], dict if keys[1:] else list
     if key not in inner:
         if lenient:
@@ -135,7 +135,7 @@ def _sequence(terms):
 
 
 def _of_sequence(term):
-    """Return the options that a term of a sequence gives."""
+    """Return the options in a term of a sequence."""
     short = _SHORT.match(term)
     if short:
         dummy, start, end, dummy, stride, dummy, shown = short.groups()

@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""What stands for an undefined value, or for a failure, until it is used.
+"""Markers, which stand for an undefined value, or for a failure, until it is used.
 
 Each attribute and item of a marker is that marker again; anything else done with it raises MarkerError, which ends the
-innermost template or call, whose result the marker then is.
+innermost template or call; the result of that is then the marker.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Marker(StrictUndefined):
         super().__init__(hint, obj, name, exc)
 
     def failure(self):
-        """The exception to raise where this is what a template comes to."""
+        """Return the exception to raise if this is the value of a template."""
         return UndefinedFailure(self._undefined_message)
 
     def trip(self, *dummy, **unused):
@@ -61,13 +61,13 @@ for _name in _USES.split():
 
 
 class UndefinedMarker(Marker):
-    """An undefined value: `default` gives another one."""
+    """An undefined value, which `default` replaces."""
 
     __slots__ = ()
 
 
 class TruncationMarker(Marker):
-    """The rest of a template after one of its expressions has failed."""
+    """Stands for the rest of a template after one of its expressions has failed."""
 
     __slots__ = ()
 
@@ -76,7 +76,7 @@ class TruncationMarker(Marker):
 
 
 class CapturedExceptionMarker(Marker):
-    """A failure that counts only where its result is used."""
+    """A failure that counts only if its result is used."""
 
     __slots__ = ("_marker_failure",)
 
@@ -98,13 +98,13 @@ def first_marker(args, kwargs):
 
 
 class _Access:
-    """Whether the code that runs now must not be handed markers out of containers."""
+    """Whether the code that runs now must not get markers from containers."""
 
     strict = False
 
 
 class calling:  # noqa: N801 - reads as the statement that it is
-    """A call of code that takes markers out of containers, or that does not."""
+    """A call of code that accepts markers from containers, or does not."""
 
     __slots__ = ("_before", "_strict")
 
@@ -120,19 +120,19 @@ class calling:  # noqa: N801 - reads as the statement that it is
 
 
 def seen(value):
-    """Return a value that is taken out of a container, unless the code that runs now can't cope with it."""
+    """Return a value from a container; trip it if it is a marker that the code that runs now does not accept."""
     if _Access.strict and isinstance(value, Marker):
         value.trip()
     return value
 
 
 def takes_markers(function):
-    """Mark a filter or test that is called with markers among its arguments."""
+    """Mark a filter or test that accepts markers as arguments."""
     function.takes_markers = True
     return function
 
 
 def takes_marked(function):
-    """Mark a filter that may find markers in the containers among its arguments."""
+    """Mark a filter that accepts markers inside containers among its arguments."""
     function.takes_marked = True
     return function

@@ -6,8 +6,8 @@
 
 """The filters and tests of ansible.builtin that a host evaluates, besides those of Jinja2 itself.
 
-A light file: the controller decides by it what may wait for the host. Each can have the prefix `ansible.builtin.` or
-`ansible.legacy.`. What needs files, variables or programs of the controller is not here.
+A light file, by which the controller decides what may wait for the host. Each name can have the prefix `ansible.builtin.`
+or `ansible.legacy.`. Those that need files, variables or programs of the controller are left out.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ KNOWN_TESTS = frozenset(
     )
 )
 
-# Filters that need PyYAML: where a script uses one, it travels with Jinja2.
+# Filters that need PyYAML, which is sent along with Jinja2 if a script uses one.
 YAML_FILTERS = frozenset(("from_yaml", "from_yaml_all", "to_nice_yaml", "to_yaml"))
-# Functions that templates have without importing anything; `lookup`, `query` and `q` fail by name.
+# Functions that templates can use; `lookup`, `query` and `q` fail with a message.
 GLOBALS = frozenset(("cycler", "dict", "joiner", "lipsum", "namespace", "now", "omit", "range", "undef"))
 
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What is reported of a job with a script: its tasks one by one, and what came back of variables."""
+"""The report on a job with a script: its tasks one by one, and the variables that are handed back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import s
 
 
 class Record:
-    """Entries of turns. What was registered is not kept twice: it refers to them.
+    """Entries of turns. Registered results are not kept twice: they refer to the entries.
 
     put: keeps the text of a result until the end, and returns a function that returns it.
     """
@@ -33,17 +33,17 @@ class Record:
         return len(self._entries) - 1
 
     def told(self, index):
-        """Return the result of an entry, as it is told; None where there is none."""
+        """Return the result of an entry as it is reported; None if there is no entry."""
         return json.loads(self._entries[index]["result"]()) if self._entries else None
 
     def index_of_failure(self, done):
-        """Return the index of the first failed turn of a task, of several."""
+        """Return the index of the entry of a task's first failed turn."""
         failed = (turn for turn in done.turns if turn.result.failed and not turn.ignored)
         turn = next(failed, done.turns[-1] if done.turns else None)
         return turn.index if turn is not None else self.last
 
     def add(self, of, turn, where, now, hidden):
-        """Take in what came of a turn of a task, and return what is told of its Result."""
+        """Add the entry of a turn of a task, and return its Result as reported."""
         result = self._shown(turn, hidden)
         entry = {"name": of.name, "module": of.node["module"], "section": where.section, "state": turn.state}
         entry.update(started_at=turn.started, ended_at=now, attempts=turn.attempts, changed=result.changed)
@@ -63,20 +63,20 @@ class Record:
         return result
 
     def amend(self, turn, node, hidden):
-        """The result of a turn has changed since."""
+        """Update the entry of a turn whose result has changed."""
         self._entries[turn.index].update(state=turn.state, result=self._kept(self._shown(turn, hidden), node))
 
     def _shown(self, turn, hidden):
         return _censored(turn.result, self._core) if hidden else turn.result
 
     def _kept(self, result, node):
-        """Return a function that returns the text of a result; one that is a variable is in memory anyway."""
+        """Return a function that returns the text of a result; a registered one is in memory anyway."""
         if node.get("register"):
             return lambda: results.text_of(result)
         return self._put(results.text_of(result))
 
     def register(self, name, done, hidden):
-        """Take note of what a name stands for now; of what is hidden nothing comes back."""
+        """Note what a name refers to now; hidden results are not handed back."""
         self._registered.pop(name, None)
         if hidden:
             return
@@ -86,7 +86,7 @@ class Record:
             more = {key: value for key, value in done.result.value.items() if key != "results"}
             entries = [turn.index for turn in done.turns]
             self._registered[name] = {"entries": entries, "more": more}
-            if results.version_of(self._core) < (2, 21):  # they have moved there from the items
+            if results.version_of(self._core) < (2, 21):  # which the items no longer have
                 self._registered[name]["without"] = [key for key in ("warnings", "deprecations") if key in more]
 
     def pieces(self, told, wall):

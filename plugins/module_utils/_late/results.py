@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What tasks return, as ansible-core registers it: from what a module printed, and from what the keywords of its task say.
+"""The results of tasks, as ansible-core registers them: made from a module's output, and changed by the task's keywords.
 
 Up to core 2.20 a result is a dict that each layer adds to; since 2.21 it has fields, so that some keys are always there.
 """
@@ -16,18 +16,18 @@ import json
 from ansible_collections.background.jobs.plugins.module_utils._late import messages
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results as protocol
 
-UNAVAILABLE = "(traceback unavailable)"  # how core shows an exception whose traceback is not asked for
+UNAVAILABLE = "(traceback unavailable)"  # what core shows for an exception without its traceback
 
-# What a result does to variables.
+# The effects of a result on variables.
 GATHERED, INCLUDED, SET, SET_CACHEABLE = "gathered", "included", "set", "set_cacheable"
 
 _UNKNOWN = "Unknown error."
-_INTERNAL = ("add_host", "add_group")  # core 2.19 and 2.20 take them from modules as its own
+_INTERNAL = ("add_host", "add_group")  # core 2.19 and 2.20 take these keys from modules for themselves
 _INTERNAL_KEY = "Removed unexpected internal key in module return: {0} = {1}"
 _RESERVED_KEY = "Removed reserved key {0!r} from module result."
 _ONLY_TRUE = ("unreachable", "skipped")
 _DISCOVERED = ("discovered_interpreter_", "ansible_discovered_interpreter_")
-# Keys that core 2.21 leaves out where they are null.
+# Keys that core 2.21 leaves out if they are null.
 _FIELDS = (
     "changed",
     "failed",
@@ -45,7 +45,7 @@ _FIELDS = (
     "ansible_job_id",
 )
 
-# What core 2.21 makes of fields that are of another type.
+# The types that core 2.21 converts fields to.
 _TYPES = {"changed": bool, "failed": bool, "unreachable": bool, "skipped": bool, "finished": bool, "rc": int}
 
 
@@ -57,8 +57,8 @@ def version_of(core):
 class Result:
     """What a task, or one turn of its loop, has returned.
 
-    value: as it is registered; error: why it failed, as (who, why), where core would raise that; effect: what it does to
-    the variables of the job where its task succeeds, as (kind, variables).
+    value: as it is registered; error: why it failed, as (who, why), if core would raise that; effect: what it does to
+    the variables of the job if its task succeeds, as (kind, variables).
     """
 
     __slots__ = ("_has_fields", "effect", "error", "messages", "value")
@@ -83,19 +83,19 @@ class Result:
         return bool(self.value.get("skipped"))
 
     def complete(self):
-        """Add what core adds to whatever an action returns."""
+        """Add what core adds to the result of any action."""
         value = self.value
         for stream in ("stdout", "stderr"):
             # older cores do it for modules only
             if self._has_fields and stream in value and stream + "_lines" not in value:
                 value[stream + "_lines"] = (value[stream] or "").splitlines()
         value["failed"] = protocol.has_failed(value)
-        # older cores keep a word that a module returns
+        # older cores keep text that a module returns
         value["changed"] = protocol.has_changed(value) if self._has_fields else value.get("changed", False)
         return self
 
     def set_changed_when(self, outcome):
-        """outcome: whether it has changed, or why that cannot be told."""
+        """outcome: whether it has changed something, or why that is unknown."""
         if isinstance(outcome, bool):
             self.value["changed"] = outcome
             if self._has_fields:
@@ -104,7 +104,7 @@ class Result:
             self._keyword_failed("changed", outcome)
 
     def set_failed_when(self, outcome):
-        """outcome: whether it has failed, or why that cannot be told."""
+        """outcome: whether it has failed, or why that is unknown."""
         if not isinstance(outcome, bool):
             self._keyword_failed("failed", outcome)
             return
@@ -119,7 +119,7 @@ class Result:
             self.error = None
 
     def set_break_when(self, outcome):
-        """outcome: whether its loop ends with it, or why that cannot be told."""
+        """outcome: whether its loop ends with it, or why that is unknown."""
         if not isinstance(outcome, bool):
             self._keyword_failed("break", outcome)
             self.value["exception"] = UNAVAILABLE
@@ -135,13 +135,13 @@ class Result:
         self.value["%s_when_result" % keyword] = why
 
     def exhausted(self, attempts):
-        """It was tried so many times again, in vain."""
+        """Note that so many further attempts were in vain."""
         self.value["attempts"] = attempts
         if not (self._has_fields and "failed_when_result" in self.value):
             self.value["failed"] = True
 
     def finish(self):
-        """Have a failure say so, as core does by raising it."""
+        """Complete a failure with its message and exception, as core does by raising it."""
         value = self.value
         if not value.get("failed") or (self._has_fields and self.error is None):
             return self
@@ -152,12 +152,12 @@ class Result:
         return self
 
     def register(self):
-        """Leave out what core does not register; that older cores do in a loop."""
+        """Leave out what older cores do not register for a task without a loop."""
         if not self._has_fields and "invocation" in self.value:
             self.value = {key: item for key, item in self.value.items() if key != "invocation"}
 
     def told(self):
-        """Return what the controller is told: its warnings and deprecations in the form that it displays."""
+        """Return it as reported to the controller: with warnings and deprecations in the form that it displays."""
         return dict(self.value, **self.messages) if self.messages else self.value
 
 
@@ -195,13 +195,13 @@ def of_module(printed, core):
 
 
 def _remove_reserved(value, message):
-    """Remove what modules may not return; return what core says of that."""
+    """Remove keys that modules may not return; return core's warnings on that."""
     reserved = [key for key in value if key.startswith("_ansible_")]
     return [message.format(key, value.pop(key)) for key in reserved]
 
 
 def _convert(value):
-    """Have fields hold what they are for; return what core says of that, before the result's own warnings and after them."""
+    """Convert fields to their types; return core's warnings on that, those before the result's own and those after."""
     before, after = [], []
     said = before
     for key, given in list(value.items()):
@@ -266,7 +266,7 @@ def _take_messages(result, before, after):
 
 
 def failure(message, core, bare=False, **more):
-    """Return the Result of a task that could not be carried out. bare: core says so before it has begun with the task."""
+    """Return the Result of a task that could not be carried out. bare: core fails it before the task has begun."""
     value = dict(more, failed=True, exception=UNAVAILABLE, msg=message)
     if not bare or version_of(core) >= (2, 21):
         value["changed"] = False
@@ -327,5 +327,5 @@ def _any_failed(values):
 
 
 def text_of(result):
-    """Return the JSON text of what the controller is told of a Result."""
+    """Return the JSON text of a Result as reported to the controller."""
     return json.dumps(result.told())

@@ -8,8 +8,8 @@
 
 """The evaluator of a batch: imports ahead what scripts need, and forks a process for each job that has one.
 
-It is a fork of the supervisor. On its socket it is handed, job by job, one end of a socket pair, and the folder of the
-batch as it was opened; the process that it forks for the job owns both, and holds all variables of the job. What goes over it:
+It is a fork of the supervisor. On its socket it gets, for each job, one end of a socket pair, and the open folder of the
+batch; the process that it forks for the job owns both, and holds all variables of the job. The frames on that socket pair:
 
   from the supervisor  {"op": "order", "script", "job", "index", "epoch", "nice"}, and then
                        begin, took (with the text of the result, "failed", "changed"), resume, stopped ("state"; with a
@@ -17,9 +17,9 @@ batch as it was opened; the process that it forks for the job owns both, and hol
                        began, abort ("fate", "why"), give_up and add_why ("why"): not answered
   to the supervisor    {"do": "hello", "pid"}; then the answers: call ("step", "call", "first"), wait ("until"), and the
                        last, end ("state", "failed", "changed"; with the text of the result) and report (with its text);
-                       each says what else the supervisor has to know: must_finish, said
+                       each also has what else the supervisor has to know: must_finish, said
 
-SIGUSR1 says that an abort is on its way: it ends what is being evaluated.
+SIGUSR1 announces an abort: it interrupts what is being evaluated.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor.attemp
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 _RECEIVE = 1 << 20
-_WARM = "2.21"  # whatever it is, what it imports is the same
+_WARM = "2.21"  # any version: the imports are the same
 
 
 def serve(control, packed):
     """Be the evaluator, until the supervisor is gone. control: its end of the socket; packed: the archive of Jinja2.
 
-    It has to be the leader of a process group: with it ends what it has forked, whatever that is at.
+    It has to be the leader of a process group, so that it can kill all it has forked when it ends.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -76,18 +76,18 @@ def _fork(control, fd, batch):
         Conversation(socket.socket(fileno=fd), files.Folder.opened(batch)).hold()
         status = 0
     finally:
-        os._exit(status)  # whatever was raised: the process of a job must not come back into the evaluator
+        os._exit(status)  # the process of a job must never continue as the evaluator
 
 
 def _be_nice(niceness):
     try:
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
     except OSError:
-        pass  # the calls of the job will say it
+        pass  # the calls of the job will report it
 
 
 class Conversation:
-    """What is said between the supervisor and the process of a job."""
+    """The exchange of frames between the supervisor and the process of a job."""
 
     def __init__(self, sock, batch):
         self._sock, self._batch = sock, batch
@@ -96,7 +96,7 @@ class Conversation:
         self._executor = None
 
     def hold(self):
-        """Return when the job has ended, or nobody listens any more."""
+        """Answer frames until the job has ended, or nobody listens any more."""
         try:
             self._send({"do": "hello", "pid": os.getpid()})
             order = self._next()
@@ -105,8 +105,8 @@ class Conversation:
                 while self._answer(*(self._next() or (None, None))):
                     pass
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the supervisor is gone, or does not want to know
-        except BaseException as exc:  # whatever it is, the supervisor has to hear why
+            pass  # the supervisor is gone, or has closed the socket
+        except BaseException as exc:  # the supervisor has to learn the reason, whatever it is
             traceback.print_exc()
             self._send({"do": "broken", "why": "%s: %s" % (type(exc).__name__, exc)})
 
@@ -132,7 +132,7 @@ class Conversation:
             put=results_wait_in.put,
         )
         self._executor.look = self._look
-        self._executor.signalled = True  # what was said before anybody listened
+        self._executor.signalled = True  # for frames that came before the signal was handled
         signal.signal(signal.SIGUSR1, self._interrupt)
 
     def _receive(self):
@@ -141,7 +141,7 @@ class Conversation:
         return bool(data)
 
     def _next(self):
-        """Return the next (frame, text), None where there will be no more."""
+        """Return the next (frame, text), None if there will be no more."""
         while not self._waiting:
             if not self._receive():
                 return None
@@ -161,7 +161,7 @@ class Conversation:
                 raise Interrupted
 
     def _look(self):
-        """Take in what was said while something is being worked out: nothing but that it is to end."""
+        """Read frames that came during an evaluation: these can only be about the end of the job."""
         self._executor.signalled = False
         self._sock.setblocking(False)
         try:
@@ -175,7 +175,7 @@ class Conversation:
             self._note(*self._waiting.pop(0))
 
     def _note(self, frame, text=None):
-        """Take in what needs no answer; return whether it was that."""
+        """Handle a frame that needs no answer; return whether it was one."""
         executor, op = self._executor, frame["op"]
         if op == "began":
             executor.began(frame["now"])

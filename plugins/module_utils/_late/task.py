@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""One task of a script: its loop, its conditions, and what comes of them, as in ansible-core's TaskExecutor."""
+"""One task of a script, with its loop and conditions, carried out as by ansible-core's TaskExecutor."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _CONDITION = "Conditional result was False"
 
 
 class TurnResult:
-    """What came of a task, or of one turn of its loop."""
+    """The result of a task, or of one turn of its loop, and what is known of it besides."""
 
     def __init__(self, result, state, started):
         self.result, self.state, self.started = result, state, started
         self.attempts = 1
         self.notify = ()
-        self.ignores = False  # whether the task says so of failures
-        self.index = None  # of its entry in what is reported
+        self.ignores = False  # whether the task ignores failures
+        self.index = None  # of its entry in the report
         self.variables = {}  # of its turn of the loop
-        self.item = None  # as it is shown, in a list
+        self.item = None  # the item as it is shown, in a list
         self.why = None  # what the result does not say
 
     @property
     def ignored(self):
-        """Whether it has failed, and that counts as none."""
+        """Whether it has failed, and the failure is ignored."""
         return self.ignores and self.state not in (states.SUCCEEDED, states.SKIPPED)
 
 
 class Task:
-    """executor: what there is around it, see executor.py; where: its place in the script."""
+    """executor: the Executor of its script; where: its place in the script."""
 
     def __init__(self, executor, node, where):
         self.executor, self.node, self.where = executor, node, where
@@ -55,18 +55,18 @@ class Task:
         self.turns = []
         self.looped = False
         self.result = None  # of all of it
-        self.returned = None  # the value of that before it is registered
+        self.returned = None  # its value before it is registered
         self.was_stopped = False
 
     @property
     def ignored(self):
-        """Whether its failure counts as none."""
+        """Whether its failure is ignored."""
         if results.version_of(self.core) >= (2, 21):
             return any(turn.ignores for turn in self.turns)
         return all(turn.ignores for turn in self.turns if turn.result.failed)
 
     def refuse(self, why):
-        """Have the task fail for what followed from it. Return its last turn."""
+        """Make the task fail afterwards, for this reason. Return its last turn."""
         turn = self.turns[-1]
         turn.result.value.update(failed=True, msg=why)
         turn.state = states.FAILED
@@ -74,7 +74,7 @@ class Task:
         return turn
 
     def run(self):
-        """Yield the actions of the task; `turns` and `result` then tell what came of it."""
+        """Yield the actions of the task; `turns` and `result` then hold the outcome."""
         error = None
         self.executor.started = self.executor.now
         try:
@@ -115,8 +115,8 @@ class Task:
         self.returned = self.result.value
 
     def _breaks(self, turn, variables):
-        """Say whether the loop ends with the item that it has come to. Where that cannot be told, this item has failed;
-        before core 2.21 all of the loop has, and TemplateFailed is raised."""
+        """Say whether the loop ends with the current item. If the condition fails, so does this item; before core 2.21 the
+        whole loop fails, and TemplateFailed is raised."""
         conditions = self.node.get("loop_control", {}).get("break_when")
         if not conditions or self.was_stopped:
             return False
@@ -161,7 +161,7 @@ class Task:
         return self.new_turn(results.Result(dict(stopped.outcome.result), self.core), stopped.state)
 
     def new_turn(self, result, state=None):
-        """return a TurnResult that ends now in `state`, or where it is None in that which its Result tells of."""
+        """Return a TurnResult that ends now in `state`, or if that is None, in the state that its Result implies."""
         if state is None:
             state = states.SKIPPED if result.skipped else states.FAILED if result.failed else states.SUCCEEDED
         turn = TurnResult(result, state, self.executor.started)
@@ -181,7 +181,7 @@ class Task:
         return self.executor.evaluate(self.executor.engine.scope(view).holds, value)
 
     def put_files(self, view, turn, tokens):
-        """Put the files of a turn into their place whose contents are known only now."""
+        """Put those files of a turn into their place whose contents are known only now."""
         scope = self.executor.engine.scope(view)
         self.executor.evaluate(
             lambda stage: late_files.put(turn, tokens, scope, stage, self.node["module"]), self.executor.stage
@@ -197,7 +197,7 @@ class Task:
         return turn.get("item")
 
     def see(self, result):
-        """Have conditions of the task see a result as what it registers."""
+        """Let conditions of the task see a result under the name that it registers."""
         if self.node.get("register"):
             self.during[self.node["register"]] = result.value
 
@@ -240,7 +240,7 @@ class Task:
         return result
 
     def _false_condition(self, view, error):
-        """Return the first condition that does not hold, in a list, or None; error: why its loop can't be worked out."""
+        """Return the first condition that does not hold, in a list, or None; error: why its loop could not be evaluated."""
         for written, value in self.node.get("when", ()):
             try:
                 if not self.holds(view, value):
@@ -256,5 +256,5 @@ class Task:
 
 
 def _is_undefined(failure):
-    """Say whether a loop fails for an undefined variable: then its `when` may still skip the task."""
+    """Say whether a loop failed because of an undefined variable: then `when` may still skip the task."""
     return "is undefined" in str(failure) or "has no attribute" in str(failure)

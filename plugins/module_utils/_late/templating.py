@@ -6,8 +6,8 @@
 
 """Evaluation of what a playbook wrote, on the host, as ansible-core 2.19 and later evaluate it on the controller.
 
-Jinja2 has to be importable (see archive.py) before an Engine is made. Nothing but what `values.decode` made a Template
-or an Expression is ever compiled.
+Jinja2 has to be importable (see archive.py) before an Engine is made. Only what `values.decode` has made a Template or
+an Expression is ever compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Engine:
     """Evaluates as the controller's ansible-core of this version, as "2.21", and remembers what it has compiled."""
 
     def __init__(self, core, extensions=()):
-        # Here, and not above: only now there is Jinja2, which these files stand on.
+        # Here, and not above: these files need Jinja2, which is importable only now.
         from ansible_collections.background.jobs.plugins.module_utils._late import jinja
         from ansible_collections.background.jobs.plugins.module_utils._late.evaluation import Compiler, Run
 
@@ -39,7 +39,7 @@ class Engine:
 
 
 class Scope:
-    """Variables as one task, or one turn of its loop, sees them. What was looked up is remembered."""
+    """Variables as one task, or one turn of its loop, sees them. Values that were looked up are remembered."""
 
     def __init__(self, run, lookup):
         self._run = run
@@ -47,11 +47,11 @@ class Scope:
         self._found = {}
 
     def render(self, value):
-        """Return a Value with nothing left to render, in plain types; OMIT where all of it is omitted."""
+        """Return a Value fully rendered, in plain types; OMIT if all of it is omitted."""
         return self._run(self._variable).ended(lambda run: run.whole(decode(value)))
 
     def holds(self, value):
-        """Return whether a condition holds, which has to come to true or false."""
+        """Return whether a condition holds; its value has to be true or false."""
         return self._run(self._variable).ended(lambda run: run.condition(decode(value)))
 
     def fill(self, text, options=None):

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Texts and bytes of anything, as ansible-core makes them."""
+"""Converts values to text and bytes, as ansible-core does."""
 
 from __future__ import annotations
 

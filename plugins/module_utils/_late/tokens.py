@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Puts values into what the controller has prepared with tokens in their place: arguments of modules, and recipes."""
+"""Replaces tokens by values in what the controller has prepared: arguments of modules, and recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.values impor
 
 
 class Tokens:
-    """Stand for the values of a turn, "<token>_<n>_" for the value n of its table. value(n) returns it rendered."""
+    """The tokens of a turn: "<token>_<n>_" stands for value n of its table. value(n) returns it rendered."""
 
     def __init__(self, token, value):
         self._token = token
@@ -30,7 +30,7 @@ class Tokens:
         return self._known[number]
 
     def put(self, number, value):
-        """Have n stand for a value that is none of the table's."""
+        """Let n stand for a value that is not in the table."""
         self._known[number] = value
 
     def arguments(self, params):
@@ -39,7 +39,7 @@ class Tokens:
             return params
         try:
             found = json.loads(params)
-        except ValueError:  # of a module that reads k=v
+        except ValueError:  # for a module that reads k=v
             return self._text(params)
         if isinstance(found, dict) and isinstance(found.get("command"), list) and len(found) == 1:
             words = [self.fill(word) for word in found["command"]]
@@ -47,7 +47,7 @@ class Tokens:
         return json.dumps(self.fill(found))
 
     def fill(self, data):
-        """Return data with the values in place of tokens; what is omitted is left out."""
+        """Return data with values in place of tokens; omitted ones are left out."""
         if isinstance(data, str):
             return self._filled(data)
         if isinstance(data, list):
@@ -72,7 +72,7 @@ class Tokens:
 
 
 def argument_with(token, params):
-    """Return the name of the argument of a call that holds a token, None where it cannot be told."""
+    """Return the name of the argument of a call that holds a token, None if that is unknown."""
     if token not in params:
         return None
     try:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The attempts at one turn of a task: what it does, and what its own conditions make of that."""
+"""The attempts at one turn of a task: its calls, and how its own conditions judge their results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import r
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import recipes, scheduler
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import Call, Wait
 
-_RETRIES = 3  # of a task with `until` that does not say how many
+_RETRIES = 3  # the default for a task with `until`
 _NO_FRAME = "Configure `DISPLAY_TRACEBACK` to see a traceback on timeout errors."
 _NO_JSON = "Module result deserialization failed: No start of json char found"
 
 
 class Stopped(Exception):
-    """What a task had under way was stopped, its job so ending."""
+    """The current call or wait of a task was stopped, which ends the task."""
 
     def __init__(self, state, outcome):
         super().__init__(state)
@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 class TimeIsUp(local_actions.ActionFailed):
-    """A task took longer than its own timeout. more: what its result holds besides."""
+    """A task took longer than its own timeout. more: further keys of its result."""
 
     def __init__(self, period, printed):
         super().__init__("Timed out after %s second(s)." % period)
@@ -40,16 +40,16 @@ class TimeIsUp(local_actions.ActionFailed):
 
 
 class Tries:
-    """task: a Task; turn: of the script; view: what its expressions see; variables: of its turn of a loop."""
+    """task: a Task; turn: from the script; view: what its expressions see; variables: those of the loop in this turn."""
 
     def __init__(self, task, turn, view, variables):
         self._task, self._turn, self._view, self._variables = task, turn, view, variables
         self._executor, self._node, self._core = task.executor, task.node, task.core
         self._limit, self._delay = 1, defaults.DELAY
-        self._tokens = Tokens(self._executor.token, self._late)  # core works arguments out once for all attempts
+        self._tokens = Tokens(self._executor.token, self._late)  # once for all attempts, as core evaluates arguments
         self.made = 0
-        self.state = None  # where the result does not tell
-        self.why = None  # what the result does not say
+        self.state = None  # the state, if the result does not imply it
+        self.why = None  # a reason that the result does not give
         self.notify = ()
         self.ignores = False
 
@@ -59,10 +59,10 @@ class Tries:
     def _holds(self, value):
         return self._task.holds(self._view, value)
 
-    # ---- what the task says of itself
+    # ---- the keywords of the task
 
     def prepare(self):
-        """Work out what the task says of itself, besides its arguments."""
+        """Evaluate the keywords of the task, but not its arguments."""
         node = self._node
         self.ignores = self._boolean(node.get("ignore_errors", False))
         if not isinstance(node.get("name", ""), str):
@@ -114,7 +114,7 @@ class Tries:
                 return result
 
     def _judge(self, result):
-        """Have the task's own conditions say whether it has changed something, and whether it has failed."""
+        """Apply the task's changed_when and failed_when to a result."""
         node = self._node
         if self._variables:
             self._task.loop.mark(result, self._variables)
@@ -160,7 +160,7 @@ class Tries:
             raise TimeIsUp(self._node["timeout"], exc.outcome.result) from None
         return result
 
-    # ---- what it does
+    # ---- the work itself
 
     def _local(self):
         executor = self._executor
@@ -181,7 +181,7 @@ class Tries:
         tokens = self._tokens
         self._task.put_files(self._view, self._turn, tokens)
         for number in range(len(self._turn.get("late", ()))):
-            tokens.of(number)  # all are worked out before anything is done
+            tokens.of(number)  # all are evaluated before anything is done
         step = self._step(tokens)
         if not self._turn.get("recipe"):
             outcome = yield from self._call(step, 0, tokens, first=True)
@@ -226,10 +226,10 @@ class Tries:
             raise
 
     def _step(self, tokens):
-        """Return what the supervisor has to know of the task besides a call."""
+        """Return the step for the supervisor: all that it has to know of the task, except the call."""
         node, turn = self._node, self._turn
         step = {"name": self._task.name, "module": node["module"], "environment": self._environment(tokens)}
-        step["retries"] = 1  # a script may come back to it, whatever it says
+        step["retries"] = 1  # whatever the task says, because a script may run it again
         if node.get("timeout"):
             step["timeout"] = node["timeout"]
         if self._executor.is_hidden(node):

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Values of a script as they stand between their JSON and what they come to.
+"""Values of a script, decoded from JSON but not yet rendered.
 
-Only what the controller wrote is decoded. What a module returned is data, whatever it looks like: it never goes through `decode`.
+Only what the controller wrote is decoded. What a module returned is data, whatever it looks like: it is never decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import datetime
 
 
 class _Omit:
-    """What core calls `omit`: an argument that is this is not given at all."""
+    """Core's `omit`: an argument with this value is left out."""
 
     __slots__ = ()
     shown_as = "_OmitType"
@@ -34,7 +34,7 @@ OMIT = _Omit()
 
 
 class Trusted(str):
-    """A text that the controller wrote: it may be used as an expression, as `when: "{{ text }}"` does."""
+    """A text that the controller wrote: it may be used as an expression, as in `when: "{{ text }}"`."""
 
     __slots__ = ()
     shown_as = "str"
@@ -56,7 +56,7 @@ class Expression(Template):
 
 
 class Undefined:
-    """What the controller found to be undefined. With `failed` it is an error that `default` does not help against."""
+    """What the controller found undefined. With `failed` it is an error that `default` does not replace."""
 
     __slots__ = ("failed", "message")
 
@@ -95,12 +95,12 @@ _DECODERS = {
     "$literal": lambda value: value,
     "$items": _items,
 }
-# A dict with one of these as its only key is no dict: one that is meant as it stands travels as a $literal.
+# A dict with one of these as its only key is not meant as a dict; a real one like that is sent as a $literal.
 KEYS = tuple(_DECODERS)
 
 
 def decode(value):
-    """Return a Value of the contract decoded. What is decoded already stays as it is."""
+    """Return a Value decoded. What is decoded already stays as it is."""
     kind = type(value)
     if kind is list:
         return [decode(item) for item in value]
@@ -115,7 +115,7 @@ def decode(value):
 
 
 def jsonable(value):
-    """Return rendered data with dates as core hands them to a module: as text."""
+    """Return rendered data with dates as text, as core passes them to modules."""
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

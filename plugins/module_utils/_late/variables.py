@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The variables of a job while it runs: what its tasks have set, and in which order what is known of a name counts."""
+"""The variables of a job while it runs: what its tasks have set, and their precedence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._late.results impo
 )
 from ansible_collections.background.jobs.plugins.module_utils._late.values import decode
 
-# Facts that would change how Ansible reaches the host: core takes none of these from a module as variables.
+# Facts that would change how Ansible reaches the host: core does not make variables of them if a module returns them.
 _RESTRICTED = re.compile(
     r"ansible_(playbook_python|facts|module_compression|shell_type|shell_executable|host|user|password|port|pipelining|"
     r"timeout|private_key_file|network_os|connection_user|become|become_.*|connection|.*_interpreter|"
@@ -30,14 +30,14 @@ _ALLOWED = re.compile(r"ansible_ssh_host_key_.*|.*(_bridge|_gwbridge)\Z")
 class Variables:
     """What the tasks of a job have set.
 
-    pool: the values of its script; inject: whether facts are variables of their own too.
+    pool: the values of its script; inject: whether facts are top-level variables too.
     """
 
     def __init__(self, pool, inject=True):
         self._pool = pool
         self._decoded = {}
         self._inject = inject
-        self.set = {}  # by register, set_fact, and where a task failed
+        self.set = {}  # by register, set_fact, and after a failure
         self.included = {}  # decoded Values, by include_vars
         self.facts = {}  # as modules have returned them
         self.cacheable = set()  # names among those that set_fact has set
@@ -48,11 +48,11 @@ class Variables:
         """Return the value of this index of the script, decoded."""
         if index not in self._decoded:
             self._decoded[index] = decode(self._pool[index])
-            self._pool[index] = None  # it is not to be held twice
+            self._pool[index] = None  # so that it is not kept twice
         return self._decoded[index]
 
     def apply(self, kind, new, hidden=False):
-        """Do what a task does to variables; see results.py. hidden: nothing of it may be told."""
+        """Apply the effect of a task on variables; see results.py. hidden: nothing of it may be reported."""
         if kind == INCLUDED:
             self.included.update(new)
             return
@@ -70,11 +70,11 @@ class Variables:
         return {name: value for name, value in facts.items() if name not in self._hidden}
 
     def gathered(self, names):
-        """Return which of these names are of facts that modules have returned, and no set_fact has set since."""
+        """Return which of these names are facts that modules have returned, and no set_fact has set since."""
         return sorted(name for name in names if name not in self._of_set_fact)
 
     def injected(self, facts):
-        """Return what of facts are variables of their own."""
+        """Return those of the facts that are top-level variables too."""
         if not self._inject:
             return {"ansible_local": facts["ansible_local"]} if "ansible_local" in facts else {}
         return {name: value for name, value in facts.items() if not _is_restricted(name)}
@@ -85,7 +85,7 @@ def _is_restricted(name):
 
 
 def namespaced(facts):
-    """Return facts as they stand in ansible_facts."""
+    """Return facts under their names in ansible_facts."""
     prefix = "ansible_"
     return {
         name[len(prefix) :] if name.startswith(prefix) and name != "ansible_local" else name: value
@@ -94,10 +94,10 @@ def namespaced(facts):
 
 
 class View:
-    """What the expressions of one task, or of one turn of its loop, see; a call looks a name up.
+    """What the expressions of one task, or of one turn of its loop, see; calling it looks up a name.
 
     frames: of the includes around it, the innermost first: {name: data}; loop: the variables of its own loop; during: what
-    it has returned so far, in all of its turns.
+    the task has returned so far, in all of its turns.
     """
 
     def __init__(self, variables, node, turn, *, frames, loop, during):
@@ -109,7 +109,7 @@ class View:
         self._during = during
 
     def returned(self, kind, new):
-        """Have the task's own conditions see what it has returned, in the way that others will see it."""
+        """Let the task's own conditions see what it has returned, in the way that later tasks will."""
         if kind in (GATHERED, SET_CACHEABLE):
             self._during["ansible_facts"] = dict(self("ansible_facts", {}), **namespaced(new))
             self._during.update(self._variables.injected(new))

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Versions as the test `version` compares them: each kind by a key of its own."""
+"""The kinds of versions that the test `version` compares, each by its own key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import re
 
 @functools.total_ordering
 class _Version:
-    """A text with the key that it is ordered by."""
+    """A version, with the key that it is ordered by."""
 
     def __init__(self, text):
         self.key = self.parse(text)
@@ -29,7 +29,7 @@ class _Version:
 
 
 class Loose(_Version):
-    """Numbers and words in any order. A number is not to be compared with a word, not even for being equal."""
+    """Numbers and words in any order. Comparing a number with a word fails, even for equality."""
 
     def __eq__(self, other):
         return self.key == other.key or not (self.key < other.key or self.key > other.key)
@@ -50,7 +50,7 @@ def _number(text):
 
 
 class Strict(_Version):
-    """Two or three numbers, and a or b with a number for what comes before that version."""
+    """Two or three numbers, and a or b with a number for pre-releases."""
 
     _FORM = re.compile(r"(\d+)\.(\d+)(\.(\d+))?([ab](\d+))?$", re.ASCII)
 
@@ -64,7 +64,7 @@ class Strict(_Version):
 
 
 class Semantic(_Version):
-    """Semantic Versioning 2.0.0: what follows a + does not count."""
+    """Semantic Versioning 2.0.0: what follows a + is ignored."""
 
     _WORD = r"(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
     _FORM = re.compile(
@@ -87,7 +87,7 @@ class Semantic(_Version):
         return (0, [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in text.split(".")])
 
 
-# Names of what comes before a version, and how they sort.
+# Names of pre-releases, and their sort keys.
 _PHASES = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 
 
@@ -121,7 +121,7 @@ class Pep440(_Version):
         if part["pre"]:
             name = part["pre"].lower()
             return (1, _PHASES.get(name, name), int(part["pre_number"] or 0))
-        # A development release of the version itself comes before all of its other phases.
+        # A development release of a version comes before all of its other phases.
         return (0, "", 0) if part["dev"] and not part["post"] else (2, "", 0)
 
     @staticmethod

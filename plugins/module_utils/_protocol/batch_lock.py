@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The lock of an async directory: a batch is recorded once, and looked for when nobody records it."""
+"""The lock of an async directory: it keeps recording a batch and looking for one apart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 FOLDER = place.FOLDER
 _LOOK_AGAIN = 0.02  # seconds: flock(2) waits for ever or not at all
 
-_held: set[tuple] = set()  # (thread, folder) of those who have a lock alone
+_held: set[tuple] = set()  # (thread, folder) of those who hold a lock exclusively
 
 
 @contextlib.contextmanager
@@ -28,9 +28,9 @@ def lock(async_dir, alone, patience=None):
     """Keep others from recording a batch, and from looking for one (`alone`), or only from looking (`not alone`).
 
     Yields a file descriptor: a process that inherits it keeps the lock until it closes it, whatever becomes of this
-    one. The kernel takes the lock back when the last of them is gone. Who has it alone may take it again, and gets None.
-    async_dir: its path, or the Place. BlockingIOError where others have it for `patience` seconds (None: it is waited
-    for); UnsafePath or OSError where there can be none.
+    one. The kernel releases the lock when the last of them is gone. Whoever holds it alone may take it again, and gets None.
+    async_dir: its path, or the Place. BlockingIOError if others hold it for `patience` seconds (None: wait without
+    limit); UnsafePath or OSError if there can be no lock.
     """
     folder = place.at(async_dir).make_batches()
     me = threading.get_ident(), folder.path
@@ -67,7 +67,7 @@ def _take(fd, kind, patience):
 def is_begun(async_dir, batch_id):
     """Say whether a batch has a folder of ours, but not all of its records. async_dir: its path, or the Place.
 
-    Held alone, the lock makes sure that nobody writes them.
+    Whoever holds the lock alone can be sure that nobody is writing them.
     """
     try:
         return place.at(async_dir).batches.enter(batch_id).look("batch.json") is None
@@ -76,7 +76,7 @@ def is_begun(async_dir, batch_id):
 
 
 def clear(async_dir, batch_id):
-    """Remove all that there is of a batch of which nothing has started."""
+    """Remove all of a batch of which nothing has started."""
     where = place.at(async_dir)
     for name in where.jobs.names():
         parsed = ids.parse_jid(name)

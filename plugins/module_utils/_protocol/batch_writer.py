@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The supervisor's side of the records of a batch (what stands where: _protocol/records.py)."""
+"""The supervisor's side of the records of a batch (the files: _protocol/records.py)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
-_RESERVED = 256  # bytes of the disk that are kept for the end of each job: some lines of the journal
+_RESERVED = 256  # bytes of disk space reserved for the end of each job: some lines of the journal
 _PAGE = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# Bytes of a journal from which on it only takes what must stand there: it has to stay far below what is read of one.
+# Bytes from which on a journal takes only what it must: it has to stay far below the size that readers accept.
 _LOUD = 64 * 1024 * 1024
 _GIVE_UP = (
-    300.0  # seconds that a journal may refuse to be written, other than for a full disk, once there is no more to do
+    300.0  # seconds to retry writing the journal, if the trouble is not a full disk, once there is nothing more to do
 )
-_TEMPORARY = "result.tmp"  # in the batch's own folder, for where the results files are others may be able to make files
+_TEMPORARY = "result.tmp"  # in the batch's own folder: beside the results files, others may be able to make files
 
 
 class BatchExists(Exception):
@@ -56,16 +56,16 @@ class BatchWriter:
         self._journal = None
         self._pending = []
         self._must_sync = False
-        self._unsynced = {}  # path: Folder, of those whose names of files are still to be synchronised
+        self._unsynced = {}  # path: Folder, of those whose directory entries are still to be synchronised
         self._is_torn = False  # whether the journal ends in a part of a line
-        self._size = 0  # of the journal, with what is pending
+        self._size = 0  # of the journal, including what is pending
         self._told = {}  # index: (state, attempt) of a job as the journal has it
         self._broken_since = None
 
     def create(self, header, jids, write_more=lambda: None):
         """Write what a reader needs before the first job starts. On an OSError nothing is left behind.
 
-        BatchExists where there is a batch of this id: it is left as it is.
+        BatchExists if there is a batch of this id, which is left as it is.
         header: the value of batch.json; jids: those of the jobs, in order; write_more: writes more into the folder.
         """
         self._place = place.Place(self.async_dir)
@@ -112,9 +112,9 @@ class BatchWriter:
             os.close(fd)
 
     def _open_control(self):
-        # Before anybody can know of the batch: what is asked of a batch that was launched just now is not lost.
+        # Before anybody can know of the batch, so that no request is lost, however early.
         os.mkfifo("control", 0o600, dir_fd=self.folder.fd)
-        # opened for writing too, so that it is never at its end when a writer goes
+        # opened for writing too, so that there is no end of file when a writer goes
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         self.control = os.open("control", flags, dir_fd=self.folder.fd)
 
@@ -131,15 +131,15 @@ class BatchWriter:
             self._must_sync = self._must_sync or durable
 
     def note_batch(self, **entry):
-        """Put what holds for the whole batch from now on into the journal at the next `flush`."""
+        """Put a change for the whole batch into the journal at the next `flush`."""
         self._pending.append(journal.line_of(entry))
         self._size += len(self._pending[-1])
 
     def _worth_telling(self, entry):
-        """Return what the journal takes of an entry, None where it is long enough to leave it out.
+        """Return what the journal takes of an entry, None if it is so long that it leaves the entry out.
 
-        A job that is tried again and again has two lines an attempt: beyond some size the journal only takes the first
-        start of each job and its end, which then tells how many attempts there were.
+        A job that is tried again has two lines per attempt: beyond some size the journal takes only the first start
+        of each job and its end, which then has the number of attempts.
         """
         index, state = entry["job"], entry["state"]
         told = self._told.get(index)
@@ -156,7 +156,7 @@ class BatchWriter:
         return entry
 
     def flush(self):
-        """Write what was noted; False where the disk would not take it, which is then kept for the next time."""
+        """Write what was noted; False if the disk would not take it: then it is kept for the next time."""
         if not self._pending and not self._must_sync:
             return True
         try:
@@ -170,7 +170,7 @@ class BatchWriter:
                 os.fsync(self._journal)
                 self._must_sync = False
         except OSError:
-            # a device with errors, a limit of the size of files: the jobs go on, and it may come right again
+            # a faulty device, or a limit on file sizes: the jobs go on, and it may work again later
             self._broken_since = self._broken_since or self._now()
             return False
         self._broken_since = None
@@ -178,7 +178,7 @@ class BatchWriter:
 
     @property
     def is_hopeless(self):
-        """Whether the journal could not be written for so long that nobody should wait for it any more."""
+        """Whether the journal could not be written for so long that waiting any longer is pointless."""
         return self._broken_since is not None and self._now() >= self._broken_since + _GIVE_UP
 
     def _sync_names(self):
@@ -188,7 +188,7 @@ class BatchWriter:
             del self._unsynced[path]
 
     def _append(self, data):
-        """Write to the journal; False where the disk is full."""
+        """Write to the journal; False if the disk is full."""
         size = os.fstat(self._journal).st_size
         try:
             files.write_all(self._journal, b"\n" + data if self._is_torn else data)
@@ -207,7 +207,7 @@ class BatchWriter:
             self._is_torn = True  # what follows begins a new line
 
     def _give_way(self, size):
-        """Give up so many bytes of what is reserved; say whether there were any."""
+        """Free so many bytes of the reserve; say whether there were any."""
         try:
             fd = self.folder.opener("reserve", os.O_WRONLY)
         except FileNotFoundError:
@@ -220,9 +220,9 @@ class BatchWriter:
         return reserved > 0
 
     def write_result(self, index, outcome, durable=True, state=None):
-        """Write the final results file of a job; False where only the bare fact of its end found room.
+        """Write the final results file of a job; False if there was room only for the bare fact of its end.
 
-        state: what it ended in, which is written too where its result does not tell. An OSError where nothing can be written.
+        state: the one it ended in, written too if its result does not imply it. OSError if nothing can be written.
         """
         jid = ids.jid_of(self.batch_id, index)
         text = results.with_state(outcome, state)
@@ -249,16 +249,16 @@ class BatchWriter:
             self._unsynced.update((folder.path, folder) for folder in folders)
 
     def write_tasks(self, index, text, durable=True):
-        """Write what is told of each task of a job, text or bytes; left out where the disk does not take it."""
+        """Write the report on each task of a job, text or bytes; left out if the disk does not take it."""
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         try:
             self._note_names(durable, self.folder.make("tasks"), self.folder)
             self._write("tasks/%d.json" % index, data, durable)
         except (OSError, files.UnsafePath):
-            pass  # its result tells the most
+            pass  # its result is what matters most
 
     def _write_in_place(self, jid, outcome, state, message):
-        # The block that the first state of the file stands in is ours, however full the disk is.
+        # The file has a block on the disk since it was started: there is room for a short result, however full the disk is.
         short = results.of({"failed": outcome.failed, "changed": outcome.changed, "msg": message})
         files.write_in_place(jid, results.with_state(short, state).encode("ascii"), self._place.jobs)
 

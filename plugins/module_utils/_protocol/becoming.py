@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What the command line of a become plugin is made around, for a template process of another user."""
+"""The program that a become plugin is given to run, to start a template process of another user."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INTERPRETER = "@background.jobs.interpreter@"
 """Stands for the words of an interpreter: nothing that a shell, or shlex.quote, would touch."""
 
 SIGN = b"background.jobs\n"
-"""What the program says first, on its standard input: before that, it is somebody else who reads what is sent."""
+"""What the program sends first, on its standard input: what is sent to it earlier, the become command might read."""
 
-# It reads what is to be run from its standard input, which is a socket. Where its interpreter has to start with an
-# environment of its own it starts again: sudo would have dropped that.
+# It reads what to run from its standard input, which is a socket. If the interpreter has to start with an environment of
+# its own, it executes itself again: sudo would have dropped that environment.
 PROGRAM = """\
 import sys
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]

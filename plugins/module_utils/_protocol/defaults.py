@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""What holds where a plan does not say otherwise."""
+"""The defaults of what a plan leaves out."""
 
 from __future__ import annotations
 
 DELAY = 5.0  # seconds before a further attempt
-BACKOFF = 1.0  # what that is multiplied by for the one after it
-ALWAYS_TIMEOUT = 60.0  # seconds for what always runs, once a job is told to end
+BACKOFF = 1.0  # by what the delay is multiplied before each one after it
+ALWAYS_TIMEOUT = 60.0  # seconds for `always` sections, once a job is told to end

@@ -13,7 +13,7 @@ import struct
 
 
 def pack(frame, size=None):
-    """Return a frame as bytes; size: of the text that follows it, where there is one."""
+    """Return a frame as bytes; size: of the text that follows it, if there is one."""
     if size is not None:
         frame = dict(frame, size=size)
     body = json.dumps(frame).encode("ascii")
@@ -25,10 +25,10 @@ class Buffer:
 
     def __init__(self):
         self._received = bytearray()
-        self._head = None  # a frame whose text has not all come
+        self._head = None  # a frame whose text is not complete
 
     def add(self, data):
-        """Yield (frame, its text or None) for each that is complete now."""
+        """Yield (frame, its text or None) for each frame that is complete now."""
         self._received += data
         while True:
             if self._head is None and not self._take_head():

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The ids of jobs and batches, and how to tell one from a path."""
+"""The ids of jobs and batches, and the check that one is not a path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_jid(jid):
 
 
 def is_jid(text):
-    """Say whether `text` can be a job id, core's or ours: so it can't lead out of its directory."""
+    """Say whether `text` can be a job id, core's or ours, and so can't lead out of its directory."""
     return bool(_ANY_JID.match(text))
 
 

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change at any time.
 
-"""The journal of a batch: a line of JSON for each change of a state, and the states of the jobs that come of that.
+"""The journal of a batch, a line of JSON for each change of a state, and the resulting states of the jobs.
 
-{"job": index, "state", "at": seconds since the epoch}, and with that of a job that
-  runs: "attempt", and once that is known "pid", "start" of the process of its call, and "task" in a block
-  waits to be tried again: "attempt", "was": the state in which that ended, "msg"
+{"job": index, "state", "at": seconds since the epoch}, and more if the job
+  runs: "attempt", and once they are known "pid", "start" of the process of its call, and "task" in a block
+  waits to be tried again: "attempt", "was": the state in which that attempt ended, "msg"
   waits for a place of its pool, and for nothing else: "attempt", "pool"
   has ended: "attempt" and "msg" if there is something to say
 
@@ -21,7 +21,7 @@ import json
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
 
-_ATTEMPTS_TOLD = 100  # failed attempts of a job: the last ones
+_ATTEMPTS_TOLD = 100  # the most failed attempts that are reported of a job: the last ones
 _MOST_PIDS = 100000
 
 
@@ -37,16 +37,16 @@ class JobStates:
         queued = {"state": states.QUEUED, "attempts": 0, "started_at": None, "ended_at": None}
         self.jobs = [dict(queued) for dummy in range(count)]
         self.unfinished = count
-        self.concurrency = None  # how many run at once, 0 for any number, None where that is not known
-        self.pids = {}  # of the calls that jobs have made, as far as the journal names their processes: keys, the newest last
+        self.concurrency = None  # how many run at once, 0 for any number, None if that is not known
+        self.pids = {}  # keys: the pids of calls, as far as the journal has them, the newest last
 
     def take_in(self, lines):
-        """Go on by these lines; return the indexes of the jobs that have ended by that."""
+        """Apply these lines; return the indexes of the jobs that have ended by that."""
         ended = []
         for line in lines:
             try:
                 entry = json.loads(line)
-            except (ValueError, RecursionError):  # what a writer that was killed had begun
+            except (ValueError, RecursionError):  # half a line, by a writer that was killed
                 continue
             if _is_concurrency(entry):
                 self.concurrency = entry["concurrency"]

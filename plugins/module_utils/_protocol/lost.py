@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Jobs whose supervisor is gone: nobody else will ever say how they ended, so whoever finds that out writes it down."""
+"""Jobs whose supervisor is gone: whoever finds that out records their end, because nobody else will."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _TEMPORARY = "lost.tmp"
 
 
 def declare(reader, why):
-    """Take every job that is not finished for lost, unless its result tells how it ended.
+    """Declare every job lost that is not finished, unless its result says how it ended.
 
-    To be called when the supervisor is gone: then nobody else will ever say it. It is written down too, so that
-    core's async_status and other readers say the same. Of several readers one writes; where another is at it and
-    does not come to an end, nothing is concluded, and the next look tells.
+    Call this when the supervisor is gone: then nobody else will do so. It is recorded too, so that core's async_status
+    and other readers agree. Of several readers one writes; if another one holds the lock for too long, nothing is
+    concluded, and the next look tries again.
     """
     opened = _open_journal(reader)
     try:
         if opened is not None:
             if not _locked(opened):
                 return
-            reader.refresh()  # it may have been done meanwhile, or the supervisor's last lines have come
+            reader.refresh()  # another reader may have done it meanwhile, or the supervisor's last lines have arrived
         _conclude(reader, why, opened)
     finally:
         if opened is not None:
@@ -41,7 +41,7 @@ def declare(reader, why):
 
 
 def _open_journal(reader):
-    """Return a file descriptor to append to the journal with, None where that is not possible (a read-only disk)."""
+    """Return a file descriptor to append to the journal with, None if that is not possible (a read-only disk)."""
     try:
         return files.open_own("journal", flags=os.O_WRONLY | os.O_APPEND, folder=reader.open())
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def _open_journal(reader):
 
 def _conclude(reader, why, opened):
     rest = reader.take_rest()
-    reader.take_in([rest])  # all of a line but its end may have come
+    reader.take_in([rest])  # it may be a whole line that lacks only its end
     now, lines = round(time.time(), 6), []
     folder = reader.open()
     output = _output.Output(folder)
@@ -76,10 +76,10 @@ def _conclude(reader, why, opened):
     _tidy_run(folder)
     if opened is not None:
         try:
-            # the first of them ends what a writer that was killed had begun
+            # the first line end closes a line that a killed writer had begun
             files.write_all(opened, b"\n" + b"".join(lines))
         except OSError:
-            pass  # a disk that is full: whoever reads next finds the same
+            pass  # the disk is full: the next reader finds the same
 
 
 def _why_lost(reader, why, folder):
@@ -89,7 +89,7 @@ def _why_lost(reader, why, folder):
 
 
 def _tidy_run(folder):
-    """Remove what running jobs had there, arguments among it, but for what they have printed, which goes with their record."""
+    """Remove what running jobs had there, such as arguments, but not their output, which goes with their record."""
     try:
         run = folder.enter("run")
     except (files.UnsafePath, OSError):
@@ -110,7 +110,7 @@ def _write_lost(reader, index, message, output, folder):
     printed = {}
     if output.size(index) is not None:
         printed = _output.told(*(_output.shown(output.read(index, stream)) for stream in _output.STREAMS))
-    for more in (printed, {}):  # what it printed is the first to go where there is no room
+    for more in (printed, {}):  # its output is left out first if there is no room
         text = _text_of(message, more)
         try:
             files.write_atomically(jid, text, folder=reader.where.jobs, temporary=(folder, _TEMPORARY))
@@ -120,7 +120,7 @@ def _write_lost(reader, index, message, output, folder):
     try:
         files.write_in_place(jid, text, reader.where.jobs)
     except (files.UnsafePath, OSError):
-        pass  # a disk that is read-only, or something else in its place: whoever reads next finds the same
+        pass  # a read-only disk, or something else in its place: the next reader finds the same
 
 
 def _text_of(message, printed):
@@ -129,7 +129,7 @@ def _text_of(message, printed):
 
 
 def _locked(fd):
-    """Take the lock of a file; False where somebody else holds it for more than a second."""
+    """Take the lock of a file; False if somebody else holds it for more than a second."""
     for dummy in range(_LOCK_TRIES):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,12 +4,12 @@
 
 # Private to this collection: may change at any time.
 
-"""What jobs have printed so far, as far as it is kept: read back, and removed (who writes it: _fork_server/capture.py).
+"""Reads back and removes the kept output of jobs (written by _fork_server/capture.py).
 
 Below the batch's folder:
   output/<index>.<stream>.<offset>   what was read from child processes of the job; its first and its last part
   run/<index>.<stream>               what the process of the job prints itself, while a call runs
-  run/<index>.children.<stream>      what a call of another user has read from its child processes, while it runs
+  run/<index>.children.<stream>      what a call as another user has read from its child processes, while it runs
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 
 FOLDER = "output"
 STREAMS = ("stdout", "stderr")
-PIDS = "pids."  # files in run/: "index pid" a line, as the template processes have started jobs
-LEAST = 4096  # bytes of a stream that can be kept, but for none at all
+PIDS = "pids."  # files in run/: a line "index pid" for each process that a template has started
+LEAST = 4096  # bytes of a stream that can be kept, except 0
 _MOST = 64 * 1024 * 1024  # bytes of a stream that are read back at once
 _MOST_OF_TAIL = 1024 * 1024
 _OWN = re.compile(r"[0-9]+\.(children\.)?(stdout|stderr)\Z")
 _MARK = re.compile(rb"\n\.\.\. ([0-9]+) bytes left out \.\.\.\n")
 _PIECE = 65536
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # of str.splitlines()
-# Bytes that what is shown of a stream may take in a result, in which it stands twice, as a text and as lines.
+# Bytes that a stream may take in a result, which holds it twice, as a text and as lines.
 _ROOM = results.LIMIT // 2
 _PART = re.compile(r"([0-9]+)\.(stdout|stderr)\.([0-9]+)\Z")
 
@@ -45,17 +45,17 @@ def base_of(batch_path, index):
 
 
 def run_base(run_path, index, hidden=False):
-    """Return the base of the paths that the process of a job prints into; hidden: nobody is to read it from there."""
+    """Return the base of the paths that the process of a job prints into; hidden: for output that nobody may read from there."""
     return os.path.join(run_path, "%d.hidden" % index if hidden else str(index))
 
 
 def copies_of(run_path, index):
-    """Return the paths of what a call of another user reads from its child processes, (stdout, stderr)."""
+    """Return the paths of what a call as another user reads from its child processes, (stdout, stderr)."""
     return [os.path.join(run_path, "%d.children.%s" % (index, stream)) for stream in STREAMS]
 
 
 class Output:
-    """What is kept of the output of a batch's jobs, at the moment."""
+    """The kept output of a batch's jobs, at the moment."""
 
     def __init__(self, batch):
         """batch: the Folder of the batch, or its path, or its reader, which opens it anew each time."""
@@ -68,7 +68,7 @@ class Output:
             folder = self._batch
             self._has_run = _is_folder("run", folder)
             names = folder.enter(FOLDER).names()
-        except (files.UnsafePath, OSError):  # something else stands there, or the batch has just come to its end
+        except (files.UnsafePath, OSError):  # something else is in its place, or the batch has just ended
             pass
         for found in filter(None, map(_PART.match, names)):
             self._parts.setdefault((int(found.group(1)), found.group(2)), []).append(int(found.group(3)))
@@ -90,7 +90,7 @@ class Output:
         return copies_of("run", index)[STREAMS.index(stream)]
 
     def is_kept(self, index):
-        """Say whether there is output of a job that its processes have left."""
+        """Say whether output from child processes of a job is kept."""
         return any((index, stream) in self._parts for stream in STREAMS)
 
     def end(self, index, stream):
@@ -99,7 +99,7 @@ class Output:
         return offset + (_size(self._part(index, stream, offset), self._batch) or 0)
 
     def size(self, index):
-        """Return how many bytes a job has printed, None where that is not known."""
+        """Return how many bytes a job has printed, None if that is not known."""
         paths = [path(index, stream) for path in (self._run, self._copy) for stream in STREAMS]
         own = [_size(path, self._batch) if self._has_run else None for path in paths]
         if not any(size is not None for size in own) and not self.is_kept(index):
@@ -109,7 +109,7 @@ class Output:
     def read(self, index, stream, begin=0, lines=None):
         """Return what is kept of a stream: what came from child processes since the offset `begin`, then the job's own.
 
-        lines: so many of the last lines are all that is wanted.
+        lines: only so many of the last lines are wanted.
         """
         own = b""
         if self._has_run:
@@ -151,7 +151,7 @@ class Output:
 
 
 def remove(batch, index, keep):
-    """Remove what is kept of a job, of which `keep` bytes a stream were to be kept: quickly, where it is little.
+    """Remove the output kept of a job, at most about `keep` bytes per stream: quickly, if it is little.
 
     batch: the Folder of the batch, or its path.
     """
@@ -167,7 +167,7 @@ def remove(batch, index, keep):
 
 
 def begins(batch, index):
-    """Return {stream: offset}: where what a job prints from now on begins in what is kept. batch: as above."""
+    """Return {stream: offset}: where in the kept output the part begins that a job prints from now on. batch: as above."""
     batch, offsets, kept = files.folder_of(batch), {}, None
     for stream in STREAMS:
         size = _size(_first(index, stream), batch)
@@ -185,7 +185,7 @@ def add(batch, index, printed, keep):
     """Keep what the process of a job has printed itself, as (stdout, stderr) in bytes. batch: as above."""
     try:
         folder = files.folder_of(batch).enter(FOLDER)
-    except (files.UnsafePath, OSError):  # somebody has removed it: as on a disk that takes nothing
+    except (files.UnsafePath, OSError):  # somebody has removed it: like a disk that takes nothing
         return
     for stream, data in zip(STREAMS, printed):
         if data:
@@ -204,12 +204,12 @@ def add_printed(batch, index, paths, keep, run):
 
 
 def is_kept_in_run(name):
-    """Say whether a file in run/ is one that a lost job has printed into, and that is told of it, or tells its pids."""
+    """Say whether a file in run/ outlasts its supervisor: the output of a lost job, or the pids of jobs."""
     return bool(_OWN.match(name)) or name.startswith(PIDS)
 
 
 def _is_folder(name, batch):
-    """Say whether there is a directory; a link to one is none."""
+    """Say whether there is a directory; a link to one does not count."""
     found = batch.look(name)
     return found is not None and stat.S_ISDIR(found.st_mode)
 
@@ -247,7 +247,7 @@ def _last(path, most, batch):
 
 
 def _without_result(printed):
-    """Return what the process of a job has printed without the result of its module, which comes last."""
+    """Return what the process of a job has printed, without the result of its module, which comes last."""
     before, dummy, last = printed.rstrip().rpartition(b"\n")
     if not (last.startswith(b"{") and last.endswith(b"}")):
         return printed
@@ -259,7 +259,7 @@ def _without_result(printed):
 
 
 def of_command(name, most, run):
-    """Return of what is kept in a file of `most` bytes at most, which a command has printed, as much as results take.
+    """Return a command's output, kept in a file of at most `most` bytes, shortened to what results take.
 
     run: the Folder that the file of this name is in.
     """
@@ -279,12 +279,12 @@ def of_command(name, most, run):
 
 
 def _told_by_marks(data):
-    """Return how many bytes more were left out than these are, where some were before."""
+    """Return how many bytes these marks stand for, beyond their own size: they were left out before."""
     return sum(int(found.group(1)) - len(found.group()) for found in _MARK.finditer(data))
 
 
 def shown(data):
-    """Return output as a text that finds room in a result, of a long one its first and its last part."""
+    """Return output as a text that fits into a result; if it is too long, its first and its last part."""
     if 20 * len(data) <= _ROOM:
         return text_of(data)
     pieces = [data[begin : begin + _PIECE] for begin in range(0, len(data), _PIECE)]
@@ -298,22 +298,22 @@ def shown(data):
 
 
 def _that_fit(rooms):
-    """Return how many of the first of these find room, where others take the other half of it."""
+    """Return how many of the first of these fit into half of the room."""
     return sum(total <= _ROOM // 2 for total in itertools.accumulate(rooms))
 
 
 def _room(text):
-    """Return how many bytes text may take in a result; a line counts for more, as it takes more time to be read."""
+    """Return how many bytes text may take in a result; a line counts for more, as it takes more time to read."""
     return 2 * len(json.dumps(text)) + 16 * sum(map(text.count, _LINE_ENDS))
 
 
 def text_of(data):
-    """Return output as text; what is none is replaced."""
+    """Return output as text; bytes that are no text are replaced."""
     return data.decode("utf-8", "replace")
 
 
 def told(stdout, stderr, lines=None):
-    """Return {stdout, stdout_lines, stderr, stderr_lines} of two texts, as the command module tells it.
+    """Return {stdout, stdout_lines, stderr, stderr_lines} of two texts, as the command module returns it.
 
     lines: how many of the last lines; None: all.
     """

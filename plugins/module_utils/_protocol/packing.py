@@ -24,9 +24,9 @@ def pack(value):
 
 
 def unpack(text, limit=None):
-    """Return the value that `pack` was given; ValueError where `text` is not one of its lines.
+    """Return the value that `pack` was given; ValueError if `text` is not one of its lines.
 
-    limit: or where it is of more bytes than so many, which are then not unpacked.
+    limit: ValueError also if it holds more bytes than this, which are then not unpacked.
     """
     try:
         return json.loads(_inflate(base64.b64decode(text, validate=True), limit))

@@ -14,10 +14,10 @@ FOLDER = ".background_jobs"
 
 
 class Place:
-    """An async directory. Whatever somebody puts under its name later is not touched by who has this."""
+    """An async directory, opened once: it stays the same directory, whatever somebody puts under its name later."""
 
     def __init__(self, async_dir):
-        """FileNotFoundError where there is none, UnsafePath where others can change it, or swap it for another."""
+        """FileNotFoundError if there is none, UnsafePath if others can change it, or swap it for another."""
         self.jobs = files.open_job_directory(async_dir)  # the Folder of the results files
         self._batches = None
 
@@ -29,11 +29,11 @@ class Place:
         return self._batches
 
     def make_batches(self):
-        """Return the Folder of all batches, which is made where it is missing."""
+        """Return the Folder of all batches, which is made if it is missing."""
         self._batches = self.jobs.make(FOLDER)
         return self._batches
 
 
 def at(where):
-    """Return the Place that `where` is, or is the path of."""
+    """Return `where` as a Place; it may be one, or a path."""
     return where if isinstance(where, Place) else Place(where)

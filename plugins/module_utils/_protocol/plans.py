@@ -4,50 +4,49 @@
 
 # Private to this collection: may change at any time.
 
-"""What a launch hands to the supervisor of its batch: the shapes, and their check on arrival.
+"""What a launch hands to the supervisor of its batch: its form, and the check on arrival.
 
-A plan, which plugin_utils/_plan/planner.py and _verbs/launching.py make:
+A plan, made by plugin_utils/_plan/planner.py and _verbs/launching.py:
 
-protocol, batch_id      the version of these shapes; "b" and 15 digits
+protocol, batch_id      the version of this form; "b" and 15 digits
 concurrency             how many jobs run at once, 0: all
-payloads                {key: payload}, of which calls name the key
+payloads                {key: payload}; calls name the key
 jobs                    [job], in the order in which they start
-become                  [{"user", "command": [word], to be followed by what that user is to run}], of which calls name
-                        the index
+become                  [{"user", "command": [word], to be followed by what that user is to run}]; calls name the index
 keep_output             bytes of each stream of a job that are kept, 0: nothing
-max_failures,           percent of the jobs that may fail before no more are started, and what is done then:
+max_failures,           percent of the jobs that may fail before no more are started, and what happens then:
 on_failure              finish, cancel
-start_delay,            what further starts wait for: seconds between two of them, bytes that are free, a load below this
+start_delay,            what further starts wait for: seconds between two of them, free bytes, a load below this
 min_free_memory,
 max_load
-pools                   {name: how many places}, of the pools that jobs need
-staging_token, files,   the files that it brings: staged.py
+pools                   {name: how many places}, for the pools that jobs need
+staging_token, files,   the files that the plan brings: staged.py
 bundle
-evaluator, archive      of a launch with scripts: the texts of what evaluates templates, and Jinja2, both in base64
-shared                  what is left out above and brought by its SHA-256: shared.py, which puts it in
+evaluator, archive      for a launch with scripts: the sources of the evaluator, and Jinja2, both in base64
+shared                  parts replaced above by their SHA-256; shared.py puts them back
 
-A payload, {"style", "interpreter": [word], "name"}, and by its style: ansiballz: head, tail, what the program has before
+A payload, {"style", "interpreter": [word], "name"}, and more by its style: ansiballz: head, tail: the program before
 and after the params of a call; text: nothing, params are the program; args_file: data in base64, params are a file;
-command: nothing, params are {"command": [word]}. fork: false where each call is to execute it.
+command: nothing, params are {"command": [word]}. fork: false if each call has to execute it.
 
 A job, {"name", "module", "timeout": seconds, 0: none, "no_log", "ignore_errors", "depends_on": [index],
-"skip": the reason where it never runs, "body": [step or block]}, with run_when, retries, delay and backoff (seconds
-and a factor), always_timeout (seconds), nice, memory_max (bytes), cpu_quota (percent of one), pool, item, and script where they say
-something.
+"skip": the reason if it never runs, "body": [step or block]}, with run_when, retries, delay and backoff (seconds
+and a factor), always_timeout (seconds), nice, memory_max (bytes), cpu_quota (percent of one), pool, item,
+and script if they are not the default.
 
-A block, {"block": [step or block]}, with rescue and always where it has them.
+A block, {"block": [step or block]}, with rescue and always if it has them.
 
 A step, {"name", "module", "calls": [call]}, with environment {name: text}, recipe (_supervisor/recipes.py) and staged
-(staged.py), item, timeout, retries, delay, backoff, ignore_errors, no_log where they say something; or with skip instead.
+(staged.py), item, timeout, retries, delay, backoff, ignore_errors, no_log if they are not the default; or with skip instead.
 
-A call, {"module", "payload": key, "params": text}, with become where it runs as another user.
+A call, {"module", "payload": key, "params": text}, with become if it runs as another user.
 
 A script, {"token", "values": [value], "body": [node], "handlers": [{"names", "listen", "task": node}]}, and what the play
 has to do with it: core (the version of ansible-core), play_handlers, missing_handlers_fail, force_handlers, inject_facts,
-verbosity, archive, yaml. A value is a constant or a template (_late/values.py). A node is a block, with role where it is one;
+verbosity, archive, yaml. A value is a constant or a template (_late/values.py). A node is a block, with role if it is one;
 an include, {"kind": "include", "body": [node]}; or a task, {"kind": "task", "module", "turns": [turn]}, with its keywords.
 A turn is what is done for one item: a step without its name and its keywords, or {"local": an action of _late/local_actions.py,
-"args"}, or {"skip"}; late are the values that stand in its params as `<token>_<number>_`.
+"args"}, or {"skip"}; late: the values that `<token>_<number>_` in its params stands for.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ _SECTIONS = ("block", "rescue", "always")
 
 
 def check(plan):
-    """Raise shapes.Malformed where something is no plan: it says what is wrong, and of which job."""
+    """Raise shapes.Malformed, which says what is wrong, and in which job, if this is no plan."""
     shapes.check_keys(plan, _PLAN, _PLAN_OPTIONS, "a plan")
     for key, payload in plan["payloads"].items():
         _check_payload(payload, "payload %r" % key)
@@ -185,7 +184,7 @@ def _check_payload(payload, what):
 
 
 class _Checker:
-    """Checks jobs whose calls name these payloads, and so many other users."""
+    """Checks jobs whose calls may name these payloads, and so many other users."""
 
     def __init__(self, payloads, users):
         self._payloads, self._users = payloads, users
@@ -200,7 +199,7 @@ class _Checker:
             self._check_script(job["script"], what)
 
     def _check_body(self, node, what):
-        """Check a step, or a block; blocks may be deep."""
+        """Check a step, or a block; blocks may be nested deeply."""
         waiting = [node]
         while waiting:
             node = waiting.pop()

@@ -4,18 +4,18 @@
 
 # Private to this collection: may change at any time.
 
-"""The pools of a machine: how many of their jobs may run at once, and which batches have places or wait for them.
+"""The pools of a machine: how many of their jobs may run at once, and which batches hold or await places.
 
 Below .background_jobs:
 
   pools/<machine>/<name>/
-      lock          held by whoever looks at the rest in order to change something
-      size          how many places there are: what was given last
-      <batch_id>    of each batch that uses the pool: {"held": places that it has, "waiting": [[arrived, count]]}
+      lock          held by whoever reads the rest in order to change something
+      size          how many places there are: the size that was given last
+      <batch_id>    for each batch that uses the pool: {"held": places that it has, "waiting": [[arrived, count]]}
 
-A supervisor has its file locked (fcntl(2), not flock(2)) as long as it lives. The kernel drops such a lock when a process
-ends in whatever way, and before it tells those who watch the folder that the file was closed. So what is not locked
-is of a batch that is no more. Its places are free then, and whoever sees that removes it.
+A supervisor keeps its file locked (fcntl(2), not flock(2)) as long as it lives. The kernel drops such a lock when a process
+ends in whatever way, and before it notifies those who watch the folder that the file was closed. So a file that is not
+locked belongs to a batch that has ended. Its places are free then, and whoever sees that removes it.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 FOLDER = "pools"
 MOST_PLACES = 1000000
 _LOCK, _SIZE = "lock", "size"
-_BLOCK = 4096  # bytes of each file: what is written over it needs no room on a disk that is full
+_BLOCK = 4096  # bytes of each file: overwriting it needs no room on a full disk
 _LOOK_AGAIN = 0.01  # seconds: flock(2) waits for ever or not at all
-_PATIENCE = 1.0  # seconds that others may take, where somebody only wants to know
-_TRIES = 100  # to enter a folder that others remove just now
+_PATIENCE = 1.0  # seconds to wait for the lock, for those who only want information
+_TRIES = 100  # to enter a folder that others may be removing
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 
-# What a batch tells of itself; waiting: [[time of arrival, how many jobs]], the earliest first
+# What a batch has written of itself; waiting: [[time of arrival, how many jobs]], the earliest first
 Member = namedtuple("Member", "batch_id held waiting")
 
 
 class Busy(Exception):
-    """Somebody else has the lock of a pool at this moment."""
+    """Somebody else holds the lock of a pool at the moment."""
 
 
 class NoPool(OSError):
@@ -53,7 +53,7 @@ class NoPool(OSError):
 
 
 def is_name(text):
-    """Say whether this can be the name of a pool, which is one of a folder too."""
+    """Say whether this can be the name of a pool, and so of its folder."""
     return isinstance(text, str) and _NAME.match(text) is not None
 
 
@@ -67,10 +67,10 @@ def are_sizes(value):
 
 
 class Pool:
-    """A pool of this machine, entered. The files are only looked at by who has it `alone`."""
+    """A pool of this machine, entered. Its files may be read only under its lock (`alone`)."""
 
     def __init__(self, batches, name, make=False):
-        """batches: the Folder of all batches; make: the pool is made where it is missing, else FileNotFoundError."""
+        """batches: the Folder of all batches; make: the pool is made if it is missing, else FileNotFoundError."""
         if not is_name(name):
             raise NoPool("%r can't be the name of a pool" % (name,))
         self.name = name
@@ -103,13 +103,13 @@ class Pool:
 
     @contextlib.contextmanager
     def alone(self, patience=0.0):
-        """Keep all others from the files; Busy where somebody else has them for `patience` seconds."""
+        """Hold the lock of the pool; Busy if somebody else holds it for `patience` seconds."""
         deadline = time.monotonic() + patience
         while True:
             self._take(deadline)
             if self._is_there():
                 break
-            self._enter()  # it was removed, and may be there again
+            self._enter()  # it was removed, and may have been made again
         try:
             yield
         finally:
@@ -130,16 +130,16 @@ class Pool:
         mine = os.fstat(self._lock)
         return found is not None and (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
-    # to be called alone
+    # to be called under the lock (`alone`)
 
     @property
     def size(self):
-        """How many places there are, None where nobody has said so."""
+        """How many places there are, None if nobody has set that."""
         found = self._read(_SIZE)
         return found if is_size(found) else None
 
     def resize(self, size):
-        """Say how many places there are. Return what is to be called when others may look again."""
+        """Set how many places there are. Return a function to call when others may look again."""
         flags = os.O_WRONLY | os.O_CREAT
         fd = self.folder.opener(_SIZE, flags)
         try:
@@ -147,10 +147,10 @@ class Pool:
         except OSError:
             os.close(fd)
             raise
-        return lambda: os.close(fd)  # which those see who watch the folder
+        return lambda: os.close(fd)  # those who watch the folder notice that
 
     def members(self, but=None):
-        """Return the batches that use the pool, without the one with the id `but`; those that are no more are removed."""
+        """Return the batches that use the pool, without the one with the id `but`; remove those that have ended."""
         found = []
         for name in self.folder.names():
             if not ids.is_batch_id(name) or name == but:
@@ -163,7 +163,7 @@ class Pool:
         return found
 
     def is_used_by(self, batch_id):
-        """Say whether the supervisor of a batch, which is not this process, lives. It may be asked by who is not alone."""
+        """Say whether the supervisor of a batch, which is not this process, lives. It needs no lock."""
         try:
             fd = files.open_own(batch_id, folder=self.folder)
         except (FileNotFoundError, files.UnsafePath):
@@ -177,8 +177,8 @@ class Pool:
         return False
 
     def join(self, batch_id):
-        """Return a file descriptor: this process uses the pool, for a batch, until it closes that."""
-        files.remove(batch_id, self.folder)  # of a launch with this id that was killed
+        """Return a file descriptor: this process uses the pool, for a batch, until it closes the descriptor."""
+        files.remove(batch_id, self.folder)  # left by a killed launch with this id
         fd = self.folder.opener(batch_id, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,7 +190,7 @@ class Pool:
         return fd
 
     def leave(self, batch_id):
-        """Remove what is told of a batch, and the pool with its last one."""
+        """Remove the file of a batch, and the pool with its last one."""
         files.remove(batch_id, self.folder)
         if self.members():
             return
@@ -207,7 +207,7 @@ class Pool:
             os.rmdir(machine, dir_fd=above.fd)
             os.rmdir(FOLDER, dir_fd=self._batches.fd)
         except (files.UnsafePath, OSError):
-            pass  # there are other pools, or somebody makes one
+            pass  # there are other pools, or somebody is making one
 
     def _read(self, name):
         try:
@@ -217,7 +217,7 @@ class Pool:
 
 
 def tell(fd, held, waiting):
-    """Write what is told of a batch into its file, where it needs no more room than before."""
+    """Write the places and waiting jobs of a batch into its file, which needs no more room than before."""
     _write(fd, {"held": held, "waiting": waiting})
 
 
@@ -226,7 +226,7 @@ def _write(fd, value):
 
 
 def _member(batch_id, told):
-    """Return what a batch tells of itself; what can't be right takes no place."""
+    """Return the Member of what a batch has written; invalid values count as no places."""
     held, waiting = (told.get("held"), told.get("waiting")) if isinstance(told, dict) else (0, [])
     if not isinstance(held, int) or held < 0:
         held = 0
@@ -253,7 +253,7 @@ def names(batches):
 
 
 def overview(batches):
-    """Return {"name", "size", "taken", "waiting"} of the pools that are in use: places, those that are taken, who waits for one.
+    """Return {"name", "size", "taken", "waiting"} of the pools that are in use: places, taken ones, and waiting jobs.
 
     A pool that can't be looked at is left out.
     """
@@ -273,7 +273,7 @@ Stale = namedtuple("Stale", "path name batch_id at")
 
 
 def stale(batches):
-    """Return what supervisors that were killed have left in pools of this machine, as Stale."""
+    """Return what killed supervisors have left in pools of this machine, as Stale."""
     found = []
     for name in names(batches):
         with contextlib.suppress(FileNotFoundError), _entered(batches, name) as pool:

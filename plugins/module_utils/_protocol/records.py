@@ -4,23 +4,23 @@
 
 # Private to this collection: may change at any time.
 
-"""The records of a batch on the host: who wrote what where (_protocol/batch_writer.py), and how it is read back.
+"""The records of a batch on the host: where they are (_protocol/batch_writer.py writes them), and how they are read back.
 
 Below async_dir, which core's async uses too:
 
-  <jid>                                 results file of core's protocol, one a job
-  .background_jobs/lock                 held, shared, while a batch is recorded; alone, to look whether one is there
+  <jid>                                 results file in core's format, one for each job
+  .background_jobs/lock                 held, shared, while a batch is recorded; alone, to see whether one is there
                                         already, and to remove a batch's folder
   .background_jobs/<batch_id>/
       batch.json                        the jobs and the identity of the supervisor; written once
-      journal                           a line of JSON a change of state; only the supervisor appends,
-                                        and when it is gone before its jobs, whoever finds that out
+      journal                           a line of JSON for each change of state; only the supervisor
+                                        appends, or if it is gone before its jobs end, whoever notices
       results/<index>.json              a result that the results file can't hold as it is
       tasks/<index>.json                what each task of a job with a block returned
-      control                           FIFO: requests to the supervisor, a line of JSON each
+      control                           FIFO: requests to the supervisor, one line of JSON each
       staged/<index>/                   files that the launch brought for a job, until it has ended
-      output/                           what jobs that run, or were ended, have read from their child processes
-      reserve                           room on the disk that the journal gets when there is no other; while it runs
+      output/                           what jobs that are running, or were ended, have read from their child processes
+      reserve                           disk space for the journal when there is no other; while the batch runs
       run/                              what running jobs print; empty when the batch is done
       supervisor.log                    tracebacks, if any
 """
@@ -49,15 +49,15 @@ PROTOCOL = 1
 RESULT_LIMIT = results.READ_LIMIT
 _RECORD_LIMIT = 256 * 1024 * 1024
 _JOURNAL_LIMIT = 256 * 1024 * 1024
-LOCK_PATIENCE = 1.0  # seconds that a launch may take which keeps a batch from being removed
-_ASK_PATIENCE = 5.0  # seconds that a supervisor may take to read what it was asked before
+LOCK_PATIENCE = 1.0  # seconds to wait for a launch, during which no batch can be removed
+_ASK_PATIENCE = 5.0  # seconds for a supervisor to read earlier requests
 NO_ROOM = "The disk is full: the result could not be kept."
 NOT_KEPT = "The result could not be kept: %s."
-MOST_DEPENDENCIES = 50  # those of a job that are told of
+MOST_DEPENDENCIES = 50  # how many of a job's are reported
 
 
 def started(jid):
-    """Return the first value of a results file, which it has until its job ends."""
+    """Return the content that a results file has until its job ends."""
     return {"started": True, "finished": False, "ansible_job_id": jid}
 
 
@@ -66,11 +66,11 @@ class DamagedRecord(files.UnsafePath):
 
 
 class NewerRecord(files.UnsafePath):
-    """A record was written by a later version of this collection, which alone knows what it means."""
+    """A record was written by a later version of this collection, and can be understood only by that."""
 
 
 class BatchReader(journal.JobStates):
-    """Anybody's side: the states of a batch as its journal tells them. `refresh` reads on from where it was."""
+    """The readers' side: the states of a batch according to its journal. `refresh` reads on from where it stopped."""
 
     def __init__(self, async_dir, batch_id, where=None):
         """where: the Place of the async directory, if it is open already."""
@@ -82,14 +82,14 @@ class BatchReader(journal.JobStates):
         super().__init__(len(self.header["jobs"]))
         if journal.is_integer(self.header.get("concurrency")):
             self.concurrency = self.header["concurrency"]
-        self.elsewhere = None  # the name of the machine that it is of, where that is another one
+        self.elsewhere = None  # the name of the machine that it belongs to, if that is another one
         self._offset = 0
         self._rest = b""
         self._output = None
         self._folders = {}
 
     def open(self):
-        """Return the Folder of the batch: opened anew each time, for there may be more batches than a process may open files."""
+        """Return the Folder of the batch, opened anew each time: there may be more batches than a process may open files."""
         return self.where.batches.enter(self.batch_id)
 
     def _read_header(self):
@@ -109,7 +109,7 @@ class BatchReader(journal.JobStates):
         return header
 
     def refresh(self):
-        """Take in what was appended to the journal; return the indexes of the jobs that have ended since."""
+        """Read what was appended to the journal; return the indexes of the jobs that have ended since."""
         data = files.read_own("journal", max(0, _JOURNAL_LIMIT - self._offset), self._offset, self.open())
         self._offset += len(data)
         lines = (self._rest + data).split(b"\n")
@@ -117,28 +117,28 @@ class BatchReader(journal.JobStates):
         return self.take_in(lines)
 
     def take_rest(self):
-        """Return what has come of a line that is not complete, and forget it."""
+        """Return the part of an incomplete line that has arrived, and forget it."""
         rest, self._rest = self._rest, b""
         return rest
 
     def declare_lost(self, why):
-        """Take every job that is not finished for lost, unless its result tells how it ended; see lost.py."""
+        """Declare every job lost that is not finished, unless its result says how it ended; see lost.py."""
         lost.declare(self, why)
 
     def final_result(self, index):
-        """Return the result of a job that has ended, as a dict, None where its files tell of none."""
+        """Return the result of a job that has ended, as a dict, None if its files hold none."""
         try:
             kept = self._text_of("results", index, RESULT_LIMIT)
             text = self._results_file(index, RESULT_LIMIT) if kept is None else kept
             result = json.loads(text) if text is not None else None
         except (ValueError, RecursionError, files.UnsafePath, OSError):
             return None
-        # a final one with a key `started` is never in a results file
+        # a final result with a key `started` is never in a results file
         is_final = isinstance(result, dict) and (kept is not None or "started" not in result)
         return result if is_final else None
 
     def result_text(self, index, limit=RESULT_LIMIT):
-        """Return the JSON text of a finished job's result, or None where there is none (any more)."""
+        """Return the JSON text of a finished job's result, or None if there is none (any more)."""
         text = self._text_of("results", index, limit)
         return self._results_file(index, limit) if text is None else text
 
@@ -150,7 +150,7 @@ class BatchReader(journal.JobStates):
             return None
 
     def tasks_text(self, index):
-        """Return the JSON text that tells of each task of a finished job, None where it is one task."""
+        """Return the JSON text of the report on each task of a finished job, None if it is one task."""
         return self._text_of("tasks", index, RESULT_LIMIT)
 
     def _text_of(self, folder, index, limit):
@@ -164,7 +164,7 @@ class BatchReader(journal.JobStates):
 
     def _has(self, name):
         """Say whether there is a folder of this name; anything else in its place is not looked into."""
-        if not self._folders.get(name):  # it may come yet
+        if not self._folders.get(name):  # it may be made later
             try:
                 self._folders[name] = _is_folder(self.open().look(name))
             except FileNotFoundError:  # others have removed the batch
@@ -181,25 +181,25 @@ class BatchReader(journal.JobStates):
         for name in ("results", "tasks"):
             if _is_folder(folder.look(name)):
                 files.remove(os.path.join(name, "%d.json" % index), folder)
-        self._output = self._output or _output.Output(self)  # its jobs have ended: it only shrinks
+        self._output = self._output or _output.Output(self)  # can be reused: after the end of its jobs it only shrinks
         self._output.remove(index)
         return existed
 
     def remove_if_empty(self):
         """Remove the batch's own folder when none of its jobs has a results file any more.
 
-        Where somebody launches just now, and goes on doing so, it stays: async_prune finds it.
+        If a launch goes on for too long meanwhile, it stays: async_prune finds it.
         """
         if not self._is_empty():
             return False
         try:
-            # alone, or it might be a folder that was made just now by another launch with this id
+            # under the lock: it might be a new folder by another launch with this id
             with batch_lock.lock(self.where, alone=True, patience=LOCK_PATIENCE):
                 if not self._is_empty():
                     return False
                 self._remove_folder()
         except (files.UnsafePath, OSError):
-            return False  # a disk that is read-only, say: it stays
+            return False  # for example on a read-only disk: it stays
         return True
 
     def _is_empty(self):
@@ -215,7 +215,7 @@ class BatchReader(journal.JobStates):
             files.try_to_remove_tree(self.batch_id, self.where.batches)
 
     def ask(self, request):
-        """Hand the supervisor a request, a dict; False where no supervisor listens any more."""
+        """Hand the supervisor a request, a dict; False if no supervisor listens any more."""
         try:
             fd = files.open_own("control", stat.S_IFIFO, os.O_WRONLY, self.open())
         except (files.UnsafePath, FileNotFoundError, NotADirectoryError):

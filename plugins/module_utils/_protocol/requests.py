@@ -4,57 +4,57 @@
 
 # Private to this collection: may change at any time.
 
-"""What an action plugin asks of a host about its jobs, and what it is answered: the shapes, and the check of requests.
+"""Requests of action plugins to a host about its jobs, and the answers: their form, and the check of requests.
 
-A request is a dictionary: "op", and what that takes.
+A request is a dictionary: "op", and the keys that it takes.
 
 op      takes                                       does
 wait    jobs, mode, block, max_bytes                returns when the jobs have ended, or any of them (mode: all, any)
-cancel  jobs or select, grace, block, max_bytes,    has jobs end, by a signal and after `grace` seconds by SIGKILL, and
-        signal and told if need be                  returns as a wait for all of them; told: they have had the signal
-list    jobs or select, tail if wanted              tells of jobs without their results; tail: with so many last lines
-update  jobs or select, block, check,               has batches that run, those of the jobs, run so many at once (concurrency), and
-        concurrency and pools if need be            pools have so many places ({name: size}); check: only tells what it would do
+cancel  jobs or select, grace, block, max_bytes,    ends jobs by a signal, and after `grace` seconds by SIGKILL, and
+        signal and told if need be                  returns like a wait for all of them; told: the signal was sent before
+list    jobs or select, tail if wanted              lists jobs without their results; tail: with so many last lines
+update  jobs or select, block, check,               lets the running batches of the jobs run so many at once (concurrency), and
+        concurrency and pools if need be            gives pools so many places ({name: size}); check: only says what it would do
 forget  jobs                                        removes the records of jobs that have ended
-prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: with
-        if wanted                                   what is left of launches and batches that are no more
+prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: also
+        if wanted                                   with what former launches and batches have left behind
 
-jobs       [{"jid", "dir": async directory, or null for that of the task, "ending": as it was answered, if it was}]
+jobs       [{"jid", "dir": async directory, or null for the task's, "ending": from the answer before, if it had one}]
 select     {"names": [patterns], "batch_ids": [ids], "states": [states], "older_than", "newer_than": seconds, each of them or
            null, "core": whether jobs of core's async count too}: the jobs in the async directory that fit all of it
 leftovers  a selection, as in select: which of them
 block      seconds after which the call returns in any case
-max_bytes  of results in the answer; where there are more, one comes at least, and the others are `deferred`
+max_bytes  of results in the answer; at least one is sent, and those beyond are `deferred`
 
-An answer, {"now", "user", "async_dir", "jobs", "troubles", "leftovers"}: the time of the host, who was asked and where,
-in words what could not be looked at or done, and the paths of leftovers. Its jobs, in the order in which they were named,
-or by age those that fit:
+An answer, {"now", "user", "async_dir", "jobs", "troubles", "leftovers"}: the time of the host, the user and the
+directory, messages on what could not be looked at or done, and the paths of leftovers. Its jobs, in the order in which they
+were named, or those that fit, by age:
 
 {"jid", "dir"}                         always
-{"error": not_found, invalid or        of what can't be told of; elsewhere: it runs on another machine, and is not cancelled
+{"error": not_found, invalid or        if nothing is known of it; elsewhere: it runs on another machine, and is not cancelled
  elsewhere, "msg"}
-{"source": background.jobs or core,    of all others. msg: why it came to its state, where that is known. Times are seconds
- "state", "finished", "name",          since the epoch, null where there was none. Of core's jobs, name, batch_id, module
+{"source": background.jobs or core,    all others. msg: why it came to its state, if that is known. Times are seconds
+ "state", "finished", "name",          since the epoch, null if there was none. For core's jobs, name, batch_id, module
  "batch_id", "module", "attempts",     and queued_at are null
  "queued_at", "started_at",
  "ended_at", "duration", "no_log",
  "ignore_errors", "msg"}
-{"item", "failed_attempts",            of those that have them. depends_on: the names of the first 50 jobs that it depends on
+{"item", "failed_attempts",            those that have them. depends_on: the names of the first 50 jobs that it depends on
  "depends_on"}
-{"pool", "in_line"}                    of those that need a place of a pool; in_line: it waits for that, and for nothing else
-{"supervisor": pid, "always_timeout"}  of jobs of this collection that have not ended
-{"elsewhere": machine}                 of those on another machine that have not ended there
-{"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that it
-                                       is to be asked for again
+{"pool", "in_line"}                    those that need a place in a pool; in_line: it waits for that, and for nothing else
+{"supervisor": pid, "always_timeout"}  jobs of this collection that have not ended
+{"elsewhere": machine}                 those on another machine that have not ended there
+{"result", "tasks", "deferred"}        wait, cancel: what a finished job returned, and its tasks (texts of JSON), or that
+                                       they have to be asked for again
 {"asked", "ended_processes",           cancel: whether it had not ended and was told to; how many processes it had left, if
- "ending": [[pid, start]]}             it was lost; and which are still to end, for the next call to look after
-{"pid", "processes", "cpu_seconds",    list: what runs of it, and what it has printed, as far as it may be shown
+ "ending": [[pid, start]]}             it was lost; and which have yet to end, for the next call
+{"pid", "processes", "cpu_seconds",    list: what it uses, and what it has printed, as far as it may be shown
  "memory", "output_size", "stdout",
  "stdout_lines", "stderr", "stderr_lines"}
 {"forgotten"}                          forget, prune: whether its record was removed
 
 The answer to an update has "batches", [{"batch_id", "before", "concurrency", "outcome", "supervisor", "machine"}], and
-"pools", [{"name", "before", "size", "outcome"}]: what there was, what there is, and what came of it (_verbs/update.py).
+"pools", [{"name", "before", "size", "outcome"}]: the number before and after, and the outcome (_verbs/update.py).
 
 The controller checks answers in _host/replies.py.
 """
@@ -76,7 +76,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol.shapes i
 
 
 def check(request, ops):
-    """Raise shapes.Malformed where something is no request, or none of these `ops`: it says what is wrong."""
+    """Raise shapes.Malformed, which says what is wrong, if this is no request, or for none of these `ops`."""
     expect(isinstance(request, dict), "a request is a dictionary")
     op = request.get("op")
     expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
@@ -128,7 +128,7 @@ def _is_selection(value):
     )
 
 
-# By what is asked: what a request needs besides jobs or a selection, and what else it may have, each with its check.
+# For each op: what a request needs besides jobs or a selection, and what else it may have, each with its check.
 _SHAPES = {
     "wait": ({"mode": one_of("all", "any"), "block": is_span, "max_bytes": is_count}, {}),
     "cancel": (

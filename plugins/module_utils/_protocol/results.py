@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a module printed, understood as ansible-core understands it."""
+"""Interprets what a module printed, in the same way as ansible-core."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import s
 # text: the JSON text of the result; result: the same as a dict
 Outcome = namedtuple("Outcome", "text result failed changed")
 
-_STATE = "background_jobs_state"  # a key of results that are ours: how the job ended, where the rest does not tell
+_STATE = "background_jobs_state"  # a key that we add to results: how the job ended, if the rest does not imply it
 _STATED = re.compile(r', "%s": "([a-z_]+)"\}\Z' % _STATE)
 
-# Texts of results that are ours begin with a key that tells of what kind they are, so that nobody has to read all of them.
+# Results that we make begin with a key that identifies their kind, so that nobody has to parse all of the text.
 _BEGINS_WITHOUT_RESULT = '{"parsed": false, '
 _BEGINS_CENSORED = '{"censored": '
 
 LIMIT = 128 * 1024 * 1024  # bytes of a result
-READ_LIMIT = 2 * LIMIT  # a result takes more room where it is written again
-PRINTED_LIMIT = 16 * 1024 * 1024  # bytes of a stream of what a command prints that find room in its result
-_SHOWN = 1024 * 1024  # bytes of an output that is no result
+READ_LIMIT = 2 * LIMIT  # a result may take more room when it is written again
+PRINTED_LIMIT = 16 * 1024 * 1024  # bytes of each stream of a command that fit into its result
+_SHOWN = 1024 * 1024  # bytes of output in which no result was found
 _BRIEF = 200  # characters
 _LIKELY = "likely because memory ran out"
-# Messages of modules that say nothing beside the return code.
+# Messages of modules that say no more than the return code.
 _SAYS_NOTHING = (None, "", "non-zero return code", "The command exited with a non-zero return code.", "MODULE FAILURE")
 
-PRINTED = ("stdout", "stdout_lines", "stderr", "stderr_lines")  # what the command module tells of an output
+PRINTED = ("stdout", "stdout_lines", "stderr", "stderr_lines")  # how the command module returns output
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 
 
 def _is_true(value):
-    # modules of old styles return 'true' or 1 as well as booleans
+    # old-style modules return 'true' or 1 as well as booleans
     return value is True or (isinstance(value, (str, int)) and str(value).lower() in ("true", "yes", "on", "1"))
 
 
 def has_failed(result):
-    """Say whether a module's result is a failure: `failed`, or where it is missing, an `rc` other than 0."""
+    """Say whether a module's result is a failure: `failed`, or if that is missing, an `rc` other than 0."""
     if "failed" in result:
         return _is_true(result["failed"])
     return result.get("rc", 0) not in (0, "0", None)
 
 
 def state_of(result):
-    """Return the state that a job with this result has ended in, where no journal tells."""
+    """Return the state that a job with this result has ended in, if no journal says so."""
     if result.get(_STATE) in states.TERMINAL:
         return result[_STATE]
     return states.FAILED if has_failed(result) else states.SUCCEEDED
 
 
 def with_state(outcome, state):
-    """Return the text of the result of a job that has ended in `state` (None: not known): with it, where it does not tell."""
+    """Return the text of a job's result; the `state` it ended in (None: unknown) is added if the result does not imply it."""
     if state is None or state == state_of(outcome.result):
         return outcome.text
     return json.dumps(dict(outcome.result, **{_STATE: state}))
 
 
 def without_state(text, state):
-    """Return the text of the result of a job in `state` without what `with_state` has added: who reads it is told anyway."""
+    """Return the text of the result of a job in `state` without what `with_state` added, as readers get the state anyway."""
     found = _STATED.search(text, max(0, len(text) - 100))
     return text[: found.start()] + "}" if found and found.group(1) == state else text
 
 
 def has_changed(result):
-    """Say whether a module's result tells of a change."""
+    """Say whether a module's result reports a change."""
     return _is_true(result.get("changed", False))
 
 
@@ -119,7 +119,7 @@ def shown_size(size):
 def understand(stdout, stderr, status, why=None):
     """Return the Outcome of a module that printed `stdout` and `stderr` (bytes) and ended with `status`.
 
-    why: why the kernel killed it, where that is known.
+    why: why the kernel killed it, if that is known.
     """
     if len(stdout) > LIMIT:
         return _not_understood(
@@ -139,7 +139,7 @@ def understand(stdout, stderr, status, why=None):
 
 
 def _with_warning(result, message):
-    """Have a result warn, first of all, and return its text."""
+    """Put a warning first into a result, and return its text."""
     warnings = result.get("warnings")
     if not warnings or isinstance(warnings, list):
         result["warnings"] = [message] + (warnings or [])
@@ -147,17 +147,17 @@ def _with_warning(result, message):
 
 
 def text_of(result):
-    """Return the JSON text of a result, which takes no more room than where a module has printed it, but for spaces."""
+    """Return the JSON text of a result, no longer than the module printed it, except for spaces."""
     text = json.dumps(result, ensure_ascii=False)
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError:  # halves of characters, or what is none
+    except UnicodeEncodeError:  # lone surrogates
         return json.dumps(result)
     return text
 
 
 def fitting(outcome):
-    """Return an Outcome that can be read again: it says the same of how it ended, if there is no room for more."""
+    """Return the Outcome, or if it is too large to be read again, one that only says how it ended."""
     return outcome if _size(outcome.text, READ_LIMIT) <= READ_LIMIT else left_out(outcome)
 
 
@@ -199,13 +199,13 @@ def _not_understood(stdout, stderr, status, message, **more):
             msg=message,
             module_stdout=_shown(stdout),
             module_stderr=_shown(stderr),
-            rc=status if status >= 0 else 128 - status,  # as a shell gives it
+            rc=status if status >= 0 else 128 - status,  # as a shell reports it
         )
     )
 
 
 def output_without_result(text):
-    """Return what is kept of a module that returned no result, where `text` is that; else None.
+    """Return what is kept of a module that returned no result, if `text` is that; else None.
 
     The reader may then say of `module_stdout` what ansible-core says of it.
     """
@@ -223,7 +223,7 @@ def has_no_result(outcome):
 
 
 def _shown(output):
-    """Return output as text, of a long one its first and its last part."""
+    """Return output as text; if it is long, its first and its last part."""
     if len(output) <= _SHOWN:
         return output.decode("utf-8", "replace")
     half = _SHOWN // 2
@@ -237,7 +237,7 @@ def of(result):
 
 
 def failure(message):
-    """Return the Outcome of what could not be begun, or did not come to its end."""
+    """Return the Outcome of what could not be started, or did not come to its end."""
     return of({"failed": True, "changed": False, "msg": message})
 
 
@@ -263,7 +263,7 @@ def brief_names(names):
 
 
 def describe_rc(rc):
-    """Say a return code in words; of signal 9, as Python or a shell tells it, what has likely happened."""
+    """Return a return code in words; for signal 9, as Python or a shell reports it, with its likely cause."""
     if rc in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "rc %d (killed by signal 9, %s)" % (rc, _LIKELY)
     return "rc %s" % rc

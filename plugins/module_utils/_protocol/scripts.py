@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Where in a script what stands. No clock, no I/O."""
+"""Walks through the tasks of a script. No clock, no I/O."""
 
 from __future__ import annotations
 

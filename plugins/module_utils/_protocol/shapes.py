@@ -4,13 +4,13 @@
 
 # Private to this collection: may change at any time.
 
-"""What a value that came from the controller may be: the checks that shapes of requests and plans are made of."""
+"""Checks of values from the controller, of which the checks of requests and plans are made."""
 
 from __future__ import annotations
 
 
 class Malformed(Exception):
-    """Something that no action plugin of this collection sends."""
+    """A value that no action plugin of this collection sends."""
 
 
 def expect(holds, otherwise):
@@ -19,7 +19,7 @@ def expect(holds, otherwise):
 
 
 def check_keys(value, needed, optional, what):
-    """Raise Malformed where `value` is no dictionary of all the `needed` keys and some `optional` ones ({key: check})."""
+    """Raise Malformed unless `value` is a dictionary of all the `needed` keys and some `optional` ones ({key: check})."""
     expect(isinstance(value, dict), "%s is a dictionary" % what)
     for key in sorted(value, key=str):
         expect(key in needed or key in optional, "%s takes no %r" % (what, key))
@@ -50,7 +50,7 @@ def is_count(value):
 
 
 def is_span(value):
-    """Say whether this is a number, of seconds mostly, that is not negative."""
+    """Say whether this is a number, mostly of seconds, that is not negative."""
     return (is_integer(value) or isinstance(value, float)) and value >= 0
 
 

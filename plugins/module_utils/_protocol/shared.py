@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""What many launches bring alike: the programs of modules, and what is evaluated with. A host keeps it (store.py).
+"""Parts that many plans share: the programs of modules, and the evaluator. A host keeps them (store.py).
 
-In its place in a plan stands {"shared": its SHA-256}. plan["shared"] has the texts, by their SHA-256, that the launch brings;
-the host is to have the others. Nothing of it is a job's own: arguments and files that jobs need are never shared.
+In a plan, {"shared": its SHA-256} replaces such a part. plan["shared"] has the texts, by their SHA-256, that the launch
+brings; the host must have the others. Nothing of a job's own, such as arguments and files, is ever shared.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import re
 from ansible_collections.background.jobs.plugins.module_utils._protocol import shapes, store
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
-_WORTH_IT = 4096  # characters; what is shorter stays in the plan
+_WORTH_IT = 4096  # characters; shorter texts stay in the plan
 _SUFFIX = ".part"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def take_out(plan):
-    """Put references in place of what is shared in a plan; return {SHA-256: text}."""
+    """Replace the shared parts of a plan by references; return {SHA-256: text}."""
     texts = {}
     for holder, key in _places(plan):
         text = holder[key]
@@ -36,7 +36,7 @@ def take_out(plan):
 def put_in(plan, async_dir):
     """Put the texts back into a plan; return the hashes of those that this host keeps now, and of those that are missing.
 
-    shapes.Malformed where something is no plan; all but what is shared is still to be looked at (plans.py).
+    shapes.Malformed if this is no plan; only the shared parts are checked here (all others: plans.py).
     """
     brought = _brought(plan)
     found = {digest: text for digest, text in brought.items() if store.sha256(_encoded(text)) == digest}
@@ -58,7 +58,7 @@ def put_in(plan, async_dir):
 
 
 def _brought(plan):
-    """Take out what a plan brings."""
+    """Remove and return the shared texts that a plan brings."""
     is_plan = isinstance(plan, dict) and isinstance(plan.get("payloads"), dict)
     shapes.expect(is_plan and all(map(shapes.is_table, plan["payloads"].values())), "it has no payloads")
     brought = plan.pop("shared", {})
@@ -87,7 +87,7 @@ def _encoded(text):
 
 
 class _Kept:
-    """What this host keeps; nothing where it can't."""
+    """The shared texts that this host keeps; none if it can't keep any."""
 
     def __init__(self, async_dir):
         try:

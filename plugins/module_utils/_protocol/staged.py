@@ -8,11 +8,11 @@
 
 In the plan (plugin_utils/_plan/staging.py makes it):
   staging_token   a text that stands for the job's folder in the params of a step with `staged`
-  files           {SHA-256: content in base64}, or where there is a bundle {SHA-256: [offset, size]}
+  files           {SHA-256: content in base64}, or with a bundle {SHA-256: [offset, size]}
   bundle          a file that holds all contents
   step["staged"]  [[path below the job's folder, SHA-256, mode], ...]
 
-Below the batch's folder: staged/<index>/<number>/<name>, and, of steps that may be tried again, the originals in
+Below the batch's folder: staged/<index>/<number>/<name>, and, for steps that may be tried again, the originals in
 staged/<index>/again/<number>/<name>: the copy module moves its source away, so each attempt gets a copy (`prepare`).
 """
 
@@ -44,7 +44,7 @@ def fill_in(params, token, folder):
 
 
 def steps_of(job):
-    """Return all steps of a job of the plan, those of its blocks too; of a job with a script, what stands for them."""
+    """Return all steps of a job of the plan, those of its blocks too; for a job with a script, the turns of its tasks instead."""
     if "script" in job:
         return [dict(turn, retries=1) for dummy, turn in scripts.turns_of(job["script"])]
     found, nodes = [], list(job["body"])
@@ -66,7 +66,7 @@ def may_come_again(job, step):
 def write(plan, batch):
     """Write the files of all jobs, and drop them from the plan. batch: the Folder of the batch, which is new, or its path.
 
-    An OSError where that cannot be done: the caller removes the batch's folder.
+    OSError if that cannot be done: the caller then removes the batch's folder.
     """
     contents = plan.pop("files", None)
     if not contents:
@@ -87,7 +87,7 @@ def write(plan, batch):
 
 
 def _place(folder, name):
-    """Return (Folder, name) of a staged file; ValueError where its name leads out of the folder of its job."""
+    """Return (Folder, name) of a staged file; ValueError if its name leads out of its job's folder."""
     number, dummy, base = name.partition("/")
     if not number.isdigit() or base in ("", ".", "..") or "/" in base or "\0" in base:
         raise ValueError("not the name of a staged file: %r" % name)
@@ -115,7 +115,7 @@ def _write_one(source, folder, name, digest, mode):
 
 
 class _Source:
-    """The contents, wherever they came."""
+    """The contents, whether in the plan or in a bundle."""
 
     def __init__(self, contents, bundle):
         self._contents = contents
@@ -124,7 +124,7 @@ class _Source:
             self._fd = os.open(bundle, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def blocks(self, digest):
-        """Return the content with this SHA-256, in pieces; an OSError where it is another one."""
+        """Return the content with this SHA-256, in pieces; OSError if its hash is another one."""
         seen = hashlib.sha256()
         for block in self._read(self._contents[digest]):
             seen.update(block)
@@ -151,9 +151,9 @@ class _Source:
 
 
 def prepare(batch, index, job, step):
-    """Put the files of a step in their place, to be called before each attempt; nothing to do where there is only one.
+    """Put the files of a step in their place, to be called before each attempt; does nothing if there is only one.
 
-    batch: the Folder of the batch, or its path. An OSError (a full disk, say) where that cannot be done.
+    batch: the Folder of the batch, or its path. OSError (for a full disk, say) if that cannot be done.
     """
     if not step.get("staged") or not may_come_again(job, step):
         return
@@ -167,7 +167,7 @@ def prepare(batch, index, job, step):
 
 def _put(folder, name, mode):
     number, base = _place(folder, name)
-    files.remove(base, number)  # of the attempt before
+    files.remove(base, number)  # from the attempt before
     source = os.open(os.path.join(_AGAIN, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fd)
     try:
         if not stat.S_ISREG(os.fstat(source).st_mode) or os.fstat(source).st_uid != os.geteuid():
@@ -192,7 +192,7 @@ def _copy(source, target):
 def put(batch, index, name, data, mode):
     """Put a file whose content is known only now into the staging folder of a job. batch: the Folder of the batch."""
     number, base = _place(batch.make(FOLDER).make(str(index)), name)
-    files.remove(base, number)  # of the time before
+    files.remove(base, number)  # from the time before
     fd = _create(number, base, mode)
     try:
         files.write_all(fd, data)
@@ -206,7 +206,7 @@ def remove_all(batch):
 
 
 def remove(batch, index):
-    """Remove the staging folder of a job that has ended, and that of the batch with the last of them.
+    """Remove the staging folder of a job that has ended, and the one of the batch with the last of them.
 
     batch: the Folder of the batch, or its path.
     """
@@ -216,4 +216,4 @@ def remove(batch, index):
         files.try_to_remove_tree(str(index), staged)
         os.rmdir(FOLDER, dir_fd=batch.fd)
     except (files.UnsafePath, OSError):
-        pass  # others are there still, or there was none
+        pass  # there are others still, or there was none

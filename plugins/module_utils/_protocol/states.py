@@ -19,7 +19,7 @@ LOST = "lost"
 
 ALL = (QUEUED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, SKIPPED, LOST)
 TERMINAL = frozenset((SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, SKIPPED, LOST))
-# The terminal states in which a job did not do what it was asked to, so that whoever waits for it fails.
+# The terminal states in which a job did not do its work, so that a task that waits for it fails.
 UNSUCCESSFUL = frozenset((FAILED, TIMED_OUT, CANCELLED, LOST))
 
 _NEXT = {
@@ -34,7 +34,7 @@ class IllegalTransition(ValueError):
 
 
 def advance(current, following):
-    """Return `following` where it may follow `current`; raise IllegalTransition where it may not."""
+    """Return `following` if it may follow `current`, else raise IllegalTransition."""
     if following not in _NEXT.get(current, ()):
         raise IllegalTransition("a job cannot go from %s to %s" % (current, following))
     return following

@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""The folder `modules` beside the batches: what one call has brought, and later ones need not bring again.
+"""The folder `modules` beside the batches: what one call has brought, so that later ones need not bring it again.
 
-Each file has in its name the SHA-256 of what is in it, so that whoever reads it knows whether it is still that: it may be
-half written, changed, another user's, or gone at any moment, and then it is brought again.
+The name of each file contains the SHA-256 of its content, so that a reader can check it: the file may be half written,
+changed, another user's, or gone at any moment, and then it is brought again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FOLDER = "modules"
 LIMIT = 16 * 1024 * 1024  # bytes of a file
 _ROOM = 64 * 1024 * 1024  # bytes of all of them
 _MOST = 256  # of them
-_IN_USE = 600.0  # seconds since its last use in which a call that uses it may still go on
-_HALF_WRITTEN = 3600.0  # seconds after which nobody will complete a file that somebody has begun
+_IN_USE = 600.0  # seconds after its last use during which a call may still be using it
+_HALF_WRITTEN = 3600.0  # seconds after which a half-written file will not be completed any more
 _BEGUN = ".tmp"
 
 
@@ -33,11 +33,11 @@ def sha256(data):
 
 
 class Store:
-    """The files that are kept in an async directory. It is not made before something is written."""
+    """The files that are kept in an async directory. The folder is made only when something is written."""
 
     def __init__(self, where):
-        """where: the async directory, or its Place. FileNotFoundError where no batch was ever recorded there, UnsafePath
-        where others can change it."""
+        """where: the async directory, or its Place. FileNotFoundError if no batch was ever recorded there, UnsafePath
+        if others can change it."""
         self._batches = place.at(where).batches
         self._folder = None
 
@@ -57,7 +57,7 @@ class Store:
             return []
 
     def read(self, name, digest):
-        """Return the bytes of a file that have this SHA-256, and note that they are in use; None where there are none."""
+        """Return the bytes of a file if they have this SHA-256, and mark it as used; else None."""
         try:
             data = files.read_own(name, LIMIT, folder=self._enter())
             if sha256(data) != digest:
@@ -68,7 +68,7 @@ class Store:
         return data
 
     def write(self, name, data):
-        """Keep a file; say whether that was done: for want of room, say, it is not, and no harm is in that."""
+        """Keep a file; say whether that was done: if not, for lack of room say, no harm is done."""
         if len(data) > LIMIT:
             return False
         try:
@@ -82,7 +82,7 @@ class Store:
         return True
 
     def _make_room(self, size):
-        """Remove those that were not used for the longest time, and what killed writers have left; say whether that will do."""
+        """Remove the least recently used files, and what killed writers have left; say whether there is room then."""
         now, kept = time.time(), []
         for name in self._folder.names():
             found = self._folder.look(name)
@@ -100,9 +100,9 @@ class Store:
 
 
 def forget(async_dir, unused_for):
-    """Remove what is kept in async_dir and was not used for so many seconds, None for any; as much as can be removed.
+    """Remove what is kept in async_dir and was not used for so many seconds (None: any time), as far as it can be removed.
 
-    What was used just now stays: another call may be importing from it.
+    What was used recently stays: another call may be importing from it.
     """
     unused_for = max(unused_for or 0.0, _IN_USE)
     try:
@@ -115,4 +115,4 @@ def forget(async_dir, unused_for):
         if not folder.names():
             files.remove_tree(FOLDER, batches)
     except (files.UnsafePath, OSError):
-        pass  # on a disk that is read-only, say: it is a matter of room
+        pass  # for example on a read-only disk: only space is lost

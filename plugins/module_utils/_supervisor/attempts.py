@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""One attempt at a job: which call its supervisor has to make next, and what comes of them all. No clock, no I/O."""
+"""One attempt at a job: which call the supervisor makes next, and the outcome of them all. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from collections import namedtuple
 from ansible_collections.background.jobs.plugins.module_utils._protocol import defaults, results, states
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import block_walk, recipes, scheduler
 
-# What the supervisor is to do. A call of a step: `call` is one of its `calls`.
+# What the supervisor has to do next. Call: make one of the `calls` of a step.
 Call = namedtuple("Call", "step call")
-# To ask for the next action at a time (by `resume`).
+# Wait: call `resume` at this time.
 Wait = namedtuple("Wait", "until")
-# Nothing: the attempt has ended.
+# END: nothing, the attempt has ended.
 END = None
-_ROOM = results.READ_LIMIT // 4 * 3  # bytes for what is told of the tasks of a job
+_ROOM = results.READ_LIMIT // 4 * 3  # bytes for the report on the tasks of a job
 
 
 class Attempt:
-    """Goes through the tasks of a job, and keeps what each of them returned."""
+    """Goes through the tasks of a job and keeps the result of each."""
 
     def __init__(self, job, put=lambda text: lambda: text):
         """put: keeps the text of a task's result until the end, and returns a function that returns it."""
@@ -39,9 +39,9 @@ class Attempt:
         self.is_first_call = True  # of this try of the step
         self._last = None  # the Outcome of the last step that ran, or of the one that was stopped
         self._failures = {}  # id of a step that failed: (its Outcome, its index in entries)
-        self.entries = []  # what is reported of each step
+        self.entries = []  # the report on each step
         self._room = _ROOM
-        self.fate = None  # the state that it ends in, decided from outside
+        self.fate = None  # the state that it has to end in, if that was decided from outside
         self._why = None
 
     # the way through
@@ -58,7 +58,7 @@ class Attempt:
 
     @property
     def must_finish(self):
-        """Whether what runs belongs to an `always`, which is not stopped with the rest."""
+        """Whether the current step belongs to an `always` section, which is not stopped with the rest."""
         return self._course.step is not None and self._course.must_finish and not self._given_up
 
     def begin(self, now):
@@ -66,12 +66,12 @@ class Attempt:
         return self._enter(self._course.next(), now)
 
     def began(self, now):
-        """Take note that a call has a process: of the first one, the step's time counts from now on."""
+        """Note that the process of a call has started: with the first one, the time of the step begins."""
         if self.is_first_call and self._tries == 1:
             self._step_started = now
 
     def resume(self, now):
-        """Return the next action, where a Wait is over or was cut short."""
+        """Return the next action after a Wait that is over or was cut short."""
         state, outcome = self._waiting
         if self._is_over:
             return self._conclude(state, outcome, now)
@@ -88,26 +88,26 @@ class Attempt:
         return self._step_ended(states.FAILED if outcome.failed else states.SUCCEEDED, outcome, now)
 
     def stopped(self, state, outcome, now):
-        """Return the next action after a call that was stopped, its step so ending in `state`."""
+        """Return the next action after a call was stopped, so that its step ends in `state`."""
         return self._step_ended(state, outcome, now)
 
     def abort(self, fate, why):
-        """Decide that the job ends in the state `fate`: nothing but what always runs is still to come.
+        """End the job in the state `fate`: only its `always` sections still run.
 
-        Return whether the step that runs is to be stopped.
+        Return whether the current step has to be stopped.
         """
         self.fate, self._why = fate, why
         self._course.abort()
         return not self.must_finish
 
     def give_up(self, why):
-        """Leave out even what always runs; `why` is added to what is said of its end."""
+        """Skip even the `always` sections; `why` is appended to the reason for the end."""
         self._why += why
         self._given_up = True
         self._course.give_up()
 
     def add_why(self, text):
-        """Add to what is said of why it was ended."""
+        """Append to the reason why the job was ended."""
         self._why += text
 
     @property
@@ -200,7 +200,7 @@ class Attempt:
             entry["ignored"] = True
         self.entries.append(entry)
 
-    # what comes of it
+    # the outcome
 
     @property
     def state(self):
@@ -216,12 +216,12 @@ class Attempt:
             return self._failures[id(self._course.culprit)][0]
         if self._last is None:
             return results.of(self.entries[-1]["result"]) if self.entries else results.skipped("it has no tasks")
-        if self._last.failed:  # which was ignored
+        if self._last.failed:  # a failure that was ignored
             return results.of(dict(self._last.result, failed=False))
         return self._last
 
     def report(self, wall):
-        """Return the JSON text that tells of each task, None for a job of one task. wall: a time as seconds since 1970."""
+        """Return the JSON text of the report on each task, None for a job of one task. wall(time): seconds since 1970."""
         if not self.is_block:
             return None
         told = {"rescued": self.state == states.SUCCEEDED and self._course.rescued}

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The way through the tasks of a job, as Ansible goes through a block. No clock, no I/O."""
+"""The order of the tasks of a job, as Ansible goes through a block. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ BLOCK, RESCUE, ALWAYS = "block", "rescue", "always"
 class Course:
     """Hands out the steps of a body (see _protocol/plans.py) one after another.
 
-    The first failure in a block leads to its `rescue`; `always` comes in any case. Where a job is aborted, all that is
-    left are the `always` parts of the blocks that it was in.
+    The first failure in a block leads to its `rescue`; `always` comes in any case. If a job is aborted, only
+    the `always` sections of the blocks that it was in are left.
     """
 
     def __init__(self, body):
@@ -27,10 +27,10 @@ class Course:
         self.must_finish = False  # whether the step belongs to an `always`
         self.failed = False
         self.rescued = False
-        self.culprit = None  # in the end, the step whose failure counts
+        self.culprit = None  # after the end: the step whose failure counts
 
     def next(self, succeeded=True):
-        """Return the next step, None after the last; `succeeded`: how the one before went."""
+        """Return the next step, None after the last; succeeded: whether the one before did."""
         try:
             if self._begun:
                 self.step, self.section, self.must_finish = self._steps.send(succeeded)
@@ -42,11 +42,11 @@ class Course:
         return self.step
 
     def abort(self):
-        """Leave out what is no `always` from now on."""
+        """From now on, hand out only steps of `always` sections."""
         self._aborted = True
 
     def give_up(self):
-        """Leave out all that there is."""
+        """Hand out no more steps."""
         self._steps.close()
         self.failed = True
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Calls of jobs: made ready for a template process, and understood when they have ended."""
+"""The module calls of jobs: prepared for a template process, and turned into an Outcome when they have ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Calls:
         self._numbers = itertools.count()
 
     def new(self, index, step, call, now):
-        """Return (ModuleCall, frame) of a call of a job: what its template is to be told, but for its limits."""
+        """Return (ModuleCall, frame) for a call of a job. frame: the order to its template, still without limits."""
         run = self._new_run(index, step, now)
         frame = {"job": index, "call": run.call, "stdout": run.stdout, "stderr": run.stderr}
         frame.update(params=self._params(index, call), environment=step["environment"])
@@ -66,7 +66,7 @@ class Calls:
         return other_user.hand_over(frame, self._writer.run, self._writer.folder, self._token)
 
     def limits(self, index, run):
-        """Return what the frame of a call says of the limits of its job."""
+        """Return the part of a call's frame that sets the limits of its job."""
         job, said = self._jobs[index], {}
         if "nice" in job:
             said["nice"] = job["nice"]
@@ -77,14 +77,14 @@ class Calls:
         return said
 
     def groups_of(self, index):
-        """Return the files by which processes of a job enter its control groups, which are made where they are missing."""
+        """Return the files through which processes enter the control groups of a job; missing groups are made."""
         job = self._jobs[index]
         if self._groups is None or not any(key in job for key in cgroups.CONTROLLERS):
             return []
         return self._groups.enter(index, job)
 
     def too_much(self, index):
-        """Say why the kernel has killed something of a job that is limited."""
+        """Return why the kernel killed a process of a job with a memory limit."""
         limit = results.shown_size(self._jobs[index]["memory_max"])
         return "it needed more memory than its memory_max of %s" % limit
 
@@ -112,7 +112,7 @@ class Calls:
         return outcome
 
     def read(self, index, run):
-        """Return what a call has printed, and remove it; what another user has read from child processes is kept."""
+        """Return what a call printed, and remove it; add what a template of another user captured to the output of the job."""
         if run.copies:
             output.add_printed(self._writer.folder, index, run.copies, self._keep, self._writer.run)
             for path in run.copies:
@@ -120,9 +120,9 @@ class Calls:
         return run.read()
 
     def with_output(self, index, running, run, outcome, *own):
-        """Return the Outcome of a call that was ended before its module returned a result, with what is kept of its output.
+        """Return `outcome`, of a call that was ended before its module returned a result, with the kept output added.
 
-        own: what its process had printed itself, where the outcome does not tell.
+        own: what its process itself printed, if the outcome does not say.
         """
         if run.output_begins is None:
             return outcome

@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # it forks a process that outlives the module
 
-"""The supervisor's hold on the evaluator of its batch (what that does: _late/server.py)."""
+"""The supervisor's side of the evaluator of its batch (the other side: _late/server.py)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _ROOM = "ansible_collections.background.jobs.plugins.module_utils._late"
 
 
 class Evaluator:
-    """Forks the process when it is needed, and again where it has been killed."""
+    """Forks the evaluator process, and forks it again if it was killed."""
 
     def __init__(self, sources, archive):
-        """sources: what it runs, as the plan has it; archive: that of Jinja2, None where nothing has to be rendered."""
+        """sources: its code, as in the plan; archive: the one of Jinja2, None if nothing has to be rendered."""
         self._archive = archive
         self._finder = _Sources(sources)
         self._control = None
@@ -44,14 +44,14 @@ class Evaluator:
         if pid == 0:
             self._become(theirs)
         try:
-            os.setpgid(pid, pid)  # a group of its own, so that nothing of it outlives it
+            os.setpgid(pid, pid)  # a process group of its own, so that `close` ends all of it
         except OSError:
             pass  # it has done so itself
         theirs.close()
         self._control, self._pid = ours, pid
 
     def hand_over(self, sock, batch):
-        """Have a process forked that owns this socket, and has the Folder of the batch. OSError where that can't be done."""
+        """Have it fork a process that gets this socket and the Folder of the batch. OSError if that can't be done."""
         fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno(), batch.fd]))]
         try:
             self._control.sendmsg([b"\0"], fds)
@@ -74,15 +74,15 @@ class Evaluator:
         status = 1
         try:
             os.setpgid(0, 0)
-            signal.set_wakeup_fd(-1)  # its number is that of another file soon
-            gc.collect()  # what nobody has any more closes its files now, and not others of the same numbers later
+            signal.set_wakeup_fd(-1)  # its file descriptor is closed below, and its number used again
+            gc.collect()  # unreachable objects close their files now, not later, when the numbers belong to other files
             for fd in _open_files():
                 if fd > 2 and fd != control.fileno():
                     os.close(fd)
             sys.meta_path.insert(0, self._finder)
             importlib.import_module(_ROOM + ".server").serve(control, self._archive)
             status = 0
-        except BaseException:  # whatever it is: it must not come back into the supervisor
+        except BaseException:  # nothing may propagate into the supervisor's code
             traceback.print_exc()
         finally:
             sys.stderr.flush()
@@ -92,7 +92,7 @@ class Evaluator:
 def _open_files():
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     open_files = [int(name) for name in os.listdir(folder) if name.isdigit()]
-    return [fd for fd in open_files if _is_open(fd)]  # that of the listing itself is not any more
+    return [fd for fd in open_files if _is_open(fd)]  # the one of the listing itself is closed by now
 
 
 def _is_open(fd):
@@ -104,7 +104,7 @@ def _is_open(fd):
 
 
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds and loads the modules of the room out of a zip, in base64, that a launch brought: few launches need them."""
+    """Finds and loads the modules of _late from a zip, in base64, which only launches that need them bring."""
 
     def __init__(self, packed):
         with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed))) as archive:

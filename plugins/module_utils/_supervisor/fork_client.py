@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The supervisor's hold on its template processes and zygotes (what they do: _fork_server/main.py)."""
+"""The supervisor's side of its template processes and zygotes (the other side: _fork_server/main.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 
 TemplateGone = fork_frames.TemplateGone
 
-# What an interpreter or the C library reads when it starts: set later, in the process of a job, it would come too late.
+# What an interpreter or the C library reads only when it starts: in the forked process of a job that is too late.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|LC_|MALLOC_|GLIBC_)|(LANG|LANGUAGE|VIRTUAL_ENV|PATH)\Z")
 
 
@@ -33,18 +33,18 @@ def program(sources):
 
 
 def interpreter(payload):
-    """Return the words of a payload's interpreter, with the home directory that a shell would have put for `~`."""
+    """Return the words of a payload's interpreter, with `~` expanded as by a shell."""
     return [os.path.expanduser(word) for word in payload["interpreter"]]
 
 
 class NotForked(Exception):
-    """There is no fork of the zygote, or none that the payload can be used in: the template has to start by itself."""
+    """The zygote made no fork, or none that can use the payload: the template has to start by itself."""
 
 
 class _Hold:
-    """What is said to a process, and what it says. Nothing ever waits for it, but for `reap`.
+    """The connection to a process. Nothing here blocks, except `reap`.
 
-    What it does not take at once stays `unsent`, for `flush` to send when it can be written to.
+    What can't be sent at once stays `unsent`, until `flush` is called when the socket is writable.
     """
 
     def __init__(self):
@@ -52,11 +52,11 @@ class _Hold:
         self.is_open = True
         self.end = None  # what is on the other end: an Interpreter, or a Forked
         self._queue = fork_frames.Queue()
-        self._held = fork_frames.Queue()  # what it is sent when it is ready
+        self._held = fork_frames.Queue()  # what to send once it is ready
         self._frames = None
 
     def _use(self, end, *pieces):
-        """Speak to `end`, first of all so many (bytes, file descriptors); then comes what was held back."""
+        """Speak to `end` from now on. pieces: (bytes, file descriptors) to send first, before what was held back."""
         self.end = end
         self._queue.forget()
         self._frames = fork_frames.Frames()
@@ -74,7 +74,7 @@ class _Hold:
 
     @property
     def patience(self):
-        """Seconds that it may take to be ready, None where it is."""
+        """Seconds that it may take to become ready, None once it is."""
         return self.end.patience
 
     @property
@@ -83,9 +83,9 @@ class _Hold:
         return bool(self._queue)
 
     def send(self, frame, fds=()):
-        """Hand over a frame, now or by later calls of `flush`. TemplateGone where it takes no more.
+        """Send a frame, now or by later calls of `flush`. TemplateGone if the process takes no more.
 
-        fds: file descriptors that go with it, and are closed here.
+        fds: file descriptors to send along; they are closed here.
         """
         queue = self._queue if self.patience is None else self._held
         queue.add(frames.pack(dict(frame, fds=len(fds)) if fds else frame), fds)
@@ -96,7 +96,7 @@ class _Hold:
         try:
             self._send_some()
         except TemplateGone:
-            pass  # `receive` tells in a moment, after what it has still said
+            pass  # `receive` reports that, after the last frames
 
     def _send_some(self):
         try:
@@ -107,7 +107,7 @@ class _Hold:
                 raise TemplateGone(str(exc)) from exc
 
     def receive(self):
-        """Return the frames that have come. TemplateGone where it has ended, NotForked where it never was."""
+        """Return the frames that have arrived. TemplateGone if the process has ended, NotForked if it was never forked."""
         try:
             why = None if self._frames.receive(self.end.sock) else self.end.why_gone()
         except OSError as exc:
@@ -123,7 +123,7 @@ class _Hold:
         return self.patience is not None and isinstance(self.end, fork_process.Forked)
 
     def _listen(self):
-        """Hear whether it is ready."""
+        """Check whether it has reported that it is ready."""
         if self._is_awaited:
             frame = self._frames.take_one()
             if frame is None:
@@ -136,7 +136,7 @@ class _Hold:
         self.flush()
 
     def close(self):
-        """Let the process end; it is to be asked whether it `has_ended`, or to be reaped."""
+        """Let the process end; call `has_ended` or `reap` afterwards."""
         self.is_open = False
         self._queue.forget()
         self._held.forget()
@@ -147,7 +147,7 @@ class _Hold:
         return self.end.has_ended()
 
     def reap(self, patience):
-        """Wait at most `patience` seconds for the end of what was closed, then kill it."""
+        """Wait at most `patience` seconds for the closed process to end, then kill it."""
         self.end.reap(patience)
 
 
@@ -155,14 +155,14 @@ class Template(_Hold):
     """One template process: started at once, fed jobs, ended by `close`."""
 
     def __init__(self, payload, environment, directory, label, sent, *, becoming=None, zygote=None):
-        """payload: see the plan; environment: a pair, that of the supervisor and what its interpreter starts with besides;
-        sent: see `program`; becoming: how another user is become, see other_user.py; zygote: the Zygote to fork it, if any.
+        """payload: see the plan; environment: a pair, the supervisor's and what is added to it for its interpreter;
+        sent: see `program`; becoming: how to become another user, see other_user.py; zygote: the Zygote to fork it, if any.
         """
         super().__init__()
         self.is_foreign = becoming is not None
         self._first = dict(payload, directory=directory, interpreter=interpreter(payload))
         self._sent = sent
-        # only what is to be forked has to be loaded by the module's own interpreter
+        # only a module that runs in forks of the template needs its own interpreter
         command = self._first["interpreter"] if payload["style"] == "ansiballz" else [_this_python()]
         words = ["background.jobs", "template", label]
         self._own_process = functools.partial(
@@ -174,9 +174,9 @@ class Template(_Hold):
             self._use(fork_process.Forked(zygote, label), self._payload(zygote.next_name()))
 
     def start_alone(self, leave=lambda: None):
-        """Have a process of its own started, and given all that it was not given yet. OSError, ValueError where that can't be.
+        """Start a process of its own and send it all that is not sent yet. OSError, ValueError if that can't be done.
 
-        leave: called before this stands for another process.
+        leave: called before this object switches to the new process.
         """
         end = self._own_process()
         leave()
@@ -190,14 +190,14 @@ class Template(_Hold):
         return self._is_awaited and self.end.zygote is zygote
 
     def _payload(self, name):
-        """Return the piece that the payload is sent as. name: what no other template of this user has."""
+        """Return the (bytes, file descriptors) that hand over the payload. name: unique among the templates of this user."""
         if not self.is_foreign:
             return frames.pack(self._first), ()
         pids = other_user.pids_file(self._first["directory"], name)
         return frames.pack(dict(self._first, directory=None, fds=len(pids))), pids
 
     def signal(self, call, process, number):
-        """Have a process of a call be sent a signal by the template, which is of its user; say whether it was told to."""
+        """Have the template, which runs as its user, send a signal to a process of a call; say whether it could be asked."""
         try:
             self.send({"signal": number, "call": call, "processes": [[process.pid, process.start]]})
         except TemplateGone:
@@ -209,7 +209,7 @@ class Zygote(_Hold):
     """A process that has imported what payloads have in common, and forks templates (see _fork_server/zygote.py)."""
 
     def __init__(self, payload, environment, directory, label, sent, *, becoming=None):
-        """payload: the one that it imports from; the others: as of a Template."""
+        """payload: the one that it imports from; the others: as for a Template."""
         super().__init__()
         words = ["background.jobs", "zygote", label]
         end = fork_process.Interpreter(interpreter(payload), environment, words, directory, becoming)
@@ -218,7 +218,7 @@ class Zygote(_Hold):
         self._use(end, *first, (sent, ()), (frames.pack({"zygote": payload}), ()))
 
     def next_name(self):
-        """Return what no other template of this user is named."""
+        """Return a name that no other template of this user has."""
         self._forks += 1
         return "%d.%d" % (self.end.pid, self._forks)
 

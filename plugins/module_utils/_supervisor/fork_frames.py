@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Frames to and from a template process or a zygote, over a socket that nothing ever waits for."""
+"""Frames to and from a template process or a zygote, over a non-blocking socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections import deque
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import other_user
 
 _RECEIVE = 65536
-_MOST_OF_A_FRAME = 1024 * 1024  # bytes: one that comes takes some hundred
+_MOST_OF_A_FRAME = 1024 * 1024  # bytes: usual ones have some hundred
 
 
 class TemplateGone(Exception):
@@ -23,7 +23,7 @@ class TemplateGone(Exception):
 
 
 class Queue:
-    """What was not taken yet: bytes, and file descriptors that go with them."""
+    """What is still to be sent: bytes, and the file descriptors that go with them."""
 
     def __init__(self):
         self._pieces = deque()
@@ -39,7 +39,7 @@ class Queue:
         self._pieces.clear()
 
     def send(self, sock):
-        """Send as much as is taken at the moment. OSError where nobody takes it any more."""
+        """Send as much as the socket takes now. OSError if the other end is gone."""
         try:
             while self._pieces:
                 data, fds = self._pieces[0]
@@ -64,7 +64,7 @@ class Frames:
         self.received = bytearray()
 
     def receive(self, sock):
-        """Take in what has come; return whether there can be more."""
+        """Read what has arrived; return whether more can follow."""
         try:
             data = sock.recv(_RECEIVE)
         except BlockingIOError:
@@ -73,18 +73,18 @@ class Frames:
         return bool(data)
 
     def take(self):
-        """Return the frames that are there; None in place of one that can't be read."""
+        """Return the complete frames, with None in place of one that can't be decoded."""
         frames = []
         while self._size() is not None:
             frames.append(self._next())
         return frames
 
     def take_one(self):
-        """Return the first frame, None where it is not there."""
+        """Return the first frame, None if it is not complete."""
         return None if self._size() is None else self._next()
 
     def _size(self):
-        """Return the bytes of the first frame, None where not all of it is there."""
+        """Return the size of the first frame, None if it is not complete."""
         if len(self.received) < 4:
             return None
         size = struct.unpack_from("!I", self.received)[0]

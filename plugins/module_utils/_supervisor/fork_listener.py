@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What template processes and zygotes say, as it comes; and what is done where one is gone, or is not ready in time."""
+"""Reads what template processes and zygotes send, and acts when one is gone or is not ready in time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 
 
 class Listener:
-    """Hears from the processes of ForkServers, which is to be its `servers`, through a selector."""
+    """Listens through a selector to the processes of a ForkServers, which has to be set as `servers`."""
 
     def __init__(self, selector, now, heard, lost):
         """now(): seconds of a clock that only goes forward.
 
-        heard(template, frames): called with what a template has said; lost(template, TemplateGone): called when one is gone
-        that had calls under way.
+        heard(template, frames): called with what a template has sent; lost(template, TemplateGone): called when one with calls
+        under way is gone.
         """
         self.servers = None
         self._selector, self._now = selector, now
@@ -31,7 +31,7 @@ class Listener:
         self._numbers = itertools.count()
 
     def watch(self, process):
-        """Hear from a template, or a zygote, and send it the rest of what it has not taken yet."""
+        """Listen to a template or a zygote, and send it what it has not taken yet."""
         if process.patience is not None and (process, process.end) not in self._awaited.values():
             number = next(self._numbers)
             self._awaited[number] = process, process.end
@@ -43,27 +43,27 @@ class Listener:
             self._selector.register(process, events, self._attend)
 
     def next(self):
-        """Return when `give_up_what_is_late` has something to do, None for never."""
+        """Return when `give_up_what_is_late` has something to do, None if never."""
         return self._patience.next()
 
     def give_up_what_is_late(self, now):
-        """Do without the processes that were not ready in time."""
+        """Give up the processes that were not ready in time."""
         for number in iter(lambda: self._patience.pop(now), None):
             process, end = self._awaited.pop(number)
             if process.is_open and process.end is end and process.patience is not None:
-                # what a zygote does not fork in time it will not fork: without it they start by themselves
+                # a zygote that has not forked it in time never will: drop it, so that its templates start by themselves
                 late = getattr(end, "zygote", process)
                 self._gone(late, fork_client.TemplateGone(end.why_late()))
 
     def _attend(self, process):
         if not process.is_open:
-            return  # it was let go since its event came
+            return  # it was let go after its event arrived
         process.flush()
         self.watch(process)
         self._heard(process, self._receive(process))
 
     def _receive(self, process):
-        """Return the frames that a process has sent, none where it is gone."""
+        """Return the frames that a process has sent, none if it is gone."""
         try:
             frames = process.receive()
         except fork_client.NotForked:
@@ -75,7 +75,7 @@ class Listener:
             self._gone(process, exc)
             return []
         if process.unsent:
-            self.watch(process)  # it is ready just now, and takes what was kept back for it
+            self.watch(process)  # it has just become ready, and takes what was held back
         return frames
 
     def _gone(self, process, why):

@@ -22,8 +22,8 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_frames, other_user
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-# Reads the program from its standard input, so that nothing of it stands on the disk or in the command line. The working
-# folder, which may be anybody's, is no place to import from: first of all it is taken out. `os` is there already.
+# Reads the program from its standard input, so that none of it is on the disk or in the command line. First it removes
+# the working folder, to which anybody may be able to write, from the import path. `os` is loaded at the start already.
 _BOOT = (
     "import sys\n"
     "sys.path[:] = [path for path in sys.path if path not in ('', '.')]\n"
@@ -38,15 +38,15 @@ _BOOT = (
 )
 _SPARE = 16  # file descriptors
 _STUCK = 1.0  # seconds that a killed process may take to go
-FORK_PATIENCE = 10.0  # seconds that a zygote, and a fork of it, may take to say that it is there
+FORK_PATIENCE = 10.0  # seconds that a zygote, and a fork of it, may take to report
 
 
 class Interpreter:
-    """A process of its own."""
+    """An interpreter process that was started for this."""
 
     def __init__(self, command, environment, words, directory, becoming):
-        """environment: a pair, that of the supervisor and what its interpreter starts with besides; words: how it is to be
-        told from others; becoming: how another user is become, see other_user.py."""
+        """environment: a pair, the supervisor's and what is added to it for its interpreter; words: what identifies it in
+        the list of processes; becoming: how to become another user, see other_user.py."""
         own, at_start = environment
         self.becoming = None if becoming is None else other_user.Becoming(becoming, directory)
         self.sock, theirs = _sockets()
@@ -72,12 +72,12 @@ class Interpreter:
 
     @property
     def takes_all(self):
-        """Whether what reads from the socket is our program, and not yet what is to make it another user."""
+        """Whether our program reads from the socket, and no longer the program that becomes another user."""
         return self.becoming is None or self.becoming.is_done
 
     @property
     def patience(self):
-        """Seconds from its start that it may take to be ready, None where it is."""
+        """Seconds from its start that it may take to become ready, None once it is."""
         return None if self.becoming is None or self.becoming.is_done else other_user.PATIENCE
 
     def why_gone(self):
@@ -87,17 +87,17 @@ class Interpreter:
         return self.becoming.took_too_long()
 
     def close(self):
-        """Let it end; it is to be asked whether it `has_ended`, or to be reaped."""
+        """Let it end; call `has_ended` or `reap` afterwards."""
         self.sock.close()
 
     def has_ended(self):
-        """Say whether the process is gone, and then let the kernel forget it."""
+        """Say whether the process is gone, and reap it if so."""
         return self._process.poll() is not None
 
     def reap(self, patience):
-        """Wait at most `patience` seconds for the end of what was closed, then kill it.
+        """Wait at most `patience` seconds for the closed process to end, then kill it.
 
-        One that is stuck in the kernel is left there.
+        If it is stuck in the kernel, it is left behind.
         """
         try:
             self._process.wait(patience)
@@ -106,14 +106,14 @@ class Interpreter:
                 self._process.kill()
                 self._process.wait(_STUCK)
             except (PermissionError, subprocess.TimeoutExpired):
-                pass  # that of another user ends by itself when its socket is closed
+                pass  # a process of another user ends by itself when its socket is closed
 
 
 class Forked:
-    """A fork of a zygote, whose end is known by that of its socket: it is the zygote's to reap."""
+    """A fork of a zygote. Its end is known only from its socket, because only the zygote can reap it."""
 
     becoming = None
-    takes_all = True  # but for jobs, which wait until it is ready
+    takes_all = True  # except jobs, which wait until it is ready
 
     def __init__(self, zygote, label):
         self.zygote = zygote
@@ -127,7 +127,7 @@ class Forked:
         self.patience = FORK_PATIENCE + (zygote.patience or 0.0)
 
     def is_there(self, frame):
-        """Take note of the first thing that it says; say whether it can be used."""
+        """Take note of its first frame; say whether it can be used."""
         if not isinstance(frame, dict) or not isinstance(frame.get("template"), int):
             return False
         self.patience = None
@@ -143,7 +143,7 @@ class Forked:
     def close(self):
         try:
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError:  # there is nobody any more
+        except OSError:  # the other end is gone
             self.sock.close()
 
     def has_ended(self):
@@ -170,8 +170,8 @@ class Forked:
 
 
 def _sockets():
-    """Return a pair of sockets, the first ours. OSError where too few file descriptors are left: the supervisor needs some
-    to see its jobs done."""
+    """Return a pair of sockets, the first for us. OSError if too few file descriptors are left: the supervisor needs some
+    to finish its jobs."""
     ours, theirs = socket.socketpair()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit != resource.RLIM_INFINITY and ours.fileno() > limit - _SPARE:

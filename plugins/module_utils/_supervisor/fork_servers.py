@@ -18,12 +18,12 @@ _PATIENCE = 5.0  # seconds that the last of them may take to end
 
 
 class ForkServers:
-    """Templates by what they run: a payload, what its interpreter starts with, and as which user."""
+    """The templates, by payload, by the environment that their interpreter starts with, and by user."""
 
     def __init__(self, plan, run_path, sources, environment, *, watch, unwatch, now=time.monotonic):
         """run_path: the folder for what jobs print; sources: see Supervisor; environment: the supervisor's own.
 
-        watch(template), unwatch(template): told when there is one to hear from, and when there is no more.
+        watch(template), unwatch(template): called when there is one to listen to, and when it is gone.
         """
         self._batch_id = plan["batch_id"]
         self._payloads = plan["payloads"]
@@ -38,7 +38,7 @@ class ForkServers:
         self._now = now
         self._templates = {}  # key: Template
         self._leaving = []
-        self._order = []  # an (environment, call) of each template there will be, in the order of need
+        self._order = []  # an (environment, call) for each template to come, in the order of need
         self._positions = {}  # key: its index there
         self._furthest = -1
         self._prepared = set()
@@ -63,9 +63,9 @@ class ForkServers:
         return fork_zygotes.group_of(self._payloads[name], start, become)
 
     def get(self, environment, call):
-        """Return the template of a call of a job with this environment, a new one where there is none.
+        """Return the template for a call of a job with this environment; start one if there is none.
 
-        OSError, TemplateGone where it can't be started.
+        OSError, TemplateGone if it can't be started.
         """
         key = _key(environment, call)
         if key not in self._templates:
@@ -95,14 +95,14 @@ class ForkServers:
         if zygote is not None:
             try:
                 template = make(fork_client.Template, label, zygote=zygote)
-                self._watch(zygote)  # which may have taken only a part of it
+                self._watch(zygote)  # it may have taken only a part of the order to fork
                 return template
             except fork_client.TemplateGone:
-                pass  # as is told in a moment
+                pass  # the listener will report that
         return make(fork_client.Template, label)
 
     def took(self, environment, call, job=None):
-        """Its template took a call: the one after it may be `prepare`d. job: that of the call, where it has a script."""
+        """A template took a call: the template after it may be prepared (`prepare`). job: of the call, if it has a script."""
         key = _key(environment, call)
         self._furthest = max(self._furthest, self._positions.get(key, -1))
         known = self._scripted.get(id(job))
@@ -111,7 +111,7 @@ class ForkServers:
             self._demand[key] = self._demand.get(key, 0) + 1
 
     def prepare(self):
-        """Have the module after those in use read in while its first job waits for a slot; each is tried once."""
+        """Have the module after those in use loaded while its first job waits for a slot; each is tried once."""
         following = self._furthest + 1
         if following in self._prepared or following >= len(self._order):
             return
@@ -121,7 +121,7 @@ class ForkServers:
             try:
                 self.get(environment, call)
             except (OSError, ValueError, fork_client.TemplateGone):
-                pass  # for its first job to tell
+                pass  # its first job will report that
 
     def release(self, job):
         """A job has ended: let go of the templates that no other one may need."""
@@ -142,25 +142,25 @@ class ForkServers:
             self._let_go(zygote)
 
     def drop(self, template):
-        """A template, or a zygote, is gone: who needs it next gets a new one, or one without it.
+        """Forget a template or a zygote that is gone: the next job gets a new template, or one that starts without a zygote.
 
-        Return the templates that go with it, each with the TemplateGone that says why, None for that of this one.
+        Return [(template, TemplateGone)] of the templates that are lost with it; None: for the same reason as this one.
         """
         for key, value in self._templates.items():
             if value is template:
                 self._dismiss(key)
                 return []
-        # where there is none it was let go a moment ago, before its end was seen
+        # a zygote; or it was let go just before its end was seen
         waiting = [one for one in self._templates.values() if one.is_awaited_from(template)]
         is_become = template.patience is None
         if self._zygotes.give_up(template):
             self._let_go(template)
         if not is_become:
-            return [(one, None) for one in waiting]  # what is not to be had for it is not to be had for them
+            return [(one, None) for one in waiting]  # what made the zygote fail would make them fail
         return [(one, failure) for one, failure in zip(waiting, map(self.start_alone, waiting)) if failure]
 
     def start_alone(self, template):
-        """Have a template started by itself that no zygote has forked. Return a TemplateGone where that can't be done."""
+        """Start a template by itself that no zygote has forked. Return a TemplateGone if that can't be done."""
         try:
             template.start_alone(lambda: self._unwatch(template))
         except (OSError, ValueError) as exc:
@@ -178,11 +178,11 @@ class ForkServers:
         self.reap()
 
     def reap(self):
-        """Forget the processes that were let go and have ended, and let the kernel do so."""
+        """Reap and forget the processes that were let go and have ended."""
         self._leaving = [template for template in self._leaving if not template.has_ended()]
 
     def close(self):
-        """Have all of them end, and wait for that."""
+        """End all of them, and wait until they are gone."""
         for key in list(self._templates):
             self._dismiss(key)
         for zygote in self._zygotes.all():
@@ -204,7 +204,7 @@ def calls(nodes):
 
 
 def _calls_of(job):
-    """Yield what `calls` does, of a job with a script too: as far as its environments are known."""
+    """Yield what `calls` does, but also for a job with a script, as far as its environments are known."""
     if "script" not in job:
         yield from calls(job["body"])
         return

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The zygotes of a batch: one for all templates that start alike, where there is to be more than one of these."""
+"""The zygotes of a batch: one for each group of two or more templates that start alike."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 
 
 def group_of(payload, start, become):
-    """Return what templates have in common that one zygote can fork, None where they are not to be forked.
+    """Return the group of a template: one zygote can fork all templates of a group. None if it is not to be forked.
 
-    start: what their interpreter starts with; become: as which user, None for that of the supervisor.
+    start: the environment that its interpreter starts with; become: the user, None for the one of the supervisor.
     """
     if payload.get("style") != "ansiballz" or not payload.get("fork", True):
         return None
@@ -24,33 +24,33 @@ def group_of(payload, start, become):
 
 
 class Zygotes:
-    """By what their templates have in common."""
+    """The zygotes, by group (see `group_of`)."""
 
     def __init__(self, groups):
-        """groups: that of each template there will be, as far as that is known."""
+        """groups: the group of each template to come, as far as it is known."""
         self._left = Counter(groups)
         self._worth = {group for group, count in self._left.items() if group is not None and count > 1}
         self._zygotes = {}
 
     def of(self, group, start):
-        """Return the zygote of a group, which is `start`ed where there is none; None where it is to have none."""
+        """Return the zygote of a group, made by `start` if there is none yet; None if the group is to have none."""
         if group not in self._worth:
             return None
         if group not in self._zygotes:
             try:
                 self._zygotes[group] = start()
             except (OSError, ValueError):
-                self._worth.discard(group)  # each of its templates tells why, if there is a reason still
+                self._worth.discard(group)  # its templates will report the reason, if it persists
                 return None
         return self._zygotes[group]
 
     def done_with_one(self, group):
-        """Of the templates of a group one is not needed any more. Return the zygote that is none either, if there is one."""
+        """One template of a group is no longer needed. Return the zygote, if there is one, when this was the last."""
         self._left[group] -= 1
         return self._remove(group) if self._left[group] <= 0 else None
 
     def give_up(self, zygote):
-        """Have no zygote any more in place of this one; say whether it was one."""
+        """Do without this zygote from now on; say whether it was one."""
         for group, known in self._zygotes.items():
             if known is zygote:
                 self._remove(group)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a plan says of its jobs: to the readers of the records, and to the scheduler."""
+"""What readers of the records, and the scheduler, get to know about the jobs of a plan."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _described(job):
 
 
 def _has_always(nodes):
-    """Say whether tasks of a job run always."""
+    """Say whether a job has an `always` section."""
     blocks = [node for node in nodes if "block" in node]
     return any(
         node.get("always") or _has_always(node["block"]) or _has_always(node.get("rescue") or ()) for node in blocks

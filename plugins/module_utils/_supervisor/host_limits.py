@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a host is asked, before anything of a batch is started: whether it can hold the jobs to their limits."""
+"""Checks, before anything of a batch is started, whether the host can enforce the limits of its jobs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ENDS_WITH_SESSION = (
 
 
 class Refused(Exception):
-    """The host can't hold a job to a limit, so nothing is started; the text is for the user."""
+    """The host can't enforce a limit, so nothing is started; the text is for the user."""
 
 
 def free_memory():
-    """Return how many bytes programs can still have, as the kernel reckons; None where it does not say."""
+    """Return how many bytes are available to programs, as the kernel estimates; None if it does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as stream:
             for line in stream:
@@ -44,9 +44,9 @@ def look():
 
 
 def prepare(plan, host=None, proc="/proc/self"):
-    """Make the host ready for the limits of a plan, and this process for the end of the session that it was started in.
+    """Prepare the host for the limits of a plan, and this process for the end of the session that it was started in.
 
-    Return (the Groups of jobs or None, warnings); raise Refused where a limit can't be kept.
+    Return (the Groups of jobs or None, warnings); raise Refused if a limit can't be enforced.
     """
     host = host or systemd.Host()
     if plan.get("min_free_memory") and free_memory() is None:
@@ -81,7 +81,7 @@ def _groups(plan, limited, scope, why, proc):
     except cgroups.Unavailable as exc:
         reasons = [str(exc)] + ([why] if why else [])
         raise _refused(*limited[exc.controller], reasons) from exc
-    # a limit may be refused for its value: a group can't have more than the one that it stands in
+    # try each value, for the kernel may refuse it: a group can't have more than its parent
     tried = set()
     for job in plan["jobs"]:
         limits = {key: job[key] for key in cgroups.CONTROLLERS if key in job and job["skip"] is None}
@@ -116,7 +116,7 @@ def _check_niceness(jobs):
     if not wanted or min(wanted)[0] >= current:
         return
     lowest, name = min(wanted)
-    child = os.fork()  # tried out in another process, for an ordinary one can't take it back
+    child = os.fork()  # in another process, because without privileges it can't be undone
     if child == 0:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, lowest)

@@ -4,24 +4,24 @@
 
 # Private to this collection: may change at any time.
 
-"""Who stands in line: the jobs of a batch that may start, by pool, each in the order of arrival. No clock, no I/O."""
+"""The queues of a batch: its jobs that may start, by pool, in the order of arrival. No clock, no I/O."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
 
-# order: how many had come before it; arrived: when it came, seconds of a clock that all supervisors of a host share
+# order: how many jobs came before it; arrived: when it came, seconds of a clock that all supervisors of a host share
 Ticket = namedtuple("Ticket", "order arrived")
-_MOST_TOLD = 50  # times of arrival that are told to others: thousands of jobs of a launch have the same
+_MOST_TOLD = 50  # times of arrival that other batches see: thousands of jobs of a launch share one
 
 
 class Line:
-    """The jobs that wait for a place of one pool, or (of none) for their turn."""
+    """The jobs that wait for a place in one pool, or, those without a pool, for their turn."""
 
     def __init__(self):
         self._tickets = OrderedDict()  # index: Ticket
         self._arrivals = OrderedDict()  # time: how many came then
-        self._unseen = OrderedDict()  # indexes of those that `newly_seen` has not told
+        self._unseen = OrderedDict()  # indexes of those that `newly_seen` has not returned
 
     def __bool__(self):
         return bool(self._tickets)
@@ -49,11 +49,11 @@ class Line:
 
     @property
     def first_order(self):
-        """How many had come before that."""
+        """How many jobs came before that one."""
         return self._tickets[self.first].order
 
     def newly_seen(self, room=None):
-        """Return those among the first `room` jobs (None: all) that were not told of before."""
+        """Return those among the first `room` jobs (None: all) that it has not returned before."""
         newly = []
         while self._unseen and (room is None or len(self._tickets) - len(self._unseen) < room):
             index, dummy = self._unseen.popitem(last=False)
@@ -73,10 +73,10 @@ class Line:
 
 
 def may_take(size, held, mine, others):
-    """Say whether the first of those who wait may take a place of a pool with `size` of them.
+    """Say whether the first waiting job may take a place in a pool with `size` places.
 
-    held: how many its own batch has; mine: (time of arrival, batch id) of the one who asks; others: [(batch id, held,
-    waiting)] of the other batches, waiting as Line.waiting tells it.
+    held: how many its own batch has; mine: the (time of arrival, batch id) of the job; others: [(batch id, held,
+    waiting)] of the other batches, waiting as Line.waiting returns it.
     """
     free = size - held - sum(other for dummy, other, dummy in others)
     ahead = sum(

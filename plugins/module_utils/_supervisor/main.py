@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
 
-"""The program of a supervisor: takes an order, records the batch, leaves its launcher, and sees the jobs done."""
+"""The program of a supervisor: takes an order, records the batch, detaches from its launcher, and runs the jobs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 
 
 def main():
-    """Read an order from standard input, say on standard output that it was taken, and see it done.
+    """Read an order from standard input, confirm it on standard output, and carry it out.
 
     The order: a line of JSON {"async_dir", "template", "capture", "compiled", "lock"}, then the packed plan; template: the
-    texts of the fork server (fork_client.program), capture: the one of that file; compiled: the path of a zip with code that
-    was compiled before, or null; lock: the file descriptor of a lock that was handed over, to be kept until all is recorded.
-    The answer: a line of JSON, {"pid"}, with "warnings" where there are any and "shared", the hashes of what the host keeps
-    of the plan, {"error"}, where there is a batch of this id with "exists", or {"missing"}, the hashes of what is shared and
-    neither came nor is kept. An order that was taken is seen to whether or not anybody listens.
+    texts of the fork server (fork_client.program), capture: the text of capture.py; compiled: the path of a zip with
+    compiled code, or null; lock: an inherited file descriptor, whose lock is held until all is recorded.
+    The answer: a line of JSON: {"pid"}, with "warnings" if there are any and "shared", the hashes of the parts of the plan
+    that the host keeps; or {"error"}, with "exists" if a batch of this id exists; or {"missing"}, the hashes of shared parts
+    that neither came nor are kept. An order that was taken is carried out even if nobody reads the answer.
     """
-    arrived = signals.Signals(SIGNALS)  # it ends with its jobs, and not before
+    arrived = signals.Signals(SIGNALS)  # from now on SIGTERM does not end it before its jobs have ended
     settings = json.loads(sys.stdin.buffer.readline())
     plan = packing.unpack(sys.stdin.buffer.read())
     try:
@@ -50,7 +50,7 @@ def main():
         return
     writer = batch_writer.BatchWriter(settings["async_dir"], plan["batch_id"])
     try:
-        # the host is not made ready for a batch that it has already
+        # a batch that exists already needs no preparation
         groups, warnings = (None, []) if os.path.isdir(writer.path) else host_limits.prepare(plan)
     except host_limits.Refused as exc:
         print(json.dumps({"error": str(exc)}))
@@ -83,5 +83,5 @@ def _detach(writer, said):
     try:
         os.write(answer, json.dumps({key: value for key, value in said.items() if value}).encode("ascii") + b"\n")
     except BrokenPipeError:
-        pass  # whoever asked was killed: what it asked for is recorded, and can be found by the id of the batch
+        pass  # the launcher was killed: the batch is recorded, and can be found by its id
     os.close(answer)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a supervisor is told, checked on arrival: requests by whoever may write to its FIFO, and frames by template processes."""
+"""Checks what a supervisor receives: requests from whoever may write to its FIFO, and frames from template processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _is_count(value, least=0):
 
 
 def request_in(line):
-    """Return the dictionary that a line of the FIFO asks by, None where it is none."""
+    """Return the dictionary that a line of the FIFO holds, None if it holds none."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
@@ -27,7 +27,7 @@ def request_in(line):
 
 
 def cancel_in(request, size):
-    """Return (indexes, grace, signal) of jobs that a batch of `size` is asked to end, None where it is not asked for that."""
+    """Return (indexes, grace, signal) of a request to end jobs of a batch of `size`, None if it is no valid one."""
     indexes, grace, number = request.get("cancel"), request.get("grace"), request.get("signal", int(signal.SIGTERM))
     if not isinstance(indexes, list) or not all(_is_count(index) and index < size for index in indexes):
         return None
@@ -37,7 +37,7 @@ def cancel_in(request, size):
 
 
 def concurrency_in(request):
-    """Return how many jobs are to run at once from now on, None where a batch is not asked for that."""
+    """Return how many jobs a request wants to run at once from now on, None if it does not ask for that."""
     wanted = request.get("concurrency")
     return wanted if _is_count(wanted) else None
 
@@ -52,7 +52,7 @@ def _is_seconds(value):
 
 
 def is_frame(frame):
-    """Say whether this can be what a template tells of a call."""
+    """Say whether this is a valid frame from a template about a call."""
     if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
         return False
     if "pid" in frame:

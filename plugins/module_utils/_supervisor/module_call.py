@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""A call that a job makes, as its supervisor knows it, and the clock that tells when."""
+"""A module call of a job, as its supervisor sees it, and the supervisor's clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODULE_PATIENCE = 1.0  # seconds from SIGTERM to what a module has started unti
 
 
 class Clock:
-    """Seconds that only go forward, and the time of day that they stood for when the batch began."""
+    """A monotonic clock, and the time of day that it corresponded to when the batch began."""
 
     def __init__(self):
         self._epoch = time.time() - time.monotonic()
@@ -30,7 +30,7 @@ class Clock:
     def wall(self, now):
         """Return a time of this clock as seconds since 1970, untouched by later changes of the host's clock.
 
-        How long the host was suspended counts, of which `now` knows nothing.
+        It includes the time that the host was suspended, unlike `now`.
         """
         return round(self._epoch + now + self._slept() - self._suspended, 6)
 
@@ -38,12 +38,12 @@ class Clock:
     def _slept():
         try:
             return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic(), 1)
-        except (AttributeError, OSError):  # no Linux
+        except (AttributeError, OSError):  # not Linux
             return 0.0
 
 
 class ModuleCall:
-    """A call that a job makes: its process and what that prints."""
+    """A module call of a job: its process and what that prints."""
 
     def __init__(self, base, started, folder=None, call=0):
         """folder: the Folder that the files of `base` are in, if it is open already; call: a number that no other call of
@@ -53,23 +53,23 @@ class ModuleCall:
         self.stdout, self.stderr = base + ".stdout", base + ".stderr"
         self.started = started
         self.template = None
-        self.most = None  # bytes of a stream that are kept while it prints; None: all, for that is its result
+        self.most = None  # bytes to keep of each stream while it prints; None: all, because the output is its result
         self.members = {}  # pid: start, of the processes that are known to be its own
         self.status = None
-        self.brief = None  # what is known of its result where the disk did not take it
+        self.brief = None  # what is known of its result if the disk could not take it
         self.error = None
-        self.kills = None  # how many processes of its job the kernel had killed before, where that is counted
-        self.give_up = None  # when it is said to have ended, whatever is left of it
+        self.kills = None  # how many processes of its job the kernel had killed before, if that is counted
+        self.give_up = None  # when to regard it as ended, whatever is left of it
         self.was_killed = False  # whether something of it was sent SIGKILL
         self.stuck = None  # the pids that were left when it was given up
         self.pid = None
         self.insist_at = None
-        self.number = signal.SIGTERM  # what it is told to end with
-        self.untold = False  # whether it is still to be told to end
+        self.number = signal.SIGTERM  # the signal that tells it to end
+        self.untold = False  # whether that signal is still to be sent
         self.to_kill = False
-        self.stopping = None  # the (state, reason) that it was told to end for
-        self.copies = ()  # paths of what another user has read from child processes, (stdout, stderr)
-        self.output_begins = None  # {stream: offset} in the output of its job that is kept; None: none is
+        self.stopping = None  # the (state, reason) for telling it to end
+        self.copies = ()  # paths of child processes' output that another user's template captured
+        self.output_begins = None  # {stream: offset} of its part of its job's kept output; None: none is kept
 
     @property
     def was_ended(self):
@@ -82,13 +82,13 @@ class ModuleCall:
         return self.status is not None or self.error is not None
 
     def left(self, snapshot):
-        """Return the processes of the job that still live."""
+        """Return the processes of the call that are still alive."""
         found = snapshot.tree(self.members)
         self.members.update((pid, process.start) for pid, process in found.items())
         return found
 
     def ask_to_end(self, snapshot, now):
-        """Send its signal: first to what the module has started, so that the module can still tell what that printed."""
+        """Send its signal: first to what the module started, so that the module can still report what that printed."""
         started = [process for process in _parents_first(self.left(snapshot)) if process.pid != self.pid]
         if started and not self.has_ended:
             self.insist_at = now + _MODULE_PATIENCE
@@ -98,7 +98,7 @@ class ModuleCall:
             self.signal(self.number, snapshot)
 
     def insist(self, snapshot, now):
-        """Send its signal to all of it where the module did not end when what it had started was told to."""
+        """Send its signal to all processes if the module did not end after what it had started was told to."""
         if self.insist_at is not None and now >= self.insist_at and not self.has_ended:
             self.insist_at = None
             self.signal(self.number, snapshot)
@@ -106,7 +106,7 @@ class ModuleCall:
     def signal(self, number, snapshot):
         left = self.left(snapshot)
         if not left and self.pid is not None and not self.has_ended and self._is_of_another_user:
-            # where nobody sees the processes of others
+            # the host may hide the processes of other users
             self.template.signal(self.call, processes.Process(self.pid, 0, self.pid, None, "?"), number)
         for process in _parents_first(left):
             sent = self._send(process, number)
@@ -119,11 +119,11 @@ class ModuleCall:
     def _send(self, process, number):
         sent = processes.send(process, number)
         if not sent and self._is_of_another_user:
-            return self.template.signal(self.call, process, number)  # it may be one that we must not send to
+            return self.template.signal(self.call, process, number)  # we may not be permitted to
         return sent
 
     def is_over(self, snapshot, now):
-        """Say whether it has ended with all that belongs to it, or is given up."""
+        """Say whether it has ended with all its processes, or is given up."""
         left = self.left(snapshot)
         if self.has_ended and not left:
             return True
@@ -133,7 +133,7 @@ class ModuleCall:
         return True
 
     def what_was_done(self):
-        """Return what is to be said, beside why it was told to end, of how it did."""
+        """Return how it ended, to be appended to the reason why it was told to."""
         if self.stuck:
             pids = ", ".join(map(str, self.stuck))
             how = "did not end at SIGKILL" if self.was_killed else "could not be told to end"
@@ -166,7 +166,7 @@ class ModuleCall:
 
 
 def _parents_first(found):
-    """Return processes in the order of their starts: a shell would act on the end of its child otherwise, and print it."""
+    """Return processes in the order of their starts: a shell whose child ends first would report that and go on."""
     return sorted(found.values(), key=lambda process: (process.start or 0, process.pid))
 
 

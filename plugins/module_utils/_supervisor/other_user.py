@@ -4,12 +4,12 @@
 
 # Private to this collection: may change at any time.
 
-"""Jobs, and tasks inside of them, that run as another user than the supervisor: what it takes to have a template of that user.
+"""Jobs, and tasks inside of them, that run as another user than the supervisor: how to get a template of that user.
 
-In the plan: "become", a list of {"user", "command": [words]}, into which a call points with its "become". The command is
+In the plan: "become", a list of {"user", "command": [words]}; a call's "become" is an index into it. The command is
 what the become plugin of ansible-core makes of `becoming.PROGRAM`, with a mark in place of the interpreter.
 
-What is become must not enter the folders of the batch. What it needs of them goes with the frames as open files.
+The other user may not enter the folders of the batch. What a call needs from them is sent with its frame as open files.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ import stat
 from ansible_collections.background.jobs.plugins.module_utils._protocol import becoming, output, staged
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
-PATIENCE = 20.0  # seconds: of a program that waits for a password nobody would hear more
+PATIENCE = 20.0  # seconds: a program that waits for a password would never answer
 _MOST_FILES = 240  # that go with one message: the kernel takes 253
 _MOST_SAID = 500
-# What a shell takes as it is, in quotes of any kind and without.
+# What a shell leaves unchanged, in quotes of any kind and without.
 _PLAIN = re.compile(r"[A-Za-z0-9@%_+=:,./~-]+\Z")
 
 
 class Becoming:
-    """A template of another user, until it is that."""
+    """A template process that is on its way to become another user."""
 
     def __init__(self, become, directory):
-        """become: of the plan; directory: for a file that nobody sees."""
+        """become: an entry of the plan's list; directory: for an unnamed temporary file."""
         self.user = become["user"]
         self.is_done = False
         self._words = become["command"]
         import tempfile  # few launches need it
 
-        self.said = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # by the program that makes it that user
+        self.said = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # the output of the become program
 
     def command(self, interpreter):
-        """Return the words of the command line; ValueError where a shell would make something else of them."""
+        """Return the words of the command line; ValueError if a shell would change them."""
         for word in interpreter:
             if not _PLAIN.match(word):
                 raise ValueError("the path of its interpreter %r can't be handed to become" % word)
@@ -53,20 +53,20 @@ class Becoming:
 
     @staticmethod
     def order(environment, boot, words):
-        """Return what `becoming.PROGRAM` reads. words: how its process is told from others."""
+        """Return what `becoming.PROGRAM` reads. words: what identifies its process in the list of processes."""
         order = {"environment": environment, "boot": boot, "words": words}
         data = json.dumps(order).encode("ascii")
         return b"%010d" % len(data) + data
 
     def heard(self, received):
-        """Take out of what was received the sign that it is done; say whether that was there."""
+        """Remove the sign of success from what was received; say whether it has arrived by now."""
         if received.startswith(becoming.SIGN):
             del received[: len(becoming.SIGN)]
             self.is_done = True
         return self.is_done
 
     def why_not(self):
-        """Return why there is no such template, by what the program has said."""
+        """Return why the template could not become the user, from what the program printed."""
         self.said.seek(0)
         lines = self.said.read(65536).decode("utf-8", "replace").split("\n")
         said = " ".join(line.strip() for line in lines if line.strip())[-_MOST_SAID:]
@@ -77,7 +77,7 @@ class Becoming:
 
 
 def pids_file(directory, name):
-    """Return what a template notes the pids of its jobs in, as a list for `send`; empty where there is no room for it."""
+    """Open the file where a template notes the pids of its jobs. Return [fd] for `send`, [] if that can't be done."""
     path = os.path.join(directory, output.PIDS + name)
     try:
         return [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)]
@@ -96,9 +96,9 @@ def close(fds):
 
 
 def hand_over(frame, run, batch, token):
-    """Open what a call needs, and say so in its frame. Return the file descriptors. An OSError where that can't be done.
+    """Open what a call needs, and say so in its frame. Return the file descriptors. OSError if that can't be done.
 
-    run: the Folder for what it prints; batch: that of the batch; token: what stands for its staged files in its params.
+    run: the Folder for what it prints; batch: the one of the batch; token: what stands for its staged files in its params.
     """
     fds = []
     access = os.O_RDWR if "most" in frame else os.O_WRONLY

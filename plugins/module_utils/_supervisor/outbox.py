@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The ends of jobs: collected as they come, and written once the slots that they freed are taken."""
+"""The ends of jobs: collected as they come, and written once the slots that they freed are refilled."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import collections
 from ansible_collections.background.jobs.plugins.module_utils._protocol import output, records, results, states
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
-# The end of a job, in a terminal state. at: when, in seconds since the epoch; tasks: the JSON text that tells of each of
+# The end of a job, in a terminal state. at: when, in seconds since the epoch; tasks: the JSON text of the report on
 # its tasks, or None; why: what the result does not say.
 End = collections.namedtuple("End", "index state outcome at tasks why", defaults=(None, None))
 
 
 class Endings:
-    """What `write` has to write. At most one end of a job."""
+    """The Ends that `write` has to write, at most one of each job."""
 
     def __init__(self, writer, jobs, keep):
-        """writer: the BatchWriter; jobs: the plan's; keep: bytes that are kept of a stream of output."""
+        """writer: the BatchWriter; jobs: the plan's; keep: bytes to keep of each output stream."""
         self._writer = writer
         self._jobs = jobs
         self._keep = keep
@@ -30,11 +30,11 @@ class Endings:
         self._unneeded = set()  # indexes of jobs whose output goes when their result is written
 
     def add(self, end):
-        """A job ended: an End."""
+        """Add the End of a job."""
         self._ends.append(end)
 
     def without_output(self, index):
-        """What a job has printed is not to outlast it."""
+        """Have the output of a job removed when its result is written."""
         self._unneeded.add(index)
 
     def write(self):
@@ -57,7 +57,7 @@ class Endings:
             if not kept or outcome.result.get("msg") == records.NO_ROOM:
                 message = "the disk is full: the result could not be kept"
         except (OSError, files.UnsafePath) as exc:
-            # somebody has put something else in its place, say: that is no reason to lose the other jobs
+            # somebody may have replaced a folder: that is no reason to lose the other jobs
             message = "the result could not be kept: %s" % exc
         if index in self._unneeded:
             self._unneeded.discard(index)

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""The places of pools that a batch has, and those that it waits for: what its supervisor does about _protocol/pools.py.
+"""The places in pools that a batch has, and those that it waits for: the supervisor's use of _protocol/pools.py.
 
-Nothing here waits: where others are at the files of a pool, the supervisor tries again in a moment.
+Between launch and end nothing here blocks: if others have a pool's lock, the supervisor tries again a moment later.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import p
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import lines
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify
 
-_TRY_AGAIN = 0.02  # seconds: others are at the files of a pool for less than one of them
-_LOOK_AGAIN = 1.0  # where nothing tells of changes
-_PATIENCE = 10.0  # that others may take at the launch, and at the end
+_TRY_AGAIN = 0.02  # seconds: others hold the lock of a pool only briefly
+_LOOK_AGAIN = 1.0  # seconds, if no events report changes
+_PATIENCE = 10.0  # seconds to wait for the lock of a pool at the launch, and at the end
 
 
 class _Place:
@@ -29,7 +29,7 @@ class _Place:
         self.pool = pool
         self.fd = fd
         self.held = 0
-        self.told = (0, [])  # what stands in its file
+        self.told = (0, [])  # what its file says
 
 
 class Places:
@@ -40,10 +40,10 @@ class Places:
         self._sizes = sizes
         self._places = {}
         self._watcher = None
-        self._again = {}  # pool: seconds until it is tried again, where that could not be done which was to be
+        self._again = {}  # pool: seconds until a change that could not be made is tried again
 
     def join(self, async_dir):
-        """Enter the pools, and say how many places they have; NoPool where that can't be."""
+        """Join the pools, and set their sizes; NoPool if that can't be done."""
         if not self._sizes:
             return
         batches = place.Place(async_dir).make_batches()
@@ -66,24 +66,24 @@ class Places:
 
     @property
     def watcher(self):
-        """What becomes readable when something has changed, None where there is nothing to hear of."""
+        """What becomes readable when something has changed, None if nothing can be watched."""
         return self._watcher if self._watcher is not None and not self._watcher.is_blind else None
 
     def has_changed(self):
-        """Read what has happened; say whether it is worth to try again."""
+        """Read the events; say whether it is worth trying again."""
         changed = self._watcher.take()
         return changed is None or bool(changed - {self._batch_id, "lock"})
 
     @property
     def look_again(self):
-        """Return in how many seconds to try again, None where an event tells."""
+        """Return in how many seconds to try again, None if an event will tell."""
         if self._again:
             return min(self._again.values())
         is_waiting = any(at.told[1] for at in self._places.values())
         return _LOOK_AGAIN if is_waiting and self.watcher is None else None
 
     def take(self, name, waiting):
-        """Take a place of a pool for the first of those who wait for it ([[arrived, count]]), if there is one; say so."""
+        """Take a place in a pool, if one is free, for the first of those who wait ([[arrived, count]]); say whether it did."""
         mine = waiting[0][0], self._batch_id
 
         def try_to(at):
@@ -96,7 +96,7 @@ class Places:
         return self._change(name, try_to) and self._places[name].held > before
 
     def tell(self, name, waiting):
-        """Have the others know how many places the batch has of a pool, and who waits for one, who may be nobody."""
+        """Tell the others how many places of a pool the batch has, and who waits for one (perhaps nobody)."""
         at = self._places[name]
         if at.told == (at.held, waiting):
             self._again.pop(name, None)
@@ -104,7 +104,7 @@ class Places:
             self._change(name, lambda at: (at.held, waiting))
 
     def _change(self, name, change):
-        """Have (places, who waits) of a pool be what `change` returns while nobody else looks; say whether that was done."""
+        """Under the lock of a pool, publish the (places, waiting) that `change` returns; say whether that was done."""
         at = self._places[name]
         try:
             with at.pool.alone():
@@ -125,11 +125,11 @@ class Places:
         return True
 
     def give_back(self, name):
-        """Let go of a place; `tell`, or `take`, has the others know."""
+        """Give up a place; the next `tell` or `take` lets the others know."""
         self._places[name].held -= 1
 
     def leave(self):
-        """Leave the pools. What can't be removed is of no meaning once this process has ended."""
+        """Leave the pools. What can't be removed means nothing once this process has ended."""
         for at in self._places.values():
             try:
                 with at.pool.alone(_PATIENCE):

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Tasks that are more than one module call: what an action plugin of ansible-core decides by looking at the host.
+"""Tasks of several module calls, because their action plugin in ansible-core looks at the host to decide.
 
 A recipe is a generator: it yields the index of a call of its step, is sent the result of that call, and returns the
 result of the task. It decides and merges as the action plugin of the same name does in ansible-core 2.19 to 2.21;
@@ -12,15 +12,15 @@ plugin_utils/_plan/recipes.py makes the specifications. All have `kind`, `check_
 file that a difference shows, 0: all). A place that a file is written to is {"path", "stat": call, "copy": call,
 and for a difference "peek": call, "slurp": call, "after": its new half}.
 
-  copy       files: [a place, with "sha1": of the new content, "file": the call where it is there already (missing where
-             such a file is left alone), and "into": where path is a directory, another place, or {"result"}],
-             then: [call, or {"call", "unless": [indexes of files that make it needless where they are not left alone]}],
-             otherwise: the result where there is not just one file,
-             invocation: what the result has of that where no module has told it (missing where it has nothing of it)
+  copy       files: [a place, with "sha1": of the new content, "file": the call if it is there already (missing if
+             such a file is left alone), and "into": another place, or {"result"}, if path is a directory],
+             then: [call, or {"call", "unless": [indexes of files: needless if one of them was not left alone]}],
+             otherwise: the result unless there is exactly one file,
+             invocation: that of the result if no module has returned one (missing if it has none)
   assemble   a place, with sha1 and file
-  unarchive  unless: [test], path, stat: call, missing: the result where path is no directory, run: call
+  unarchive  unless: [test], path, stat: call, missing: the result if path is no directory, run: call
   script     unless: [test], run: call, or in check mode checked: the result
-  test       {"call": of a command that succeeds where something is there, "there": the answer that skips the task,
+  test       {"call": a command that succeeds if something is there, "there": the answer that skips the task,
              "result": its result then}
 """
 
@@ -47,7 +47,7 @@ def command_result(stdout, stderr, status):
 
 
 def _text(data):
-    """Decode what a command printed or a file holds. What is no text is replaced: no result may hold it."""
+    """Decode what a command printed or a file holds. Bytes that are no text are replaced: no result may hold them."""
     return data.decode("utf-8", "replace")
 
 
@@ -73,12 +73,12 @@ def _at_home(path):
 
 
 def _differs(found, sha1):
-    # as core: what is not there has the checksum 1, and what has none (a directory) the empty one
+    # as in core: a missing file has the checksum "1", and something without one (a directory) an empty one
     return sha1 != (found.get("checksum", "") if found["exists"] else "1")
 
 
 def _difference(spec, place):
-    """Return what core shows of a file that will be written; nothing where it cannot be looked at."""
+    """Return the diff that core shows of a file to be written; empty if the file cannot be looked at."""
     peek = yield place["peek"]
     if peek.get("failed"):
         return {}
@@ -141,7 +141,7 @@ def _copy_files(spec):
 
 
 def _copy_file(spec, new):
-    """Return the result of one file, None where it is left alone."""
+    """Return the result of one file, None if it is left alone."""
     result = {"diff": []}
     place = new
     found = yield from _look(place)
@@ -180,7 +180,7 @@ def _assemble(spec):
 
 
 def _skipped(spec):
-    """Return the result of a task that need not run, None where it must."""
+    """Return the result of a task that need not run, None if it must."""
     for test in spec["unless"]:
         result = yield test["call"]
         if (result.get("rc") == 0) == test["there"]:

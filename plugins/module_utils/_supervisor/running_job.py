@@ -17,6 +17,6 @@ class RunningJob:
     def __init__(self, attempt):
         self.attempt = attempt  # attempts.Attempt or script_client.ScriptAttempt: what it does next
         self.call = None  # module_call.ModuleCall: the call that it has under way
-        self.is_noted = False  # whether it stands in the journal
-        self.output_is_kept = False  # whether a call of it was ended, for which what was printed until then is kept
+        self.is_noted = False  # whether the journal says that it runs
+        self.output_is_kept = False  # whether its output outlasts it, because one of its calls was ended
         self.short_of_memory = None  # why the kernel killed something of it

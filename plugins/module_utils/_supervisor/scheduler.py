@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What the supervisor of a batch decides: who starts, who has run too long, who is tried again, who is skipped.
+"""What the supervisor of a batch decides: which jobs start, have run too long, are tried again, or are skipped.
 
 No clock, no I/O. Times are seconds of any clock that only goes forward; the caller hands in `now`.
 """
@@ -21,20 +21,20 @@ SUCCESS, FAILURE, ALWAYS = "success", "failure", "always"
 
 # What the scheduler has to know of a job. timeout: seconds, 0 for none; depends_on: indexes of other jobs; skip: it never
 # runs; run_when: how those jobs must have ended; retries: how often it is tried again, after `delay` seconds, each time
-# `backoff` times as many; ignore_errors: its failure counts as none; pool: of which it needs a place to run.
+# `backoff` times as many; ignore_errors: its failure counts as none; pool: the one that it needs a place in.
 Job = namedtuple(
     "Job",
     "name timeout depends_on skip run_when retries delay backoff ignore_errors pool",
     defaults=((), False, SUCCESS, 0, 5.0, 1.0, False, None),
 )
 
-# What holds further starts: seconds between two of them, bytes that must be free, a load that must not be reached; 0 for
-# what does not.
+# What delays further starts: seconds between two of them, bytes that must be free, a load that must not be reached; 0 for
+# no such limit.
 Holds = namedtuple("Holds", "start_delay min_free_memory max_load", defaults=(0.0, 0, 0.0))
 
 NO_HOLDS = Holds()
 LOOK_AGAIN = 1.0  # seconds between looks at memory and load, while they hold a start
-START_PATIENCE = 60.0  # beyond its timeout, that a job may take until it has a process: its module is read in first
+START_PATIENCE = 60.0  # seconds beyond its timeout for a job to get a process: its module is loaded first
 MOST_DELAY = 86400.0  # seconds between two attempts, whatever the factor
 
 
@@ -49,9 +49,9 @@ def pause(delay, backoff, attempt):
 class Scheduler:
     """The jobs of a batch as a graph, and a window of at most `concurrency` (0: any number) that run.
 
-    max_failures: percent of the jobs that may fail before no more are started; None for any number. look: called where
-    `holds` asks for it, returns (bytes of memory that are free, load average). places: those of the pools that jobs need
-    (places.Places); now: when the batch came.
+    max_failures: percent of the jobs that may fail before no more are started; None for any number. look: called if
+    `holds` needs it, returns (bytes of free memory, load average). places: the places.Places of the pools that jobs need;
+    now: when the batch arrived.
     """
 
     def __init__(self, jobs, concurrency=0, max_failures=None, holds=NO_HOLDS, look=None, *, places=None, now=0.0):
@@ -62,7 +62,7 @@ class Scheduler:
         self._look = look
         self._places = places
         self._now = now
-        self._next_start = None  # before which start_delay lets no job start
+        self._next_start = None  # when start_delay lets the next job start
         self._beginning = None  # the last job that start_delay let start, until it has a process
         self._held_until = None  # when there is a point in trying again to start what is held
         self.states = [states.SKIPPED if job.skip else states.QUEUED for job in self._jobs]
@@ -74,8 +74,8 @@ class Scheduler:
                 self._dependants[other].append(index)
         self._order = itertools.count()
         self._lines = {pool: lines.Line() for pool in (None, *sorted({job.pool for job in self._jobs if job.pool}))}
-        self._shut = set()  # the pools that have no place for us until something changes
-        self._newly_in_line = []  # indexes of those that wait for a place since `newly_in_line` was asked
+        self._shut = set()  # the pools that have no place for this batch until something changes
+        self._newly_in_line = []  # indexes of those that wait for a place since the last `newly_in_line`
         for index, job in enumerate(self._jobs):
             if not job.skip and not job.depends_on:
                 self._line_up(index)
@@ -115,16 +115,16 @@ class Scheduler:
         return self._concurrency and len(self._running) >= self._concurrency
 
     def widen(self, concurrency):
-        """Have another number of jobs run at once; those that run go on. Say whether it is another one."""
+        """Change how many jobs may run at once; those that run go on. Say whether the number is another one."""
         before, self._concurrency = self._concurrency, concurrency
         return before != concurrency
 
     def look_again(self):
-        """Take note that pools may have places."""
+        """Take note that pools may have free places again."""
         self._shut.clear()
 
     def newly_in_line(self):
-        """Return the indexes of those that wait for a place of their pool, and for nothing else; each once an attempt."""
+        """Return the indexes of jobs that now wait only for a place in their pool; each once per attempt."""
         newly, self._newly_in_line = self._newly_in_line, []
         return [index for index in newly if self.states[index] == states.QUEUED]
 
@@ -135,7 +135,7 @@ class Scheduler:
         if index is None:
             for pool in self._lines:
                 if pool is not None and pool not in self._shut:
-                    self._places.tell(pool, [])  # what can't start now does not stand in the way of others
+                    self._places.tell(pool, [])  # jobs that can't start now must not hold up other batches
             return None
         self._take(index, states.RUNNING)
         self._running.add(index)
@@ -165,7 +165,7 @@ class Scheduler:
         return None
 
     def _has_place(self, pool):
-        """Take a place for the first job of a line, if there is one for it; say so."""
+        """Take a place for the first job of a line, if there is one for it; say whether there was."""
         line, room = self._lines[pool], None
         if self._concurrency:
             room = self._concurrency - len(self._running)
@@ -176,7 +176,7 @@ class Scheduler:
         return False
 
     def _is_held(self, now):
-        """Whether the next job must not start yet; `_held_until` tells when to look again."""
+        """Whether the next job must not start yet; `_held_until` is when to look again."""
         holds, held_until = self._holds, self._held_until
         self._held_until = None
         if self._beginning is not None:
@@ -185,7 +185,7 @@ class Scheduler:
             self._held_until = self._next_start
         elif holds.min_free_memory or holds.max_load:
             if held_until is not None and now < held_until:
-                self._held_until = held_until  # what other events there are is no reason to look more often
+                self._held_until = held_until  # other events are no reason to look more often
             elif self._is_short():
                 self._held_until = now + LOOK_AGAIN
         return self._held_until is not None
@@ -195,7 +195,7 @@ class Scheduler:
         return free < self._holds.min_free_memory or bool(self._holds.max_load and load >= self._holds.max_load)
 
     def began(self, index, now):
-        """Take note that the first process of a job is there: its time counts from now on, and so does start_delay."""
+        """Take note that a job's first process has started: its timeout and start_delay count from now on."""
         if index == self._beginning:
             self._beginning, self._next_start = None, now + self._holds.start_delay
         if index in self._running:
@@ -206,18 +206,18 @@ class Scheduler:
             self._limits.set(index, since + self._jobs[index].timeout)
 
     def expire(self, now):
-        """Return the index of a running job whose timeout has passed, each once; None where there is no more."""
+        """Return the index of a running job whose timeout has passed, each once; None if there is none left."""
         return self._limits.pop(now)
 
     def cancel(self, index):
-        """Cancel a job. True: it runs, and is to be stopped; False: nothing is to be done."""
+        """Cancel a job. Return True if it runs and has to be stopped, False if nothing is left to do."""
         if self.states[index] == states.QUEUED:
             self._again.clear(index)
             self._take(index, states.CANCELLED)
         return index in self._running
 
     def ended(self, index, state, now):
-        """Take note that a running job has ended in `state`. Return when it is tried again, None where it is not."""
+        """Take note that a running job has ended in `state`. Return when it is tried again, None if it is not."""
         self._now = now
         self._running.discard(index)
         if self._jobs[index].pool:
@@ -238,9 +238,9 @@ class Scheduler:
         return None
 
     def halt(self):
-        """Stop the batch where more jobs have failed than may. Return [(index, reason)] of those skipped by that now.
+        """Halt the batch if more jobs have failed than allowed. Return [(index, reason)] of the jobs that end by that.
 
-        Jobs that are there for what went wrong (run_when) still start. One that waited to be tried again has failed:
+        Jobs that are meant for failures (run_when) still start. A job that waited to be tried again has failed:
         its reason is None.
         """
         if self.halted or self._max_failures is None or not self._failures:
@@ -267,7 +267,7 @@ class Scheduler:
         return stopped
 
     def settle(self, index):
-        """Follow the edges from a job that is in a terminal state. Return [(index, reason)] of those now skipped."""
+        """Line up or skip the jobs that depend on one in a terminal state. Return [(index, reason)] of those now skipped."""
         skipped, todo = [], [index]
         while todo:
             done = todo.pop()
@@ -287,7 +287,7 @@ class Scheduler:
         return skipped
 
     def _why_not(self, index, done):
-        """Return why a job will never start, now that one that it depends on is done; None where it still may."""
+        """Return why a job will never start, now that one that it depends on is done; None if it still may."""
         job = self._jobs[index]
         if job.run_when == SUCCESS and not self._is_good(done):
             return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])
@@ -304,7 +304,7 @@ class Scheduler:
         return not self._is_good(index) and (self.states[index] != states.SKIPPED or index in self._troubled)
 
     def next_due(self, now):
-        """Return in how many seconds something is due, or None where only events can change anything."""
+        """Return in how many seconds something is due, or None if only events can change anything."""
         times = [self._limits.next()]
         if not self._full:
             times += [self._again.next(), self._held_until]

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""An attempt at a job with a script: to the supervisor as any Attempt, but that its answers come when they come.
+"""An attempt at a job with a script: an Attempt to the supervisor, but its next action comes later, as an event.
 
-What it asks is answered by the process of the job that the evaluator has forked; the frames are described there.
+It comes from the process that the evaluator forks for the job; for the frames see _late/server.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import f
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.attempts import END, Call, Wait
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-# The next action is not known yet: there will be an event.
+# The next action is not known yet: an event will bring it.
 PENDING = "pending"
 
 _RECEIVE = 1 << 20
@@ -31,7 +31,7 @@ class ScriptAttempt:
     """Has a process of its own, until it ends."""
 
     def __init__(self, index, job, evaluator, *, watch, unwatch):
-        """watch(attempt, writing), unwatch(attempt): told when there is one to hear from, and when there is no more."""
+        """watch(attempt, writing), unwatch(attempt): called when there is one to listen to, and when it is gone."""
         self.index = index
         self._job = job
         self._evaluator = evaluator
@@ -47,7 +47,7 @@ class ScriptAttempt:
         self._why = ""
         self._ended = None  # (state, Outcome)
         self._report = None
-        self.is_block = True  # its tasks are told of one by one
+        self.is_block = True  # its tasks are reported one by one
         self.is_first_call = True
         self.step = None
         self.fate = None
@@ -57,13 +57,13 @@ class ScriptAttempt:
 
     @property
     def must_finish(self):
-        """Whether what runs belongs to an `always`, which is not stopped with the rest."""
+        """Whether the current step belongs to an `always` section, which is not stopped with the rest."""
         return self._must_finish and not self._given_up
 
     # ---- what the supervisor says
 
     def begin(self, now, about, batch):
-        """Have it begun. about: what the process has to know, besides the script; batch: the Folder of the batch."""
+        """Start its process and the job. about: what that has to know, besides the script; batch: the Folder of the batch."""
         self._sock, theirs = socket.socketpair()
         self._sock.setblocking(False)
         self._watch(self, False)
@@ -92,7 +92,7 @@ class ScriptAttempt:
         return self._tell({"op": "stopped", "state": state, "now": now}, outcome)
 
     def abort(self, fate, why):
-        """Decide that the job ends in the state `fate`. Return whether what runs is to be stopped."""
+        """End the job in the state `fate`. Return whether the current step has to be stopped."""
         self.fate, self._why = fate, why
         self._send({"op": "abort", "fate": fate, "why": why})
         self._interrupt()
@@ -109,7 +109,7 @@ class ScriptAttempt:
         self._send({"op": "add_why", "why": text})
 
     def _ask(self, frame, text=None):
-        """Send what is answered, unless an answer is due already, or there will be none."""
+        """Send a frame that will be answered, unless an answer is due already or there will be none."""
         if self._sock is None:
             return END
         if not self._pending and self._ended is None:
@@ -142,20 +142,20 @@ class ScriptAttempt:
         except BlockingIOError:
             pass
         except OSError:
-            self._unsent.clear()  # the end of file says so in a moment
+            self._unsent.clear()  # `hear` will find the end of file
         if self._writing != bool(self._unsent):
             self._writing = bool(self._unsent)
             self._watch(self, self._writing)
 
     def _interrupt(self):
-        """End what is being worked out."""
+        """Interrupt what its process is working out."""
         if self._pending and self._process is not None:
             processes.send(self._process, signal.SIGUSR1)
 
     # ---- what the process of the job says
 
     def hear(self):
-        """Take in what there is to be heard. Return what is to be done about it, in order: ("hello", None), ("said", text),
+        """Read what has arrived. Return what has to be done about it, in order: ("hello", None), ("said", text),
         ("next", action)."""
         if self._unsent:
             self._flush()
@@ -200,12 +200,12 @@ class ScriptAttempt:
             self.step, self.is_first_call = frame["step"], frame["first"]
             action = Call(frame["step"], frame["call"])
         if self.fate is not None and not self.must_finish:
-            # it was asked for before it was known that the job is to end
+            # it was asked for before the job was told to end
             return self.stopped(self.fate, results.failure(self._why), self._asked_at)
         return action
 
     def lose(self, why):
-        """Its process does not answer any more: it has ended."""
+        """Regard the job as ended, because its process does not answer any more."""
         if self._ended is None:
             if self.fate is None:
                 self.fate, self._why = states.LOST, why
@@ -216,7 +216,7 @@ class ScriptAttempt:
         return END
 
     def kill(self):
-        """End its process, which does not say what is next. Return the next action."""
+        """Kill its process, which does not say what is next. Return the next action."""
         self._why += "; it was killed while it worked out what is next"
         return self.lose(self._why)
 
@@ -227,7 +227,7 @@ class ScriptAttempt:
             self._sock = None
         self._unsent.clear()
 
-    # ---- what comes of it
+    # ---- the outcome
 
     @property
     def state(self):

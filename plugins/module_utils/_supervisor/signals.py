@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Signals as events: what came can be waited for with all else that a supervisor waits for."""
+"""Signals as events, so that a supervisor can wait for them along with everything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import signal
 
 
 class Signals:
-    """Readable when one of the signals has come. One for a process, in its main thread."""
+    """Becomes readable when one of the signals has arrived. Only one per process, in its main thread."""
 
     def __init__(self, numbers):
         self._out, into = os.pipe()

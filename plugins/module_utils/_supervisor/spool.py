@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Where the results of the tasks of a long block wait for its end: on the disk, and not in the supervisor's memory."""
+"""Keeps the results of the tasks of a long block until its end, on the disk and not in the supervisor's memory."""
 
 from __future__ import annotations
 

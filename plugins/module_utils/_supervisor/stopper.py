@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Calls that were told to end: they are sent a signal, then SIGKILL, and are given up where that does nothing either."""
+"""Ends calls: they are sent a signal, then SIGKILL, and are given up if even that does nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.background.jobs.plugins.module_utils._system import pro
 
 _KILL_AGAIN_AFTER = 1.0
 _LOOK_AGAIN = 0.05  # seconds between looks at processes that were told to end
-# Seconds that a killed process may stay (in an uninterruptible call) before its call is said to have ended.
+# Seconds that a killed process may stay (in an uninterruptible call) before its call is regarded as ended.
 _GIVE_UP = 5.0
 
 
 class Stopper:
-    """Ends calls, one a job, and looks after what is left of them."""
+    """Ends calls, one per job, and watches what is left of them."""
 
     def __init__(self, now, snapshot=processes.Snapshot):
         """now(): seconds of a clock that only goes forward; snapshot(): the processes of this host."""
@@ -30,28 +30,28 @@ class Stopper:
         self._look_at = 0.0
 
     def stop(self, index, call, stopping, grace, number):
-        """Have a call end. stopping: the (state, reason) that it is for; grace: seconds until SIGKILL; number: the signal until then."""
+        """End a call. stopping: the (state, reason) for that; grace: seconds until SIGKILL; number: the signal until then."""
         call.stopping, call.number, call.untold = stopping, number, True
         self._calls[index] = call
         self._kills.set(index, self._now() + grace)
         self.look_soon()
 
     def forget(self, index):
-        """The call of a job has ended, or nobody cares any more."""
+        """Stop watching the call of a job."""
         self._calls.pop(index, None)
         self._kills.clear(index)
 
     def look_soon(self):
-        """Something was heard of a call: `look` is not to wait."""
+        """Have `look` not wait, because there is news of a call."""
         self._look_at = 0.0
 
     def next(self):
-        """Return when `look` has something to do, None for never."""
+        """Return when `look` has something to do, None if never."""
         times = [self._look_at, self._kills.next()] if self._calls else []
         return min((time for time in times if time is not None), default=None)
 
     def look(self, now):
-        """Signal, and look after, all that is to end: in one look at the host's processes, however many calls there are.
+        """Send all signals that are due, and check all calls, with a single snapshot of the host's processes.
 
         Return the indexes of the jobs whose calls are over.
         """
@@ -61,7 +61,7 @@ class Stopper:
             return []
         snapshot = self._snapshot()
         over = [index for index in sorted(self._calls) if _is_over(self._calls[index], snapshot, now)]
-        # on a host with very many processes a look takes long: leave most of the time to others
+        # with very many processes on the host a snapshot takes long: leave most of the time to other work
         cost = self._now() - now
         self._look_at = now + max(_LOOK_AGAIN, 10 * cost)
         return over
@@ -75,7 +75,7 @@ class Stopper:
 
 
 def _is_over(call, snapshot, now):
-    """Send a call what is due, and say whether it is over."""
+    """Send a call the signals that are due, and say whether it is over."""
     if call.untold:
         call.untold = False
         call.ask_to_end(snapshot, now)

@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to answer by
 
-"""The supervisor of a batch: a process of its own, without a terminal or a connection, gone with its last job.
+"""The supervisor of a batch: a process of its own, without a terminal or a connection, which ends with its last job.
 
 It never runs a module: template processes do. It is single-threaded, and waits for events in one place.
 """
@@ -47,17 +47,17 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor has to hear of
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor handles
 _GRACE = 10.0  # seconds from SIGTERM to SIGKILL at a time-out
 _GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
 _RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
-# Orders to a template that are on the way: time-outs of other jobs need not wait for thousands of forks.
+# Jobs that may be starting at once, so that time-outs of other jobs do not wait for thousands of forks.
 _STARTS_AT_ONCE = 16
 _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 _TIMED_OUT = "timed out: it ran longer than its timeout of %g s"
 
-# What the timers of a job are about.
+# The kinds of timers of a job.
 _STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED = range(4)
 
 
@@ -65,7 +65,7 @@ class Supervisor:
     """Runs the jobs of a plan (see the protocol in the documentation)."""
 
     def __init__(self, plan, writer, sources, clock, environment, *, groups=None):
-        """sources: the texts of what template processes run, {"template", "capture"}, and "compiled"; groups: the control groups of jobs."""
+        """sources: the program of templates, {"template", "capture"}, and "compiled"; groups: the control groups of jobs."""
         self._plan = plan
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
@@ -123,7 +123,7 @@ class Supervisor:
         self._places.join(self._writer.async_dir)
 
     def run(self, arrived=None):
-        """Return when every job is in a terminal state, and that is written. arrived: Signals of SIGNALS, where there are any."""
+        """Return when all jobs are in a terminal state, and that is written. arrived: the Signals, if they are made already."""
         self._selector.register(self._writer.control, selectors.EVENT_READ, self._read_control)
         arrived = arrived or signals.Signals(SIGNALS)
         self._selector.register(arrived, selectors.EVENT_READ, self._read_signals)
@@ -133,7 +133,7 @@ class Supervisor:
             self._evaluator.start()
         try:
             self._see_to_the_jobs()
-        except BaseException:  # whatever it is: it is said before anything else can go wrong
+        except BaseException:  # log it before anything else can go wrong
             sys.excepthook(*sys.exc_info())
             raise SystemExit(1) from None
         finally:
@@ -154,13 +154,13 @@ class Supervisor:
             flushed = self._writer.flush()
             if self._scheduler.done and (flushed or self._writer.is_hopeless):
                 return
-            # what it is told comes before what has happened to a job, perhaps by the same signal
+            # signals to the supervisor first: the same signal may have ended jobs too
             events = [key for key, dummy in self._selector.select(self._patience(flushed))]
             for key in sorted(events, key=lambda key: key.data != self._read_signals):
                 key.data(key.fileobj)
 
     def _patience(self, flushed):
-        """Return how many seconds events may be waited for, None for ever."""
+        """Return how many seconds to wait for events, None for ever."""
         now = self._clock.now()
         times = [self._scheduler.next_due(now)]
         due = (self._timers.next(), self._stopper.next(), self._listener.next())
@@ -220,7 +220,7 @@ class Supervisor:
         return spool.Spool(self._writer.run, spool.name_of(index))
 
     def _follow(self, index, action):
-        """Do what comes next in a job."""
+        """Carry out the next action of a job."""
         attempt = self._running[index].attempt
         while action is not attempts.END:
             if action is script_client.PENDING:
@@ -242,7 +242,7 @@ class Supervisor:
         self._attempt_ended(index)
 
     def _call(self, index, attempt, action):
-        """Have a call made. Return the Outcome where it could not be begun."""
+        """Order a call from its template. Return an Outcome if that failed."""
         step, call = action
         now = self._clock.now()
         run, frame = self._calls.new(index, step, call, now)
@@ -256,7 +256,7 @@ class Supervisor:
         # ValueError: there are environments that no process can have
         except (OSError, ValueError, fork_client.TemplateGone) as exc:
             self._note_running(index, now)
-            self._calls.read(index, run)  # what was made ready for another user
+            self._calls.read(index, run)  # removes what was made for another user
             return results.failure("cannot start it: %s" % exc)
         if not (self._jobs[index].get("retries") or step.get("retries") or step.get("recipe")):
             call["params"] = None  # secrets stay in memory no longer than they are needed
@@ -279,11 +279,11 @@ class Supervisor:
         number = self._scheduler.attempts[index]
         self._writer.note(job=index, state=states.RUNNING, at=self._clock.wall(at), attempt=number, **process)
 
-    # times, and stopping what has no more of it
+    # timeouts, and stopping
 
     def _watch_times(self):
         now = self._clock.now()
-        # one by one, for each may take others away
+        # one by one, because each may clear others
         for index in iter(lambda: self._scheduler.expire(now), None):
             self._abort(index, states.TIMED_OUT, _TIMED_OUT % self._jobs[index]["timeout"])
         for what, index in iter(lambda: self._timers.pop(now), None):
@@ -307,7 +307,7 @@ class Supervisor:
             self._stopper.stop(index, run, (state, why), grace, number)
 
     def _abort(self, index, fate, why, grace=_GRACE, number=signal.SIGTERM):
-        """End a running job, but for what it does always."""
+        """End a running job, except for its `always` sections."""
         attempt = self._running[index].attempt
         if attempt.fate is not None:
             return
@@ -322,7 +322,7 @@ class Supervisor:
             self._follow(index, attempt.resume(self._clock.now()))
 
     def _limit_answer(self, index, grace):
-        """Have the process of a script that is to end killed where it does not say what is next."""
+        """Have the process of a script killed if it has to end, but does not say what is next within `grace`."""
         if (_UNANSWERED, index) not in self._timers:
             self._timers.set((_UNANSWERED, index), self._clock.now() + grace)
 
@@ -346,7 +346,7 @@ class Supervisor:
         except BlockingIOError:
             return
         for line in data.splitlines():
-            # whoever wrote it waits for an effect, not for an answer
+            # it gets no answer: whoever wrote it waits for the effect
             request = messages.request_in(line) or {}
             indexes, grace, number = messages.cancel_in(request, len(self._jobs)) or ((), None, None)
             for index in indexes:
@@ -356,7 +356,7 @@ class Supervisor:
                 self._writer.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
     def _cancel_all(self):
-        """Somebody has told this process to end, the host's service manager say: so do the jobs, what they do always included."""
+        """Cancel all jobs, because the host's service manager, say, told this process to end; `always` sections still run."""
         for index in range(len(self._jobs)):
             self._cancel(index, _GRACE, signal.SIGTERM, ": its supervisor was told to end")
 
@@ -412,7 +412,7 @@ class Supervisor:
             self._cancel_all()
 
     def _heard(self, template, frames):
-        """A template process has told of its calls."""
+        """Handle what a template process reports on its calls."""
         snapshot = None
         for frame in filter(messages.is_frame, frames):
             index = frame["job"]
@@ -429,7 +429,7 @@ class Supervisor:
             else:
                 run.status, run.brief = frame["status"], frame.get("brief")
                 if run.status < 0 and not run.stopping:
-                    # nobody else looks after what a module has started that was killed
+                    # nobody else ends what a killed module had started
                     snapshot = snapshot or processes.Snapshot()
                     run.signal(signal.SIGKILL, snapshot)
             if run.stopping:
@@ -439,7 +439,7 @@ class Supervisor:
 
     @staticmethod
     def _end_stray(frame):
-        """Take note of what is told of a call that was given up: if its process comes to life after all, it has to go."""
+        """Handle a frame about a call that was given up: if its process has started after all, it is killed."""
         if "pid" in frame:
             process = processes.look(frame["pid"])
             members = {frame["pid"]: process.start if process else None}
@@ -456,17 +456,17 @@ class Supervisor:
             self._timers.set((_STEP_LIMIT, index), run.started + attempt.step["timeout"])
         process = processes.look(pid)
         run.pid = pid
-        run.members[pid] = process.start if process else None  # it may have gone already: its session tells
+        run.members[pid] = process.start if process else None  # if it has gone, its session identifies the rest
         self._note_running(index, run.started, pid=pid, start=process.start if process else None)
-        run.untold = run.stopping is not None  # nobody was there to be told before
+        run.untold = run.stopping is not None  # there was no process to signal before
 
     def _lost(self, template, exc):
-        """A template process is gone that had calls under way."""
+        """Handle the loss of a template process that had calls under way."""
         self._find_untold(template.jobs)
         snapshot = processes.Snapshot()
         for index in sorted(template.jobs):
             run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
-            stdout, stderr = self._calls.read(index, run)  # what the next call prints goes there too
+            stdout, stderr = self._calls.read(index, run)  # now, because the next call prints to the same files
             if run.members:
                 self._note_running(index, now)
                 run.signal(signal.SIGKILL, snapshot)
@@ -483,7 +483,7 @@ class Supervisor:
             self._follow(index, action)
 
     def _find_untold(self, indexes):
-        """Find the processes of calls whose template was killed before it could tell of them."""
+        """Find the processes of calls whose template was killed before it could report them."""
         runs = [self._running[index].call for index in indexes if not self._running[index].call.members]
         holders = processes.holders([run.stdout for run in runs])
         for run in runs:
@@ -498,7 +498,7 @@ class Supervisor:
         return run
 
     def _call_ended(self, index):
-        """A call's processes have ended, or never began: understand what is left of it."""
+        """Work out the Outcome of a call whose processes have ended or never began, and go on with the job."""
         run, attempt, now = self._let_go(index), self._running[index].attempt, self._clock.now()
         if run.template is not None:
             run.template.jobs.discard(index)
@@ -518,7 +518,7 @@ class Supervisor:
         self._follow(index, action)
 
     def _turn_away_from(self, run):
-        """A call is given up whose template has not told of its end: let it start no more, and go where nobody else needs it."""
+        """Give up a call whose end was not reported: revoke it, or drop its template if that has no other job."""
         template = run.template
         if not template.jobs:
             self._fork_servers.drop(template)
@@ -527,7 +527,7 @@ class Supervisor:
             template.send({"revoke": run.call})
             self._listener.watch(template)
         except fork_client.TemplateGone:
-            pass  # which is told in a moment
+            pass  # the listener will report that
 
     def _attempt_ended(self, index):
         running, now = self._running.pop(index), self._clock.now()
@@ -538,7 +538,7 @@ class Supervisor:
         if attempt.is_block:
             self._spool(index).remove()
         if self._groups is not None:
-            if state == states.LOST and self._groups.kills(index):  # that which works out what a script does, for one
+            if state == states.LOST and self._groups.kills(index):  # of the process that works out a script, say
                 outcome = results.of(
                     dict(outcome.result, msg="%s: %s" % (outcome.result["msg"], self._calls.too_much(index)))
                 )
@@ -557,7 +557,7 @@ class Supervisor:
         self._failed[index] = outcome, tasks
 
     def _end(self, index, state, outcome, tasks=None, why=None):
-        """A job is in a terminal state: let go of what it needed, skip what must not start now, and see that it is written."""
+        """End a job in a terminal state: release what it needed, skip what must not start now, and have that written."""
         self._ended(index, state, outcome, tasks, why)
         stopped = self._scheduler.halt()
         halted = bool(stopped) or self._scheduler.halted
@@ -575,7 +575,7 @@ class Supervisor:
             self._cancel_the_rest()
 
     def _ended(self, index, state, outcome, tasks=None, why=None):
-        """Let go of what a job needed: its files, and templates that no other job will need; and have its end written."""
+        """Release what a job needed, its files and templates that no other job will need, and have its end written."""
         at = self._clock.wall(self._clock.now())
         self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
         if "staging_token" in self._plan:

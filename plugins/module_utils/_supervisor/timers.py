@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What is due when. No clock: times are seconds of any clock that only goes forward, and the caller hands in `now`."""
+"""Timers by key. No clock: times are seconds of any clock that only goes forward, and the caller hands in `now`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Timers:
     """A time for each of many keys; setting one anew replaces it. Keys have to be comparable with each other."""
 
     def __init__(self):
-        self._heap = []  # (time, key); those that `_times` knows otherwise are out of date
+        self._heap = []  # (time, key); entries that differ from `_times` are out of date
         self._times = {}
 
     def __contains__(self, key):
@@ -29,7 +29,7 @@ class Timers:
         self._times.pop(key, None)
 
     def pop(self, now):
-        """Take out the key whose time has come, of several the earliest, and return it; None where there is none."""
+        """Remove and return the key whose time has come, the earliest if there are several; None if there is none."""
         if not self._forward() or self._heap[0][0] > now:
             return None
         dummy, key = heapq.heappop(self._heap)

@@ -6,7 +6,7 @@
 
 """Control groups that limit what jobs use, made below a folder of the hierarchy that this process may write to.
 
-Version 2 has one hierarchy for all controllers, version 1 one for each; a host may have both. What is looked at: the own
+Version 2 has one hierarchy for all controllers, version 1 one for each; a host may have both. The sources: this process's
 groups (/proc/self/cgroup), and where the hierarchies are mounted (/proc/self/mountinfo). See cgroups(7).
 """
 
@@ -17,13 +17,13 @@ import os
 import time
 
 MEMORY, CPU = "memory", "cpu"
-CONTROLLERS = {"memory_max": MEMORY, "cpu_quota": CPU}  # which a key of a job needs
+CONTROLLERS = {"memory_max": MEMORY, "cpu_quota": CPU}  # key of a job: the controller that it needs
 
 _PERIOD = 100000  # microseconds: how often the kernel gives a group its share of processor time
 
 
 class Unavailable(Exception):
-    """A controller can't be used here; the text says what was looked at."""
+    """A controller can't be used here; the text says what was found."""
 
     def __init__(self, controller, reason):
         super().__init__(reason)
@@ -33,17 +33,17 @@ class Unavailable(Exception):
 class Groups:
     """The groups of a batch's jobs, one for each in each hierarchy that limits it; `folders`: {controller: its folder}.
 
-    `own`: whether the folders were made for the batch, and are to be removed.
+    `own`: whether the folders were made for the batch, and have to be removed.
     """
 
     def __init__(self, folders, own):
         self._folders = folders
         self._own = own
         self._made = {}  # index: {controller: path}
-        self._left = set()  # paths of jobs that have ended, in which there were processes still
+        self._left = set()  # paths of jobs that have ended, but had processes left
 
     def enter(self, index, job):
-        """Make the groups of a job where they are missing; return the files that its process has to write its pid to."""
+        """Make the groups of a job if they are missing; return the files that its process has to write its pid to."""
         if index not in self._made:
             paths = {
                 controller: os.path.join(self._folders[controller], "job-%d" % index)
@@ -60,7 +60,7 @@ class Groups:
         return sorted({os.path.join(path, "cgroup.procs") for path in self._made[index].values()})
 
     def kills(self, index):
-        """Return how many processes of a job the kernel has killed for want of memory."""
+        """Return how many processes of a job the kernel has killed for lack of memory."""
         path = self._made.get(index, {}).get(MEMORY)
         if path is None:
             return 0
@@ -71,24 +71,24 @@ class Groups:
         return 0
 
     def leave(self, index):
-        """Remove the groups of a job that has ended. What it has left running on purpose keeps them, and its limits."""
+        """Remove the groups of a job that has ended. What it left running keeps them, with their limits."""
         self._left = _remove({*self._left, *self._made.pop(index, {}).values()})
 
     def close(self, patience=0.0):
-        """Remove what is left. patience: seconds, for processes that were just told to end; what stays longer keeps its group."""
+        """Remove what is left. patience: seconds for processes just told to end; those that stay longer keep their group."""
         deadline = time.monotonic() + patience
         self._left = _remove(self._left)
         while self._left and time.monotonic() < deadline:
-            time.sleep(0.01)  # nobody tells when a group is empty
+            time.sleep(0.01)  # no event reports an empty group
             self._left = _remove(self._left)
         if self._own:
             _remove(set(self._folders.values()))
 
 
 def find(batch_id, controllers, scope=None, proc="/proc/self"):
-    """Return the Groups of a batch that needs `controllers`; Unavailable where one of them can't be used.
+    """Return the Groups of a batch that needs `controllers`; Unavailable if one of them can't be used.
 
-    scope: the name of a scope that systemd has made for this process alone, and has handed over.
+    scope: the name of a scope that systemd has made for, and delegated to, this process.
     """
     own, mounts = _own(proc), _mounts(proc)
     folders, unified = {}, []
@@ -110,7 +110,7 @@ def find(batch_id, controllers, scope=None, proc="/proc/self"):
 
 
 def _own(proc):
-    """Return {controller: path of the own group}, "" for version 2."""
+    """Return {controller: path of this process's group}, with the key "" for version 2."""
     found = {}
     for line in (_read(os.path.join(proc, "cgroup")) or "").splitlines():
         dummy, controllers, path = line.split(":", 2)
@@ -120,7 +120,7 @@ def _own(proc):
 
 
 def _mounts(proc):
-    """Return {mount point: (controllers or {""}, the group that is mounted there)}."""
+    """Return {mount point: (controllers or {""}, the group mounted there)}."""
     found = {}
     for line in (_read(os.path.join(proc, "mountinfo")) or "").splitlines():
         before, dummy, after = line.partition(" - ")
@@ -132,7 +132,7 @@ def _mounts(proc):
 
 
 def _folder(controller, own, mounts):
-    """Return (where the own group is found, where its hierarchy is mounted)."""
+    """Return (the folder of this process's group, where its hierarchy is mounted)."""
     path = own[controller]
     for point, (controllers, root) in mounts.items():
         inside = root in ("/", path) or path.startswith(root + "/")
@@ -163,7 +163,7 @@ def _version_2(controllers, own, mounts, batch_id, scope):
     if scope is not None and os.path.basename(folder) == scope:
         _check(folder, "cgroup.controllers", controllers)
         try:
-            # a group that hands controllers on has no processes of its own
+            # a group that hands controllers on must not have processes of its own
             leaf = os.path.join(folder, "supervisor")
             _make(leaf)
             _write(os.path.join(leaf, "cgroup.procs"), os.getpid())
@@ -212,13 +212,13 @@ def _name(batch_id):
 
 
 def _limit_memory(path, size):
-    """Limit memory, and leave nothing of it to swap, which a limit would otherwise only move it to."""
+    """Limit memory, without swap, to which a limit would otherwise only move it."""
     if os.path.exists(os.path.join(path, "memory.limit_in_bytes")):
-        names, most = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), size  # of both together
+        names, most = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), size  # memory and swap together
     else:
         names, most = ("memory.max", "memory.swap.max"), 0
     _write(os.path.join(path, names[0]), size)
-    if os.path.exists(os.path.join(path, names[1])):  # a kernel may not count it
+    if os.path.exists(os.path.join(path, names[1])):  # the kernel may not account for swap
         _write(os.path.join(path, names[1]), most)
 
 
@@ -237,7 +237,7 @@ def _make(path):
 
 
 def _remove(paths):
-    """Remove folders of groups; return those that stay, for processes are in them still."""
+    """Remove folders of groups; return those that stay, because processes are still in them."""
     left = set()
     for path in paths:
         try:
@@ -250,7 +250,7 @@ def _remove(paths):
 
 
 def _write(path, value):
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # never made: a group has the files that it has
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # without O_CREAT: the kernel provides the files of a group
     try:
         os.write(descriptor, str(value).encode("ascii"))
     finally:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Files that others can neither read, nor see half written, nor swap for a link."""
+"""Files that others can neither read, nor see half written, nor replace by a link."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pwd
 import stat
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40  # in one path, as the kernel has it
-_UNMAPPED = 65534  # what a user namespace shows for owners outside of it
+_MOST_LINKS = 40  # in one path, the kernel's limit
+_UNMAPPED = 65534  # the uid that a user namespace shows for owners outside of it
 _ACL = "system.posix_acl_access"
 
 
@@ -25,13 +25,13 @@ class UnsafePath(Exception):
 
 
 class Folder:
-    """A directory that was opened once: whatever takes its name later, this is where files are read, written and removed.
+    """A directory that was opened once: files are read, written and removed in it, whatever takes its name later.
 
-    It is closed when nobody has it any more.
+    It is closed when nothing refers to it any more.
     """
 
     def __init__(self, path, within=None):
-        """path: its path, or its name in another Folder. UnsafePath where it is no directory, a link to one say."""
+        """path: its path, or its name in another Folder. UnsafePath if it is not a directory, for example a link to one."""
         self.path = os.path.join(within.path, path) if within else path
         self.fd = None
         try:
@@ -43,7 +43,7 @@ class Folder:
 
     @classmethod
     def opened(cls, fd, path="(handed over)"):
-        """Return the Folder of a descriptor that another process has opened; it is closed with it."""
+        """Return the Folder of a descriptor that another process has opened; it is closed along with the Folder."""
         folder = cls.__new__(cls)
         folder.path, folder.fd = path, fd
         return folder
@@ -59,7 +59,7 @@ class Folder:
         return folder
 
     def make(self, name):
-        """Return the Folder `name` in this one, of our own with mode 0700, which is made where it is missing."""
+        """Return the Folder `name` in this one, our own with mode 0700; it is made if it is missing."""
         try:
             os.mkdir(name, 0o700, dir_fd=self.fd)
         except FileExistsError:
@@ -68,12 +68,12 @@ class Folder:
         found = os.fstat(folder.fd)
         if found.st_uid != os.geteuid():
             raise UnsafePath(_belongs_to(folder.path, found) + _not_ours())
-        if found.st_mode & 0o777 != 0o700:  # the umask may have taken some, too
+        if found.st_mode & 0o777 != 0o700:  # the umask may also have removed some
             os.fchmod(folder.fd, 0o700)
         return folder
 
     def look(self, path):
-        """Return the lstat of what is there, None where nothing is."""
+        """Return the lstat of what is there, None if nothing is."""
         try:
             return os.stat(path, dir_fd=self.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -83,20 +83,20 @@ class Folder:
         return os.listdir(self.fd)
 
     def opener(self, path, flags):
-        """For `open`: the file of this name here, no link."""
+        """An opener for `open`: opens the file of this name here, but no link."""
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
 
     def sync(self):
-        """Have the names of files that were made, renamed or removed here outlast a power cut."""
+        """Make the creation, renaming and removal of files here survive a power cut."""
         try:
             os.fsync(self.fd)
         except OSError as exc:
-            if exc.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # there are file systems that cannot
+            if exc.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some file systems cannot
                 raise
 
 
 def folder_of(place):
-    """Return the Folder that `place` is, or is the path of."""
+    """Return `place` as a Folder; it may be one, or a path."""
     return place if isinstance(place, Folder) else Folder(place)
 
 
@@ -133,15 +133,15 @@ def _check_closed(path, found):
 
 
 def private_directory(path):
-    """Make `path` a directory of our own with mode 0700; UnsafePath where something else stands there."""
+    """Make `path` a directory of our own with mode 0700; UnsafePath if it is something else."""
     parent, name = os.path.split(path)
     Folder(parent).make(name)
 
 
 def job_directory(path):
-    """Return the absolute path of async_dir, which is made (0700) where it is missing.
+    """Return the absolute path of async_dir, which is made (0700) if it is missing.
 
-    UnsafePath where it is a link, not a directory, or a place where others may replace our files.
+    UnsafePath if it is a link, not a directory, or a place where others may replace our files.
     """
     expanded = os.path.abspath(os.path.expanduser(path))
     if expanded.startswith("~") or "/~" in expanded:
@@ -154,17 +154,17 @@ def job_directory(path):
 
 
 def _make_parents(path):
-    """Make what is missing of a path, for nobody else to write, whatever the umask."""
+    """Make the missing directories of a path, writable by nobody else, whatever the umask."""
     if not os.path.lexists(path):
         _make_parents(os.path.dirname(path))
         try:
             os.mkdir(path, 0o755)
         except FileExistsError:
-            pass  # just now; by whom, will be looked at
+            pass  # made just now; its owner will be checked
 
 
 def check_job_directory(path):
-    """UnsafePath where `path`, which exists, is not a directory that only we or root can change, or swap for another."""
+    """UnsafePath unless `path`, which exists, is a directory that only we or root can change, or swap for another."""
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         raise UnsafePath(
@@ -184,20 +184,20 @@ def check_job_directory(path):
 def open_job_directory(path):
     """Return the Folder of async_dir, which exists and was checked."""
     check_job_directory(path)
-    return Folder(path)  # only we or root can have put another there since
+    return Folder(path)  # only we or root can have swapped it since
 
 
 def _check_parents(path):
-    """UnsafePath where somebody else can put another directory in the place of `path`: by a parent, or a link on the way.
+    """UnsafePath if somebody else can put another directory in the place of `path`, through a parent, or a link on the way.
 
-    What was looked at stays as it is, for only we or root can change it: so there is no hurry from one to the next.
+    There is no race from one check to the next: what has passed its check can be changed only by us or root.
     """
     _check_parent("/", path)
     at, left, links = "/", os.path.dirname(path).split("/"), 0
     while left:
         name = left.pop(0)
         if name == "..":
-            at = os.path.dirname(at)  # of a link: `at` itself has none
+            at = os.path.dirname(at)  # of a link's target: `at` itself contains no links
         if name in ("", ".", ".."):
             continue
         following = os.path.join(at, name)
@@ -219,7 +219,7 @@ def _check_parent(parent, path):
     if found.st_uid not in (0, os.geteuid()) and not _is_from_outside(found.st_uid):
         who = "uid %d, to whom %s belongs" % (found.st_uid, parent)
     elif not is_link and not found.st_mode & stat.S_ISVTX:
-        # in a sticky directory what is ours, or root's, is left alone by others
+        # in a sticky directory others can't replace what belongs to us or root
         who = _who_else_may_write(parent, found)
         who = who and "%s, who may write in %s" % (who, parent)
     if who:
@@ -231,7 +231,7 @@ def _check_parent(parent, path):
 
 
 def _is_from_outside(uid):
-    """Say whether this stands for an owner outside of the user namespace (a rootless container) that we are in."""
+    """Say whether this uid stands for an owner outside of our user namespace (in a rootless container)."""
     if uid != _UNMAPPED:
         return False
     try:
@@ -242,7 +242,7 @@ def _is_from_outside(uid):
 
 
 def _who_else_may_write(path, found):
-    """Return in words who, beside us and root, may write in a directory, None where nobody may."""
+    """Return in words who, besides us and root, may write in a directory, None if nobody may."""
     if found.st_mode & stat.S_IWOTH:
         return "every user of the host"
     if found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid):
@@ -251,9 +251,9 @@ def _who_else_may_write(path, found):
 
 
 def _is_private_group(path, gid):
-    """Say whether nobody else is in a group, as in the one of each user that many hosts have, with a umask of 002.
+    """Say whether nobody else is in a group, as in the per-user groups that many hosts have, with a umask of 002.
 
-    As Debian's sshd has it (StrictModes). For root there is no need for that.
+    Debian's sshd does the same (StrictModes). Root does not need this.
     """
     uid = os.geteuid()
     if uid == 0 or _has_access_list(path):
@@ -270,15 +270,15 @@ def _is_private_group(path, gid):
 def _has_access_list(path):
     try:
         return _ACL in os.listxattr(path, follow_symlinks=False)
-    except (AttributeError, OSError):  # no Linux, or a file system without
+    except (AttributeError, OSError):  # not Linux, or a file system without access lists
         return False
 
 
 def write_atomically(path, data, durable=True, folder=None, temporary=None):
     """Write `data` (bytes) so that a reader sees the old file or the new one; mode 0600.
 
-    folder: the Folder that `path` is in; temporary: the (Folder, name) that it is written to first, beside it where there
-    is none given. `durable` also makes it stand after a power cut, but for its name (Folder.sync). An OSError leaves the
+    folder: the Folder that `path` is in; temporary: the (Folder, name) that it is written to first, by default beside
+    it. `durable` also makes the content, but not the name (see Folder.sync), survive a power cut. An OSError leaves the
     old file as it was.
     """
     source, name = temporary or (folder, path + ".tmp")
@@ -302,7 +302,7 @@ def write_atomically(path, data, durable=True, folder=None, temporary=None):
 
 
 def write_in_place(path, data, folder=None):
-    """Write `data` over a file of ours: where it is little, that needs no room on the disk, and no second file."""
+    """Write `data` over a file of ours: if it is little, that needs no room on the disk, and no second file."""
     fd = open_own(path, flags=os.O_WRONLY, folder=folder)
     try:
         os.pwrite(fd, data, 0)
@@ -320,10 +320,10 @@ def write_all(fd, data):
 
 
 def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY, folder=None):
-    """Return a file descriptor of a file of ours or root's, which is a regular one unless `kind` says else.
+    """Return a file descriptor of a file of ours or root's, a regular one unless `kind` says otherwise.
 
-    FileNotFoundError where there is none, UnsafePath where it is anything else: a link, a FIFO, a file of another user.
-    It never waits, and what can wait (a FIFO) is left non-blocking. folder: the Folder that `path` is in.
+    FileNotFoundError if there is none, UnsafePath if it is anything else: a link, a FIFO, a file of another user.
+    Opening never blocks, and a FIFO stays non-blocking. folder: the Folder that `path` is in.
     """
     shown = _shown(path, folder)
     try:
@@ -349,7 +349,7 @@ def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY, folder=None):
 def read_own(path, limit, offset=0, folder=None):
     """Return the bytes of a regular file of ours or root's from `offset` on, at most `limit` of them.
 
-    FileNotFoundError where there is none, UnsafePath where it is anything else, or where there is more to be read.
+    FileNotFoundError if there is none, UnsafePath if it is anything else, or if there is more to be read.
     folder: the Folder that `path` is in.
     """
     fd = open_own(path, folder=folder)
@@ -370,9 +370,9 @@ def read_own(path, limit, offset=0, folder=None):
 
 
 def check_own_directory(path):
-    """UnsafePath where `path` is not a directory of ours or root's that nobody else can change.
+    """UnsafePath unless `path` is a directory of ours or root's that nobody else can change.
 
-    FileNotFoundError where there is nothing.
+    FileNotFoundError if there is nothing.
     """
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
@@ -383,7 +383,7 @@ def check_own_directory(path):
 
 
 def remove_tree(path, folder=None):
-    """Remove a directory with all that is in it, or what stands in its place; an OSError where something stays.
+    """Remove a directory with all its content, or what is in its place; OSError if something stays.
 
     folder: the Folder that `path` is in. Links are removed, and never followed.
     """

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Waits for changes of files and directories: through inotify(7), and by looking again where there is none."""
+"""Waits for changes of files and directories: through inotify(7), or if there is none, by looking again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_MOVED_TO = 0x080
 _IN_DELETE = 0x200
 _IN_Q_OVERFLOW = 0x4000
 _LOOK_AGAIN = 0.1
-_EVENT = struct.Struct("iIII")  # inotify_event, which its name follows
+_EVENT = struct.Struct("iIII")  # inotify_event, followed by a name
 
 
 class Watcher:
@@ -43,7 +43,7 @@ class Watcher:
         self._add(path, _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE)
 
     def add_bells(self, path):
-        """Watch a directory for files that are rung (see `ring`), closed by who has written them, moved in or removed."""
+        """Watch a directory for files that are rung (see `ring`), closed after writing, moved in or removed."""
         self._add(path, _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_DELETE)
 
     def _add(self, path, mask):
@@ -51,7 +51,7 @@ class Watcher:
             self.close()  # no more watches for this user: look again instead
 
     def wait(self, seconds):
-        """Return when something happened, after `seconds` at the latest."""
+        """Wait until something happens, for `seconds` at the most."""
         if self._fd is None:
             time.sleep(min(seconds, _LOOK_AGAIN))
             return
@@ -63,15 +63,15 @@ class Watcher:
 
     @property
     def is_blind(self):
-        """Whether nothing is told, so that who waits has to look again now and then."""
+        """Whether there are no events, so that one has to look again now and then."""
         return self._fd is None
 
     def fileno(self):
-        """Return what is readable when something happened; not where it is blind."""
+        """Return a descriptor that is readable when something has happened; not if it is blind."""
         return self._fd
 
     def take(self):
-        """Return the names of the files that something happened to; None where it may be any."""
+        """Return the names of the files that something has happened to; None if it may be any."""
         names = set()
         try:
             data = os.read(self._fd, 65536)
@@ -93,5 +93,5 @@ class Watcher:
 
 
 def ring(fd):
-    """Have those wake who watch the directory of a file by `add_bells`."""
+    """Wake those who watch the directory of a file by `add_bells`."""
     os.utime(fd)

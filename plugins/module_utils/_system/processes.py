@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Processes as /proc tells of them: who lives, who descends from whom, and signals that reach nobody else.
+"""Processes according to /proc: which live, which descend from which, and signals that reach no other process.
 
-Where there is no /proc, a process is only known by its pid, and what it has started by its process group.
+Without /proc, a process is known only by its pid, and what it has started by its process group.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from collections import namedtuple
 
 _LOOK_AGAIN = 0.05  # seconds
 _KILL_AGAIN = 1.0
-_REMOVED = " (deleted)"  # what /proc says behind the path of such a file
+_REMOVED = " (deleted)"  # what /proc appends to the path of a removed file
 
-GONE, RESTARTED = "gone", "restarted"  # what has become of a process that does not live
+GONE, RESTARTED = "gone", "restarted"  # what has become of a process that is not alive
 
 Process = namedtuple("Process", "pid ppid session start state")
-# start: clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); with the pid it names one process until the next boot.
+# start: clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); with the pid it identifies a process until reboot.
 
-_LOW_PIDS = (
-    1024  # those that are left out when the numbers begin again (300), and those that are being given as we look
-)
+_LOW_PIDS = 1024  # those skipped when the numbers start over (300), and a margin for those handed out meanwhile
 
 _HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
 
@@ -53,7 +51,7 @@ def look(pid):
 
 
 def _is_told():
-    """Whether /proc tells of processes: it may be missing, or be an empty folder."""
+    """Whether /proc shows processes: it may be missing, or an empty folder."""
     return os.path.isdir("/proc/self")
 
 
@@ -74,15 +72,15 @@ def table():
 def _boot():
     text = _read("/proc/sys/kernel/random/boot_id")
     init = look(1)
-    # A container that restarts keeps the machine's boot id: there process 1 tells.
+    # A restarted container keeps the machine's boot id: there, the start of process 1 has changed.
     return {"boot_id": text.decode("ascii").strip() if text else None, "init_start": init.start if init else None}
 
 
 def _machine():
-    """Return what a host, or container, keeps when it restarts, and shares with no other.
+    """Return what a host, or container, keeps across restarts, and shares with no other.
 
-    Neither would do alone: images and templates hand the same machine-id to all that is made of them, and there may be
-    many a "localhost". A machine-id is not for others to know, so it is not told as it is (machine-id(5)).
+    Neither part would do alone: all machines made from one image or template may have the same machine-id, and there may
+    be many a "localhost". A machine-id is confidential, and so is hashed (machine-id(5)).
     """
     found = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id") or b""
     known = found.strip() not in (b"", b"uninitialized")
@@ -91,7 +89,7 @@ def _machine():
 
 
 def machine_key():
-    """Return what may be the name of a folder for what is of this machine alone, where others have the directory too."""
+    """Return the name for a folder of this machine's own in a directory that other machines may share."""
     machine = _machine()
     return hashlib.sha256(("%s %s" % (machine["id"], machine["name"])).encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -104,7 +102,7 @@ def _pid_namespace():
 
 
 def _uptime():
-    """Return the seconds since the host started, with those that it was suspended for; None where that is not known."""
+    """Return the seconds since the host started, including suspended time; None if that is not known."""
     try:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     except (AttributeError, OSError):
@@ -112,10 +110,10 @@ def _uptime():
 
 
 def identity(pid):
-    """Return what names process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None.
+    """Return what identifies process `pid` for ever: {pid, start, boot_id, init_start}; unknown parts are None.
 
     forks: how many processes and threads the kernel had started by now, see `may_be_reused`. pid_namespace: where its pid
-    counts. machine: where it lives, see `Boot.elsewhere`. booted_at: when the host started, by its clock as it is now.
+    is valid. machine: where it lives, see `Boot.elsewhere`. booted_at: when the host started, by its clock as it is now.
     """
     process, uptime = look(pid), _uptime()
     return dict(
@@ -136,15 +134,15 @@ def _forks():
 
 
 class Numbers:
-    """How far the kernel has come in handing out pids, looked up once."""
+    """How many pids the kernel has handed out, looked up once."""
 
     def __init__(self):
         self._forks, self._limit = _forks(), _read("/proc/sys/kernel/pid_max")
 
     def may_be_reused(self, recorded):
-        """Say whether a number that was a pid after an `identity` was taken may name another process, or session, by now.
+        """Say whether a pid from after an `identity` was taken may by now be the number of another process, or session.
 
-        The kernel hands out pids in a circle: no number comes twice until as many have been given as there are.
+        The kernel hands out pids in a circle: none comes twice before all the others were handed out.
         """
         if recorded.get("forks") is None or self._forks is None or not self._limit:
             return True
@@ -152,7 +150,7 @@ class Numbers:
 
 
 class Boot:
-    """What this boot of the host is known by, looked up once."""
+    """What identifies this boot of the host, looked up once."""
 
     def __init__(self):
         self._parts = _boot()
@@ -163,7 +161,7 @@ class Boot:
         """Say whether an `identity` was recorded since the host, or the container, started."""
         if any(recorded[key] != value for key, value in self._parts.items()):
             return False
-        if self._parts["boot_id"] is None:  # nothing else tells
+        if self._parts["boot_id"] is None:  # only the machine is known
             return not self._is_other(recorded)
         return recorded.get("pid_namespace") in (None, self._pid_namespace)
 
@@ -171,9 +169,9 @@ class Boot:
         return recorded.get("machine") not in (None, self._machine)
 
     def elsewhere(self, recorded):
-        """Return the name of the machine that an `identity` was recorded on, None where that is this one.
+        """Return the name of the machine that an `identity` was recorded on, None if that is this one.
 
-        A home directory may be there on several. What was recorded elsewhere is not for us to conclude anything from.
+        Several machines may share a home directory. Nothing can be concluded here about a process of another one.
         """
         if self.is_of(recorded) or not self._is_other(recorded):
             return None
@@ -183,7 +181,7 @@ class Boot:
     def now(self, recorded, now):
         """Return the time `now` by the clock as it was when an `identity` was recorded: it may have been set since.
 
-        Where the host has restarted nobody knows by how much.
+        After a restart of the host the difference is unknown, and `now` is returned as it is.
         """
         booted_at, uptime = recorded.get("booted_at"), _uptime()
         if not isinstance(booted_at, (int, float)) or uptime is None or not self.is_of(recorded):
@@ -194,7 +192,7 @@ class Boot:
 def why_gone(recorded, boot=None):
     """Return None while the process of an `identity` lives, else GONE or RESTARTED (the host).
 
-    None too where it is one of another machine: it may live. boot: the Boot, where it is at hand.
+    None too if it is one of another machine, as it may live. boot: the Boot, if it is at hand.
     """
     boot = boot or Boot()
     if boot.elsewhere(recorded) is not None:
@@ -210,7 +208,7 @@ def why_gone(recorded, boot=None):
 
 
 def _takes(pid, number):
-    """Send a signal; say whether there was somebody to be sent it. pid: as kill(2) has it."""
+    """Send a signal; say whether there was a process to get it. pid: as in kill(2)."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -221,7 +219,7 @@ def _takes(pid, number):
 
 
 class Snapshot:
-    """All processes at one moment, and who belongs to whom."""
+    """All processes at one moment, and which belong together."""
 
     def __init__(self, processes=None):
         self._is_blind = processes is None and not _is_told()
@@ -241,9 +239,9 @@ class Snapshot:
     def tree(self, members):
         """Return the live Processes that are, or descend from, one of `members` ({pid: start}), as {pid: Process}.
 
-        Whoever shares a session with a descendant counts too: a child whose parent has exited is no longer
+        Those that share a session with a descendant count too: a child whose parent has exited is no longer
         below it, but stays in its session. The caller's own session is left out.
-        Without /proc, members that were never seen there (their start is None) are told, each for its whole process group.
+        Without /proc, live members without a known start are returned, each for its whole process group.
         """
         if self._is_blind:
             return {
@@ -253,7 +251,7 @@ class Snapshot:
         for pid, start in members.items():
             process = self._processes.get(pid)
             if process is None:
-                # its session outlives it, and as long as it does, nobody else gets that number
+                # its session may outlive it, and until then no other process gets its number
                 todo.extend(self._sessions.get(pid, ()))
             elif process.start == start:
                 todo.append(process)
@@ -273,10 +271,10 @@ def _lives(pid):
 
 
 def holders(paths):
-    """Return who has one of these files open, even when it was removed: {path: {pid: start}}, as far as we may look.
+    """Return who has one of these files open, even if it was removed: {path: {pid: start}}, as far as we may look.
 
-    Where somebody has it open, but not to print into it, he keeps there what others print into a pipe: these count too.
-    paths: without symbolic links, as /proc has them.
+    Who has it open, but not as its own output, is copying there what others print into a pipe: these count too.
+    paths: without symbolic links, as in /proc.
     """
     wanted, found, keepers, pipes = set(paths), {}, {}, {}
     for pid in _pids() if wanted else ():
@@ -293,7 +291,7 @@ def holders(paths):
 
 
 def _open_files(name):
-    """Return {file descriptor: path} of a process, both as texts; nothing where it went away, or is not ours."""
+    """Return {file descriptor: path} of a process, both as texts; {} if it went away, or is not ours."""
     folder = "/proc/%s/fd" % name
     try:
         targets = {fd: os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
@@ -312,16 +310,16 @@ def _starts(pids):
 
 
 class Ending:
-    """Trees of processes on their way to their end. It never waits: whoever has it looks again and again."""
+    """Trees of processes that were told to end. It never blocks: its owner calls `look` again and again."""
 
     def __init__(self, families, grace, now):
         """families: {key: {pid: start}}; grace: seconds until those that are left are killed."""
         self.left = dict(families)
-        self.look_at = now  # when the next look is worth while
+        self.look_at = now  # when the next look is worthwhile
         self._kill_at = now + grace
 
     def look(self, now, number=None):
-        """See who is left, with a signal for all of them or without; SIGKILL when their time is over. Return whose are gone."""
+        """See who is left, and send them a signal, if any; SIGKILL after the grace. Return the keys of those that are gone."""
         if now >= self._kill_at:
             number, self._kill_at = signal.SIGKILL, now + _KILL_AGAIN
         begun = time.monotonic()
@@ -329,13 +327,13 @@ class Ending:
         gone = [key for key, family in self.left.items() if not _signal(family, number, snapshot)]
         for key in gone:
             del self.left[key]
-        # processes of others: their end is no event for us
+        # they are not our children: their end is no event for us
         self.look_at = now + max(_LOOK_AGAIN, 10 * (time.monotonic() - begun))
         return gone
 
 
 def _signal(family, number, snapshot):
-    """Send a signal (None: none) to what lives of a family, and remember who that was; say whether anybody does."""
+    """Send a signal (None: none) to the live processes of a family, and remember them; say whether there were any."""
     tree = snapshot.tree(family)
     family.update((pid, process.start) for pid, process in tree.items())
     if number is not None:
@@ -345,7 +343,7 @@ def _signal(family, number, snapshot):
 
 
 def usage(pids):
-    """Return (CPU seconds, bytes of memory) that processes have used and use, as far as they still live."""
+    """Return (CPU seconds, bytes of memory) that processes have used and use, as far as they are still alive."""
     ticks, pages = 0, 0
     for pid in pids:
         text = _read("/proc/%d/stat" % pid)
@@ -359,9 +357,9 @@ def usage(pids):
 
 
 def send(process, number):
-    """Send a signal to `process` (pid, start), never to another that has taken over its pid; say whether it was sent.
+    """Send a signal to `process` (pid, start), never to another that has got its pid since; say whether it was sent.
 
-    One that a Snapshot knows without /proc gets it with its process group.
+    Without /proc, its whole process group gets it.
     """
     if process.start is None:
         return _takes(-process.pid, number) or _takes(process.pid, number)

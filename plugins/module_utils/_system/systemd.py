@@ -6,7 +6,7 @@
 
 # pylint: disable=ansible-bad-function  # a process of its own: there is no module to run commands by
 
-"""systemd, as far as it decides how long a supervisor lives, and what its jobs may use: login sessions and scopes."""
+"""How systemd decides how long a supervisor lives, and what its jobs may use: login sessions and scopes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LOOK_AGAIN = 0.005
 _SESSION = re.compile(r"/user-(\d+)\.slice/session-([^/]+)\.scope(?:/|\n|\Z)")
 _FOLDERS = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 
-# A login session that ends all of its processes with it: whose it is.
+# A login session whose end kills all of its processes; user: whose it is.
 Session = namedtuple("Session", "id user")
 
 
 class NoScope(Exception):
-    """systemd does not hold this process; the text says why."""
+    """systemd gives this process no scope; the text says why."""
 
 
 class Host:
-    """What is looked at; another root is for tests."""
+    """The host that is examined; another root is for tests."""
 
     def __init__(self, root="/", busctl="busctl"):
         self._root = root
@@ -52,7 +52,7 @@ class Host:
     # sessions
 
     def ending_session(self):
-        """Return the Session that this process would end with; None where there is none, as is usual."""
+        """Return the Session whose end would kill this process; None if there is none, as is usual."""
         found = _SESSION.search(self.text("proc/self/cgroup"))
         if found is None or not os.path.exists(self.path("run/systemd/sessions", found[2])):
             return None
@@ -60,7 +60,7 @@ class Host:
         return Session(found[2], user) if self._kills(user) else None
 
     def _kills(self, user):
-        """Whether logind ends what a user leaves running (logind.conf(5))."""
+        """Whether logind kills what a user leaves running (logind.conf(5))."""
         settings = self._logind_settings()
         kills = (settings.get("KillUserProcesses") or [self._kills_by_default()])[-1]
         if kills.lower() not in ("yes", "true", "on", "1", "y", "t"):
@@ -71,7 +71,7 @@ class Host:
         return not only or user in only
 
     def _logind_settings(self):
-        """Return {name: words} of logind's settings, of the default that its file tells in a comment too."""
+        """Return {name: words} of logind's settings, including a default that its file has in a comment."""
         main = next(filter(None, (self.text(folder, "systemd/logind.conf") for folder in _FOLDERS)), "")
         settings = {name: [value] for name, value in re.findall(r"^#(KillUserProcesses)=(\S+)", main, re.MULTILINE)}
         names = {}
@@ -87,7 +87,7 @@ class Host:
         return settings
 
     def _kills_by_default(self):
-        """Ask logind itself, where no file tells."""
+        """Ask logind itself, if no file says so."""
         bus = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
         try:
             answer = self._call(["--system", "get-property", *bus, "KillUserProcesses"])
@@ -104,7 +104,7 @@ class Host:
     def enter_scope(self, batch_id):
         """Have systemd put this process into a scope of its own, below which it may make control groups; return its name.
 
-        That of root is one of the system; that of another user one of the user's manager, and ends with that.
+        For root it is a scope of the system, for another user one of the user's manager, which ends with that.
         """
         if not os.path.isdir(self.path("run/systemd/system")):
             raise NoScope("systemd is not the first process of the host")
@@ -124,7 +124,7 @@ class Host:
         while "/%s" % name not in self.text("proc/self/cgroup"):
             if time.monotonic() > deadline:
                 raise NoScope("systemd made a scope, and did not put the process into it")
-            time.sleep(_LOOK_AGAIN)  # nothing tells this process that it was moved
+            time.sleep(_LOOK_AGAIN)  # there is no event for being moved
         return name
 
     def _user_bus(self):

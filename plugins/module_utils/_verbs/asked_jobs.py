@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The jobs that a request is about: each looked up where it may be, and followed."""
+"""The jobs that a request asks for: each is looked up, and followed."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import batc
 
 
 class AskedJob:
-    """One of the jobs of a request, of this collection or of core's async, or what is no job."""
+    """One job of a request, of this collection or of core's async, or an id that is no job."""
 
     __slots__ = ("ask_to_end", "batch", "directory", "error", "family", "index", "jid", "processes_ended")
 
     def __init__(self, jid, directory, family=()):
         self.jid = jid
         self.directory = directory
-        self.batch = self.index = None  # the reader of its batch, and its number there; None of core's jobs
-        self.error = None  # {"error", "msg"} where nothing else can be told of it
-        self.family = dict(family)  # {pid: start} of what was told to end before
-        self.ask_to_end = False  # whether it is one that had not ended when all were to
-        self.processes_ended = 0  # of those that it has left
+        self.batch = self.index = None  # the reader of its batch, and its number there; None for core's jobs
+        self.error = None  # {"error", "msg"} if nothing else can be reported of it
+        self.family = dict(family)  # {pid: start} of its processes that were told to end before
+        self.ask_to_end = False  # whether it had not ended yet when the jobs were told to end
+        self.processes_ended = 0  # how many of those that it had left behind
 
     @property
     def elsewhere(self):
-        """The name of the machine that it runs on, or ran on, where that is another one; else None."""
+        """The name of the machine that it runs or ran on, if that is another one; else None."""
         return self.batch and self.batch.elsewhere
 
     def not_found(self):
-        """Return the error of a job of which there is no record."""
+        """Return the error for a job without a record."""
         told = (
             "could not find job %s in %s, searched as user %s. Was it launched by another user (become), with another "
             "ansible_async_dir or on another host, or has it been cleaned up?"
@@ -43,7 +43,7 @@ class AskedJob:
         return {"error": "not_found", "msg": told % (self.jid, self.directory, users.own_name())}
 
     def unreadable(self, exc):
-        """Return the error of a job whose record can't be read, or went away while it was looked at."""
+        """Return the error for a job whose record can't be read, or went away while it was looked at."""
         if isinstance(exc, FileNotFoundError):
             return self.not_found()
         return {"error": "not_found", "msg": "could not look for job %s: %s" % (self.jid, exc)}
@@ -53,10 +53,10 @@ class AskedJobs:
     """The jobs of one request, in its order."""
 
     def __init__(self, request, async_dir, watcher=None, all_batches=False):
-        """watcher: what is to see what is new of them; all_batches: look at those too of which no job is asked for."""
+        """watcher: an inotify.Watcher to add their files to; all_batches: open also batches of which no job is asked for."""
         self.directory = os.path.abspath(os.path.expanduser(async_dir))
         self.batches = batches.Batches(watcher)
-        self.troubles = []  # what could not be looked at, in words
+        self.troubles = []  # messages on what could not be looked at
         self.jobs = []
         core = []
         for asked in self._selected(request["select"]) if "select" in request else request["jobs"]:
@@ -91,12 +91,12 @@ class AskedJobs:
             for batch_id in catalog.batch_ids(self.directory):
                 self.reader(batch_id)
         except (files.UnsafePath, OSError):
-            pass  # told where leftovers are looked for
+            pass  # reported by the search for leftovers
 
     def reader(self, batch_id):
-        """Return the reader of a batch of the async directory of the request, None where there is none.
+        """Return the reader of a batch of the async directory of the request, None if there is none.
 
-        Where its record is not to be trusted, that is told, and the others are not affected.
+        If its record can't be trusted, that is noted as a trouble, and other batches are not affected.
         """
         try:
             return self.batches.get(self.directory, batch_id)
@@ -107,7 +107,7 @@ class AskedJobs:
             return None
 
     def _find(self, job):
-        """Say where a job is; return an error where it is not."""
+        """Note in which batch a job is; return an error if it is not there."""
         if not ids.is_jid(job.jid):
             return {"error": "invalid", "msg": "%r can't be a job id" % job.jid}
         try:
@@ -134,12 +134,12 @@ class AskedJobs:
         self._core.refresh(look_for_processes)
 
     def settle(self):
-        """Read on until it is certain what is lost: it takes two looks to say so of a core job."""
+        """Read on until it is certain what is lost: a core job counts as lost only after two looks."""
         self.refresh(look_for_processes=True)
         self.refresh(look_for_processes=True)
 
     def keep(self, selection, now):
-        """Leave out what does not fit by state and age, which are known once all is refreshed."""
+        """Leave out jobs that do not fit by state and age, which are known once all is refreshed."""
         self.jobs = [job for job in self.jobs if self._fits(job, selection, now)]
         self._pending = list(self.jobs)
 
@@ -157,13 +157,13 @@ class AskedJobs:
         return catalog.is_of_age(selection, at, now)
 
     def state(self, job):
-        """Return what its records tell of a job without an error: a dictionary with `state`, None where they went away."""
+        """Return what the records say of a job without an error: a dictionary with `state`, None if they went away."""
         if job.batch:
             return job.batch.jobs[job.index]
         return self._core.found[job.directory, job.jid]
 
     def are_answered(self, mode):
-        """Say whether all jobs, or any of them (`mode`), are finished or not there to be waited for."""
+        """Say whether all jobs, or any of them (`mode`), are finished, or can't be waited for."""
         if mode == "any":
             return any(self.is_final(job) for job in self.jobs)
         while self._pending and self.is_final(self._pending[-1]):
@@ -171,14 +171,14 @@ class AskedJobs:
         return not self._pending
 
     def is_final(self, job):
-        """Say whether a job is finished, or not there to be waited for."""
+        """Say whether a job is finished, or can't be waited for."""
         if job.error:
             return True
         state = self.state(job)["state"]
         return state is None or state in states.TERMINAL
 
     def left_processes(self, snapshot=None):
-        """Return the processes that lost jobs have left, as {position of the job: {pid: Process}}."""
+        """Return the processes that lost jobs have left behind, as {position of the job: {pid: Process}}."""
         lost = {
             position: (job.batch, job.index)
             for position, job in enumerate(self.jobs)

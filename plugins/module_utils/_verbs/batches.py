@@ -20,20 +20,20 @@ class Batches:
     """The batches that a call asks for, by (directory, batch id)."""
 
     def __init__(self, watcher=None):
-        """watcher: an inotify.Watcher that is to see what is new in them."""
+        """watcher: an inotify.Watcher to add their journals to."""
         self._watcher = watcher
         self._readers = {}
         self._places = {}
         self.boot = processes.Boot()
 
     def place(self, directory):
-        """Return the Place of an async directory, opened once; what Place raises."""
+        """Return the Place of an async directory, opened once; raises what Place raises."""
         if directory not in self._places:
             self._places[directory] = place.Place(directory)
         return self._places[directory]
 
     def get(self, directory, batch_id):
-        """Return the reader of a batch, or None where there is no such batch in this directory."""
+        """Return the reader of a batch, or None if there is no such batch in this directory."""
         key = (directory, batch_id)
         if key not in self._readers:
             try:
@@ -53,7 +53,7 @@ class Batches:
         """Read on. Return {reader: why} of the batches whose record can't be read any more, which are given up."""
         lost = {}
         for key, reader in self._readers.items():
-            if reader is None or not reader.unfinished:  # what has ended stays so
+            if reader is None or not reader.unfinished:  # nothing changes any more
                 continue
             try:
                 reader.refresh()
@@ -68,7 +68,7 @@ class Batches:
 
 
 def look_up(directory, batch_id):
-    """Return the reader of a batch as it is now, None where there is no record of it; what BatchReader raises."""
+    """Return the reader of a batch as it is now, None if there is no record of it; raises what BatchReader raises."""
     batches = Batches()
     batches.get(directory, batch_id)
     batches.refresh(look_for_processes=True)

@@ -6,8 +6,8 @@
 
 """Cancels jobs, and answers as a wait does.
 
-A supervisor looks after its jobs; core's jobs, and what lost ones have left, are looked after here, for as long as a call
-lasts: the next one is told what was still to end.
+A supervisor ends its own jobs; core's jobs, and what lost ones have left behind, are ended here, for as long as a call
+lasts: the request of the next call names what had not ended yet.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Cancellation:
         self._asked = asked
         self._grace = grace
         self._now = now
-        self._processes = None  # a processes.Ending of what nobody else looks after, by the position of the job
+        self._processes = None  # a processes.Ending of processes without a supervisor, by the position of the job
 
     def begin(self, number):
-        """Send a signal; None: they have had it."""
+        """Send a signal; None: it was sent before."""
         self._refuse_elsewhere()
         if number is not None:
             self._ask_supervisors(number)
@@ -60,16 +60,16 @@ class Cancellation:
 
     @property
     def left(self):
-        """What was told to end and has not yet, {position of the job: {pid: start}}."""
+        """The processes that were told to end and have not yet, {position of the job: {pid: start}}."""
         return self._processes.left
 
     @property
     def look_at(self):
-        """When `look_after` is due, None where nothing is left."""
+        """When `look_after` is due, None if nothing is left."""
         return self._processes.look_at if self._processes.left else None
 
     def look_after(self, now, number=None):
-        """See what is left of what was told to end, and have it killed when its time is over."""
+        """See which processes are left that were told to end, and kill them when the grace is over."""
         for position in self._processes.look(now, number):
             job = self._asked.jobs[position]
             job.family = {}
@@ -77,7 +77,7 @@ class Cancellation:
                 core_async.note_cancelled(job.directory, job.jid)
 
     def _refuse_elsewhere(self):
-        """Leave alone what runs on other machines, and say so: nobody there would hear of it."""
+        """Leave alone what runs on other machines, and say so: a request would not reach its supervisor."""
         for job in self._asked.jobs:
             if not self._asked.is_final(job) and job.elsewhere:
                 name = job.batch.header["jobs"][job.index]["name"]
@@ -97,10 +97,10 @@ class Cancellation:
             for first in range(0, len(indexes), _CANCELS_A_LINE):
                 some = indexes[first : first + _CANCELS_A_LINE]
                 if not reader.ask({"cancel": some, "grace": self._grace, "signal": number}):
-                    break  # nobody is there to be asked: the jobs will be seen to be lost
+                    break  # there is no supervisor: the jobs will be found lost
 
     def _find_families(self):
-        """Return {position of the job: {pid: start}} of what core's jobs run, and of what lost jobs have left."""
+        """Return {position of the job: {pid: start}} of what core's jobs run, and of what lost jobs have left behind."""
         families = {}
         for position, tree in self._asked.left_processes().items():
             families[position] = {pid: process.start for pid, process in tree.items()}
@@ -108,7 +108,7 @@ class Cancellation:
         members = core_async.Members() if self._asked.has_core_jobs else None
         for position, job in enumerate(self._asked.jobs):
             if job.ask_to_end and not job.batch:
-                # only where the command line of its wrapper names it
+                # only if the command line of its wrapper names the job
                 family = members.of(job.jid)
                 if family:
                     families[position] = dict(family)

@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""All jobs of an async directory, and which of them a selection fits.
+"""Finds the jobs of an async directory that fit a selection.
 
 A selection: {"names": [patterns] or None, "batch_ids": [...] or None, "states": [...] or None, "older_than", "newer_than":
-seconds or None, "core": whether jobs of core's async count too}. All that is given must fit.
+seconds or None, "core": whether jobs of core's async count too}. A job has to fit all that is given.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CORE_JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z")
 def find(selection, directory, get_reader, tell):
     """Return [jid] of the jobs in `directory` that fit by name and batch, those of a batch together, the oldest first.
 
-    get_reader: returns the BatchReader of a batch id, or None; tell: takes what could not be looked at, in words.
-    FileNotFoundError, UnsafePath or OSError where the directory can't be looked at.
+    get_reader(batch_id): returns its BatchReader, or None; tell(message): called on what could not be looked at.
+    FileNotFoundError, UnsafePath or OSError if the directory can't be looked at.
     """
     files.check_job_directory(directory)
     present = set(os.listdir(directory))
@@ -49,7 +49,7 @@ def find(selection, directory, get_reader, tell):
 
 
 def is_of_age(selection, at, now):
-    """Say whether a job fits by its age; at: when it ended, or where it has not, when it was launched; None: not known."""
+    """Say whether a job fits by its age; at: when it ended, or if it has not, when it was launched; None: not known."""
     age = None if at is None else now - at
     if selection["older_than"] is not None and (age is None or age < selection["older_than"]):
         return False
@@ -57,7 +57,7 @@ def is_of_age(selection, at, now):
 
 
 def batch_ids(directory):
-    """Return the ids of all batches that have a folder; UnsafePath where their place is not a directory of ours."""
+    """Return the ids of all batches that have a folder; UnsafePath if their place is not a directory of this user."""
     folder = os.path.join(directory, batch_lock.FOLDER)
     try:
         files.check_own_directory(folder)
@@ -67,7 +67,7 @@ def batch_ids(directory):
 
 
 def is_core_jid(name):
-    """Say whether this is an id as core's async makes them; ours are of that form too."""
+    """Say whether this has the form of a job id of core's async; ours have that form too."""
     return bool(_CORE_JID.match(name))
 
 

@@ -6,8 +6,8 @@
 
 """Jobs that were launched by ansible-core's own async: their state, their processes, their end.
 
-Their results file and their command line are all there is to know them by (ansible-core's async_wrapper.py;
-the protocol of the file is the one that its async_status reads).
+They are known only by their results file and their command line (ansible-core's async_wrapper.py; the format of the
+file is the one that its async_status reads).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CoreJobs:
             self.found[directory, jid] = {"state": None, "finished": False}
 
     def refresh(self, look_for_processes):
-        """Read the results files again; `look_for_processes`: and declare lost what has none left."""
+        """Read the results files again; look_for_processes: declare lost those without a process."""
         running = []
         for key, job in self.found.items():
             if not job["finished"]:
@@ -49,7 +49,7 @@ class CoreJobs:
             if _stem(key[1]) in alive:
                 self._gone_since.pop(key, None)
             elif key not in self._gone_since:
-                # it may have ended since the file was read: believe it when the next look says the same
+                # it may have ended since the file was read: wait for the next look to say the same
                 self._gone_since[key] = True
             else:
                 self.found[key].update(_read(*key))
@@ -62,12 +62,12 @@ class CoreJobs:
 
 
 def _stem(jid):
-    """Return the part of a core job id that stands in the command line of its wrapper's processes."""
+    """Return the part of a core job id that is in the command line of its wrapper's processes."""
     return jid.split(".")[0]
 
 
 def _read(directory, jid):
-    """Return what the results file of a core job tells; state None where there is none."""
+    """Return what the results file of a core job says; state None if there is none."""
     path = os.path.join(directory, jid)
     try:
         data = files.read_own(path, records.RESULT_LIMIT)
@@ -81,7 +81,7 @@ def _read(directory, jid):
     except (ValueError, RecursionError):
         result = None
     if not isinstance(result, dict):
-        # not written yet, or cut off by a full disk: its processes tell
+        # not written yet, or cut off by a full disk: its processes show whether it runs
         return {"state": states.RUNNING, "started_at": None, "unreadable": True}
     if "started" in result and not result.get("finished"):
         return {"state": states.RUNNING, "started_at": changed_at}
@@ -111,8 +111,8 @@ def _ending(result):
 def _wrappers():
     """Return (jid stem, Process) of every process of ours that core's wrapper left running for a job.
 
-    A command line is all that they are known by, which anybody may have. A wrapper has made a session of its own, whose first
-    process has gone: what is in a session of somebody else is not ours to end, nor is a process of another user.
+    They are found by their command line, which any process may have. But a wrapper makes a session of its own, whose first
+    process has gone: a process in a session of somebody else, or of another user, is none of them.
     """
     found = _named_as_wrappers()
     stems = {process.pid: stem for stem, process in found}
@@ -124,7 +124,7 @@ def _wrappers():
 
 
 def _has_gone(pid):
-    """Say whether there is no such process any more; one that nobody has waited for yet is none."""
+    """Say whether there is no such process any more; a zombie counts as gone."""
     process = processes.look(pid)
     return process is None or process.state == "Z"
 
@@ -151,7 +151,7 @@ def _named_as_wrappers():
 
 
 class Members:
-    """The processes of the wrappers of core's jobs, in one look at the host's processes."""
+    """The processes of the wrappers of core's jobs, from one look at the host's processes."""
 
     def __init__(self):
         self._by_stem = {}
@@ -159,12 +159,12 @@ class Members:
             self._by_stem.setdefault(stem, {})[process.pid] = process.start
 
     def of(self, jid):
-        """Return those of a job, as {pid: start}."""
+        """Return the processes of a job, as {pid: start}."""
         return self._by_stem.get(_stem(jid), {})
 
 
 def note_cancelled(directory, jid):
-    """Write that a core job was cancelled, where its processes, which were told to end, are gone and wrote no result."""
+    """Write that a core job was cancelled, if its processes have ended at our signal without writing a result."""
     if _read(directory, jid).get("finished"):
         return
     result = {
@@ -177,7 +177,7 @@ def note_cancelled(directory, jid):
     try:
         try:
             files.write_atomically(path, text)
-        except OSError:  # others may have made something of the name that it is written to first
+        except OSError:  # others may have put something in the place of the temporary file
             files.write_in_place(path, text)
     except (files.UnsafePath, OSError):
-        pass  # it will be seen to be lost
+        pass  # it will be found lost

@@ -12,7 +12,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import b
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
 
-_TROUBLES = 5  # how many of a kind are told one by one
+_TROUBLES = 5  # how many of a kind are listed one by one
 
 
 def answer(request, async_dir):
@@ -25,7 +25,7 @@ def answer(request, async_dir):
 
 
 def note_forgotten(asked, answers):
-    """Remove the records of what is finished and has left no process; say in the answer of each job whether that was done."""
+    """Remove the records of finished jobs without processes; say in the answer of each job whether that was done."""
     forgetting = _Forgetting(asked)
     for position, job in enumerate(asked.jobs):
         answers[position]["forgotten"] = forgetting.forget(position, job)
@@ -52,12 +52,12 @@ class _Forgetting:
                 self._touched.add(job.batch)
                 return job.batch.forget(job.index)
             return files.remove(job.jid, self._asked.batches.place(job.directory).jobs)
-        except OSError as exc:  # a directory, say, or a read-only disk
+        except OSError as exc:  # for example a directory, or a read-only disk
             self._failed.append("the record of job %s can't be removed: %s" % (job.jid, exc))
             return False
 
     def _why_kept(self, position, job):
-        """Say why the record of a finished job must stay, None where it need not."""
+        """Return why the record of a finished job must stay, None if it need not."""
         if position in self._left:
             return "processes of it still run"
         if job.elsewhere and self._asked.state(job)["state"] == states.LOST:
@@ -71,7 +71,7 @@ class _Forgetting:
         self._remove_empty()
 
     def _remove_empty(self):
-        """Remove the folders of batches without a record, unless somebody launches just now: then they are left to async_prune."""
+        """Remove the folders of batches without a record; during a launch they are left to async_prune."""
         for directory in {reader.async_dir for reader in self._touched}:
             try:
                 where = self._asked.batches.place(directory)

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change at any time.
 
-"""What launches, batches and jobs that are no more have left in an async directory.
+"""Finds and removes what launches, batches and jobs have left behind in an async directory:
 
 folders of launches that were killed before their records were complete, with their results files
-folders of batches of whose jobs none has a record any more
-what only a running batch needs, and parts of records of jobs that were forgotten, where the supervisor is gone
+folders of batches none of whose jobs has a record any more
+what only a running batch needs, and parts of records of jobs that were forgotten, if the supervisor is gone
 files that a killed writer had begun, this collection's and, if asked for, core's
 """
 
@@ -23,7 +23,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import b
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, core_async, orphans
 
-# path: what is told of it; paths: all that goes with it, in this order; at: when it was last changed
+# path: the one to report; paths: all that belongs to it, in the order of removal; at: when it was last changed
 Leftover = namedtuple("Leftover", "path paths at")
 
 _OF_RUNNING = ("control", "reserve", "staged")
@@ -32,10 +32,10 @@ _OF_JOBS = ("results", "tasks", output.FOLDER, "run")
 
 @contextlib.contextmanager
 def looking(selection, directory, get_reader, tell, now):
-    """Yield the Leftovers in `directory` that a selection (_verbs/catalog.py) fits: as those of lost jobs without a name.
+    """Yield the Leftovers in `directory` that fit a selection (_verbs/catalog.py), as if they were lost jobs without a name.
 
     While the context lasts, no launch can be in the middle of writing records that look like leftovers.
-    get_reader: returns the refreshed BatchReader of a batch id, or None; tell: takes in words what is left alone.
+    get_reader(batch_id): returns its refreshed BatchReader, or None; tell(message): called on what is left alone.
     """
     fitting = fits(selection)
     try:
@@ -65,7 +65,7 @@ def looking(selection, directory, get_reader, tell, now):
 
 
 def fits(selection):
-    """Whether a selection is about what no job has, too."""
+    """Say whether leftovers, which have no name and count as lost, can fit a selection."""
     return selection["names"] is None and (selection["states"] is None or states.LOST in selection["states"])
 
 
@@ -102,7 +102,7 @@ def remove(leftover, where, tell):
 
 
 def _remove(path, where):
-    """Remove what is at a path below the async directory, through folders that are no links."""
+    """Remove what is at a path below the async directory, without following links."""
     parents, name = os.path.split(path)
     folder = where.jobs
     for parent in parents.split("/") if parents else ():
@@ -116,7 +116,7 @@ def _folder(directory, batch_id):
 
 @contextlib.contextmanager
 def _alone(directory, begun, tell):
-    """Yield those of the batches that are begun of which nobody writes the records any more.
+    """Yield those of the batches that are only begun whose records nobody writes any more.
 
     A launch holds the lock until its records are complete.
     """
@@ -141,7 +141,7 @@ def _of_batch(reader, present):
     if not recorded:
         return [_leftover(reader.path, [reader.path])]
     if not processes.why_gone(reader.header["supervisor"]):
-        return []  # it tidies up itself
+        return []  # the supervisor tidies up itself
     begun = [name for name in _names(reader.path) if name.endswith(".tmp")]
     found = [os.path.join(reader.path, name) for name in (*_OF_RUNNING, *begun)]
     for folder in _OF_JOBS:
@@ -172,7 +172,7 @@ def _belongs(folder, name, recorded):
 
 
 def _half_written(directory, present, batch_ids, selection):
-    """Return the files that a writer had begun for a results file, and nobody will complete."""
+    """Return temporary files for results files that nobody will complete."""
     found, members = [], None
     for name in sorted(present):
         jid, dot, suffix = name.rpartition(".")

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Lists jobs: what there is to say of each without its result, what it uses, and what it has printed."""
+"""Lists jobs: all about each except its result, what it uses, and what it has printed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import o
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, telling
 
-_MOST_PRINTED = 32 * 1024 * 1024  # characters of output that are told at once
+_MOST_PRINTED = 32 * 1024 * 1024  # characters of output in one answer
 
 
 def answer(request, async_dir):
@@ -27,11 +27,11 @@ def _pools(asked):
     try:
         return pools.overview(asked.batches.place(asked.directory).batches)
     except (files.UnsafePath, OSError):
-        return []  # nothing was launched here, or that is told of the jobs
+        return []  # nothing was launched here, or the jobs have reported the same
 
 
 def found(request, async_dir, all_batches=False):
-    """Return the AskedJobs of a request, looked up for good, and only those that fit; all_batches: see there."""
+    """Return the AskedJobs of a request, settled, and only those that fit; all_batches: see AskedJobs."""
     asked = asked_jobs.AskedJobs(request, async_dir, all_batches=all_batches)
     asked.settle()
     if "select" in request:
@@ -40,7 +40,7 @@ def found(request, async_dir, all_batches=False):
 
 
 def listed(asked, tail=None):
-    """Return what is told of each job; tail: with so many of the last lines that it printed."""
+    """Return the entry of each job; tail: include so many of the last lines that it printed."""
     return _List(asked, tail).answers()
 
 
@@ -87,7 +87,7 @@ class _List:
         return _usage(min(members), tree) if tree else {}
 
     def _printed(self, job, state, tail):
-        """Return what is told of the output of a job: its size, and the last lines."""
+        """Return the entries on the output of a job: its size, and the last lines."""
         kept = None
         if job.batch:
             kept = self._outputs[job.batch] = self._outputs.get(job.batch) or output.Output(job.batch)

@@ -7,8 +7,8 @@
 """Modules that a host keeps, so that a controller sends each of them once and not with every call.
 
 ansible-core sends a module as a program with a zip in it: the module, and all of module_utils that it imports. The first call
-of a module is made so. The module then keeps its zip, compiled, in the folder `modules` beside the batches
-(_protocol/store.py), and tells the controller where. In place of the later calls, of this run of ansible-playbook and the
+of a module is sent like that. The module then keeps its zip, compiled, in the folder `modules` beside the batches
+(_protocol/store.py), and reports where. In place of the later calls, of this run of ansible-playbook and the
 next ones, the controller sends short_program.py, which checks that the zip is still the same and runs the module from it.
 """
 
@@ -28,23 +28,23 @@ _LOCAL_HEADER = 30  # bytes in front of the name of a file in a zip, with the le
 
 
 def own_zip():
-    """Return the path of the zip that this module runs from; None where it runs from files."""
+    """Return the path of the zip that this module runs from; None if it runs from files."""
     return getattr(__loader__, "archive", None)
 
 
 def find(async_dir, archive):
-    """Return {path, sha256} of what is kept of the zip `archive` in async_dir; {} where nothing is, {path} of itself."""
+    """Return {path, sha256} of the kept copy of the zip `archive`; {} if there is none; {path} if it is the kept copy itself."""
     return _look(async_dir, archive, _find)
 
 
 def keep(async_dir, archive):
-    """Return what `find` does, after keeping it where it is not; {} where that can't be. Nothing is made where no batch was
-    ever recorded."""
+    """Return what `find` does, after keeping the zip if it is not kept; {} if that can't be done, or no batch was ever
+    recorded here."""
     return _look(async_dir, archive, lambda *one: _find(*one) or _write(*one))
 
 
 def _carried():
-    """Never called: the import tells ansible-core to put into the zip what is run out of it later."""
+    """Never called: the import makes ansible-core put into the zip what is later run from it."""
     from ansible_collections.background.jobs.plugins.module_utils._verbs import stand_in  # noqa: F401
 
 
@@ -55,7 +55,7 @@ def _look(async_dir, archive, get):
         kept = store.Store(os.path.abspath(os.path.expanduser(async_dir)))
         if os.path.dirname(os.path.realpath(archive)) == kept.path:
             os.utime(archive)
-            return {"path": archive}  # as the controller knows
+            return {"path": archive}  # the controller knows the hash
         with open(archive, "rb") as stream:
             return _look_for(stream.read(store.LIMIT), kept, get)
     except (files.UnsafePath, OSError):
@@ -63,7 +63,7 @@ def _look(async_dir, archive, get):
 
 
 def _look_for(sent, kept, get):
-    import zipfile  # it takes a while, and calls of what is kept do without
+    import zipfile  # importing it takes a while, and kept modules do not need it
 
     try:
         with zipfile.ZipFile(io.BytesIO(sent)) as contents:
@@ -97,7 +97,7 @@ def _name(begin, digest):
 
 
 def _beginning(sent, contents):
-    """Return how the name begins of what is kept of a zip: the same for each call that brings the same files."""
+    """Return the beginning of the name of a kept zip: the same for all calls that bring the same files."""
     found = hashlib.sha256()
     for info in _files_of(contents):
         begin = info.header_offset + _LOCAL_HEADER + sum(struct.unpack_from("<HH", sent, info.header_offset + 26))
@@ -112,7 +112,7 @@ def _files_of(contents):
 
 
 def _compiled(contents):
-    """Return the bytes of a zip of the files and what they compile to: the same for the same files, whenever that is."""
+    """Return the bytes of a zip of the files and their compiled code, which depend on nothing but the files."""
     import zipfile  # as above
 
     from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
@@ -125,5 +125,5 @@ def _compiled(contents):
             if info.filename.endswith(".py"):
                 pairs.append((info.filename + "c", compiled.packed(info.filename, source)))
             for name, data in pairs:
-                target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # of 1980
+                target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # with the date 1980-01-01
     return written.getvalue()

@@ -25,14 +25,14 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
-# The interpreter imports all that it needs before it answers: this module's zip is gone soon after.
+# The interpreter imports all that it needs before it answers, because this module's zip is removed soon after.
 _BOOT = (
     "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor.main import main; del sys.path[0]; main()"
 )
-_PATIENCE = 1.0  # seconds until an interpreter has ended that has closed all that it can say something by
-_MOST_SAID = 65536  # bytes of what it prints that are kept until then
+_PATIENCE = 1.0  # seconds for an interpreter to end after it has closed its output
+_MOST_SAID = 65536  # bytes to keep of what it prints before its answer
 
-# The options that all modules have which launch.
+# The options of all modules that launch.
 COMMON = dict(
     timeout=dict(type="float", default=0),
     nice=dict(type="int"),
@@ -56,7 +56,7 @@ COMMON = dict(
 
 
 def serve(module):
-    """Be the module `module`: start the batch that its action plugin has planned, answer what it asks for, or both."""
+    """Be the module `module`: start the batch that its action plugin has planned, answer its request, or both."""
     plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
     if not plan:
         _serving().be(module, _handlers())
@@ -76,9 +76,9 @@ def serve(module):
 
 
 def _working_folder(module):
-    """Return the folder that jobs begin in, None for that of this process.
+    """Return the working folder for jobs, None for the one of this process.
 
-    A module that can't enter the folder which the connection leads to goes to a temporary one, which is gone when it ends.
+    A module that can't enter the folder where the connection begins uses a temporary one, which is removed at its end.
     """
     own = getattr(module, "_tmpdir", None)
     try:
@@ -91,9 +91,9 @@ def _working_folder(module):
 
 
 def first_answer(packed_request, async_dir):
-    """Return {reply, waited}: the packed answer to a packed request, and the seconds it took; nothing where there is none.
+    """Return {reply, waited}: the packed answer to a packed request, and the seconds it took; {} if there is none.
 
-    The jobs are there, whatever comes of it: who asks again is told why they can't be looked at.
+    A failure here does not matter, as the jobs were launched: the next request reports why they can't be looked at.
     """
     begun = time.monotonic()
     try:
@@ -104,7 +104,7 @@ def first_answer(packed_request, async_dir):
 
 
 def _handlers():
-    """Return what a module that launches answers besides: all that async_wait does. Few launches need it."""
+    """Return the handlers of a module that launches: the same as of async_wait. Few launches need them."""
     from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, info, wait
 
     return {"cancel": cancel.answer, "forget": forget.answer, "list": info.answer, "wait": wait.answer}
@@ -121,15 +121,15 @@ class LaunchError(Exception):
 
 
 def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
-    """Start the batch of a packed plan; singleton: only where no job of this name is queued or running.
+    """Start the batch of a packed plan; singleton: only if no job of this name is queued or running.
 
-    compiled: a zip of what this module runs from, compiled (kept.py), which spares the supervisor to do so again;
-    folder: the working folder of the jobs, where it is not that of this process.
+    compiled: a zip of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
+    folder: the working folder of the jobs, if it is not the one of this process.
 
-    Returns {async_dir, user, pid}: the directory of the results files, whose it is, and the supervisor's process, with
-    `warnings` where there are any, and `shared`, what the host keeps of the plan (shared.py). Where nothing had to be started,
-    in place of the pid: `states`, where this batch was launched before, those of its jobs; `attached`, where there is such a
-    job, what is told of it; `missing`, what is shared and has to be sent as well.
+    Returns {async_dir, user, pid}: the directory of the results files, its user, and the pid of the supervisor, with
+    `warnings` if there are any, and `shared`, what the host keeps of the plan (shared.py). If nothing had to be started,
+    in place of the pid: `states` of its jobs, if this batch was launched before; `attached`, the entry of a singleton that
+    is there; `missing`, shared parts of the plan that have to be sent as well.
     """
     try:
         directory = files.job_directory(async_dir)
@@ -154,7 +154,7 @@ def _reply(answer, directory):
 
 
 def _find(plan, directory, singleton):
-    """Return what is there of a plan already, None where it is to be launched; nobody else records meanwhile."""
+    """Return what of a plan exists already, None if it has to be launched. Called under the lock: nobody else records."""
     batch_id = plan["batch_id"]
     if batch_lock.is_begun(directory, batch_id):
         batch_lock.clear(directory, batch_id)  # its supervisor was killed before it had taken the order
@@ -166,7 +166,7 @@ def _find(plan, directory, singleton):
 
 
 def _states_of(plan, directory):
-    """Return the states of the jobs of a plan, None where no batch of its id was launched here."""
+    """Return the states of the jobs of a plan, None if no batch of its id was launched here."""
     from ansible_collections.background.jobs.plugins.module_utils._verbs import batches
 
     batch_id = plan["batch_id"]
@@ -195,7 +195,7 @@ def _states_of(plan, directory):
 
 
 def _running(name, directory):
-    """Return what is told of the newest job of a name that has not ended, None where there is none."""
+    """Return the entry of the newest job of a name that has not ended, None if there is none."""
     from ansible_collections.background.jobs.plugins.module_utils._verbs import info
 
     selection = {
@@ -222,19 +222,19 @@ def _running(name, directory):
 
 
 def _sources():
-    """Return the texts of what template processes run."""
+    """Return the sources of the program of template processes."""
     parts = {name: _text_of(name) for name in loader.PARTS}
     return {"template": {"loader": _text_of("loader"), "parts": parts}, "capture": _text_of("capture")}
 
 
 def _text_of(name):
-    """Return the source of a file of the room of fork servers, out of this module's zip."""
+    """Return the source of a file of _fork_server, from this module's zip."""
     rooms = os.path.dirname(os.path.dirname(__file__))
     return __loader__.get_data(os.path.join(rooms, "_fork_server", name + ".py")).decode("utf-8")
 
 
 def _carried():
-    """Never called: the imports tell ansible-core to put into the payload what other interpreters will read from it."""
+    """Never called: the imports make ansible-core put into the payload what other interpreters will read from it."""
     from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture, main  # noqa: F401
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
@@ -247,7 +247,7 @@ def _start(packed_plan, directory, lock, compiled, folder):
 
 
 def _converse(process, order):
-    """Hand over an order; return the answer, and nothing that anybody else says where the process starts."""
+    """Hand over an order; return the answer, ignoring anything else that is printed when the process starts."""
     said = {process.stdout: bytearray(), process.stderr: bytearray()}
     unsent = memoryview(order)
     with process.stdin, process.stdout, process.stderr, selectors.DefaultSelector() as selector:
@@ -275,7 +275,7 @@ def _converse(process, order):
 
 
 def _hand_over(stream, data):
-    """Write what the pipe takes of `data`, and return the rest; none where nobody reads it: what was said tells why."""
+    """Write what the pipe takes of `data`, and return the rest; nothing if nobody reads it: its output will say why."""
     try:
         return data[os.write(stream.fileno(), data) :]
     except BlockingIOError:
@@ -285,7 +285,7 @@ def _hand_over(stream, data):
 
 
 def _answer_in(output):
-    """Return the answer out of what a supervisor's interpreter has printed so far, None where it has not come yet."""
+    """Return the answer from what a supervisor's interpreter has printed so far, None if it has not come yet."""
     for line in output.split(b"\n")[:-1]:
         try:
             answer = json.loads(line)
@@ -297,7 +297,7 @@ def _answer_in(output):
 
 
 def _told(said, process):
-    """Say what was said by a process that has ended in place of an answer."""
+    """Return what a process has printed that ended without an answer."""
     texts = [text.decode("utf-8", "replace").strip() for text in said]
     if any(texts):
         return "; ".join(filter(None, texts))
@@ -330,7 +330,7 @@ def _boot(lock, compiled=None, folder=None):
 
 
 def _environment():
-    """Return the environment that this process was started with: what the module has changed in its own is not the task's."""
+    """Return the environment that this process was started with, without what the module has changed since."""
     try:
         with open("/proc/self/environ", "rb") as stream:
             pairs = [pair.partition(b"=") for pair in stream.read().split(b"\0") if pair]

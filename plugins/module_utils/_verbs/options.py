@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The options of the modules that select jobs; doc_fragments/select.py tells of them."""
+"""The options of the modules that select jobs; doc_fragments/select.py documents them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What still runs of jobs that are lost: nobody but whoever asks for them will ever end it."""
+"""Finds processes that lost jobs have left running: nothing ends them unless somebody asks for these jobs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MOST_NOTED = 16 * 1024 * 1024  # bytes
 def find(lost, snapshot):
     """Return the processes that lost jobs have left, as {key: {pid: Process}}, for those that have left any.
 
-    lost: {key: (BatchReader, index)}. Only what is proven to be the job's counts: who has the files open that it prints
-    into; its recorded process; the session of that, as long as no other can have got its number; and what descends from these.
+    lost: {key: (BatchReader, index)}. Only processes that provably belong to the job count: those that have its output files
+    open; its recorded process; the session of that, as long as its number can't have been reused; and all their descendants.
     """
     if not lost:
         return {}
@@ -42,10 +42,10 @@ def find(lost, snapshot):
         if known and (job["pid"] in snapshot or not reusable):
             members[job["pid"]] = job["start"]
         if not reusable:
-            # of calls that the journal knows, the last one counts: what others have left they may have left on purpose
+            # of the calls that the journal has, only the last counts: earlier ones may have left processes on purpose
             for pid in set(_noted(reader, noted).get(index, ())) - set(reader.pids):
                 process = processes.look(pid)
-                members.setdefault(pid, process.start if process else None)  # of one that is gone, the session counts
+                members.setdefault(pid, process.start if process else None)  # if it is gone, its session counts
         tree = snapshot.tree(members)
         if tree:
             found[key] = tree
@@ -53,7 +53,7 @@ def find(lost, snapshot):
 
 
 def of_batches(readers):
-    """Return the readers, out of those given, of batches of which a lost job has left a process."""
+    """Return those of the given readers of whose batch a lost job has left a process."""
     lost = {
         (reader, index): (reader, index)
         for reader in readers
@@ -64,7 +64,7 @@ def of_batches(readers):
 
 
 def _noted(reader, noted):
-    """Return {index: [pid]} that the template processes of a batch have written down; noted: what was read before."""
+    """Return {index: [pid]} that the template processes of a batch have noted; noted: a cache of these, by reader."""
     if reader not in noted:
         pids = noted[reader] = {}
         try:

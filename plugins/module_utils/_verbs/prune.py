@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Removes records, and with them what killed launches and batches that are no more have left; or says what there is."""
+"""Removes records, and what killed launches and former batches have left behind; or reports what there is."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _found(asked, selection):
 
 
 def _of_pools(asked, selection, remove):
-    """Return the paths of what killed supervisors have left in pools; remove: and remove it."""
+    """Return the paths of what killed supervisors have left in pools; remove: whether to remove it."""
     if not garbage.fits(selection):
         return []
     try:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Has a request answered by its handler, if it is one that this module answers and has the shape of one."""
+"""Checks a request, and has it answered by its handler, if this module has one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 
 def serve(request, async_dir, handlers):
-    """Answer a request; handlers: {op: function} of those that may be asked. shapes.Malformed where it is none."""
+    """Answer a request; handlers: {op: function} of what may be asked for. shapes.Malformed if it is no valid one."""
     requests.check(request, handlers)
     return dict(
         handlers[request["op"]](request, async_dir),

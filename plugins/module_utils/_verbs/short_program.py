@@ -6,13 +6,13 @@
 
 # pylint: disable=ansible-bad-function  # there is no module to answer by
 
-"""What is sent in place of a module that the host has kept (kept.py): this text, with a call of `run` as its last line."""
+"""The program sent in place of a module that the host has kept (kept.py): this text, with a call of `run` added at its end."""
 
 from __future__ import annotations
 
 import sys
 
-# The folder that the connection led to may be anybody's.
+# Others may be able to write to the folder where the connection begins: import nothing from it.
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
 
 import hashlib  # noqa: E402
@@ -22,7 +22,7 @@ import stat  # noqa: E402
 
 
 def why_not(path, sha256):
-    """Return what is wrong with a file that has to have this SHA-256 and be changed by us or root only; None if nothing."""
+    """Return why a file does not have this SHA-256, or could be changed by others than us and root; None if all is well."""
     try:
         at = path
         while True:
@@ -37,7 +37,7 @@ def why_not(path, sha256):
                 break
             at = os.path.dirname(at)
         if os.access(path, os.W_OK):
-            os.utime(path)  # nobody removes it while it is in use
+            os.utime(path)  # so that it is not removed as unused
         with open(path, "rb") as stream:
             return None if hashlib.sha256(stream.read()).hexdigest() == sha256 else "%s was changed" % path
     except OSError as exc:
@@ -45,7 +45,7 @@ def why_not(path, sha256):
 
 
 def run(path, sha256, module, arguments):
-    """Run a module out of the zip at `path`, with its stand-in for AnsibleModule; `arguments` is its JSON."""
+    """Run a module from the zip at `path`, with its stand-in for AnsibleModule; arguments: its JSON."""
     missing = why_not(path, sha256)
     if missing:
         print(json.dumps({"changed": False, "not_kept": missing}))

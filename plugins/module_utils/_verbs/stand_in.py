@@ -6,9 +6,9 @@
 
 # pylint: disable=ansible-bad-function  # it is what modules answer by
 
-"""In place of ansible-core's AnsibleModule for modules that the host has kept: importing that one takes longer than all else.
+"""Replaces ansible-core's AnsibleModule in modules that the host has kept: importing that one takes longer than all else.
 
-The modules of this collection get what they work on from their action plugins, which have checked all options. So this does
+The modules of this collection get their work from their action plugins, which have checked all options. So this does only
 what is left: it hands over arguments, logs the call, and prints the result.
 """
 
@@ -26,7 +26,7 @@ _STOOD_IN_FOR = "ansible.module_utils.basic"
 
 
 def run(name, arguments):
-    """Run the module of this name; arguments: as ansible-core has them, in JSON. Does not return."""
+    """Run the module of this name; arguments: JSON in ansible-core's form. Does not return."""
     parts = _STOOD_IN_FOR.split(".")
     for count in range(len(parts)):
         package = ".".join(parts[: count + 1])
@@ -37,7 +37,7 @@ def run(name, arguments):
 
 
 class AnsibleModule:
-    """What the modules of this collection use of it."""
+    """The part of AnsibleModule that the modules of this collection use."""
 
     def __init__(self, given, argument_spec, supports_check_mode):
         self.params = {key: given.get(key, option.get("default")) for key, option in argument_spec.items()}
@@ -73,7 +73,7 @@ class AnsibleModule:
 
 
 def _leave_what_is_closed():
-    """Work in a folder that can be read: where the connection leads to may be closed to the user that the task becomes."""
+    """Change to a folder that can be read: the one where the connection begins may be closed to the become user."""
     try:
         if os.access(os.getcwd(), os.F_OK | os.R_OK):
             return

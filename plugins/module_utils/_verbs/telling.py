@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What is told of a job (the shape: _protocol/requests.py)."""
+"""The entries of jobs in answers (their form: _protocol/requests.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 
 
 def about(asked, job):
-    """Return what there is to say of a job without its result, and its state, None where that can't be told."""
+    """Return the entry of a job, without its result, and its state, which is None if it is unknown."""
     told = {"jid": job.jid, "dir": job.directory}
     if job.error:
         return dict(told, **job.error), None
@@ -31,7 +31,7 @@ def about(asked, job):
 
 
 class Results:
-    """What jobs have returned, read as they end and not only when all have: who waits for the last one waits for less."""
+    """Results of jobs, read as each ends rather than when all have, so that a caller waits less for the last one."""
 
     def __init__(self, asked, max_bytes):
         """max_bytes: of an answer."""
@@ -41,7 +41,7 @@ class Results:
         self._total = 0
 
     def read_on(self):
-        """Read those of the jobs that have ended, as much as one answer may have."""
+        """Read the results of jobs that have ended, as much as one answer may hold."""
         left = []
         for job in self._unread:
             if self._total < self._max_bytes and not job.error and self._asked.is_final(job):
@@ -56,7 +56,7 @@ class Results:
         self._total += sum(map(len, self._read[job].values()))
 
     def told(self):
-        """Return what is told of each job; results until `max_bytes` of them are together, at least one."""
+        """Return the entry of each job; results are included until they reach `max_bytes`, at least one."""
         answers, total = [], 0
         for job in self._asked.jobs:
             told, state = about(self._asked, job)
@@ -74,7 +74,7 @@ class Results:
 
 
 def with_results(asked, max_bytes):
-    """Return what is told of each job: see Results.told."""
+    """Return the entry of each job: see Results.told."""
     return Results(asked, max_bytes).told()
 
 
@@ -119,7 +119,7 @@ def _described(job, state):
 
 
 def lives_elsewhere(batch):
-    """Say where a job lives that is told of here because the directory is there on several machines."""
+    """Return the message for a job of another machine that shares the directory."""
     return (
         "its batch was launched on another machine, %s, and only there can it be seen whether it still runs, and be "
         "cancelled. If that machine is no more, remove %s by hand." % (batch.elsewhere, batch.path)
@@ -130,11 +130,11 @@ def _tasks_text(job):
     try:
         return job.batch.tasks_text(job.index) if job.batch else None
     except (files.UnsafePath, OSError):
-        return None  # its result is told all the same
+        return None  # its result is reported all the same
 
 
 def result_text(job, state):
-    """Return the text of the result of a finished job, None where there is none to tell."""
+    """Return the text of the result of a finished job, None if there is none."""
     if not job.batch:
         return state.get("result")
     try:
@@ -142,12 +142,12 @@ def result_text(job, state):
     except (files.UnsafePath, OSError) as exc:
         return results.of({"failed": True, "msg": "the result can't be read: %s" % exc}).text
     text = results.without_state(text, state["state"]) if text else text
-    # of a lost job there is nothing to tell but what it had printed
+    # of a lost job only what it had printed is worth reporting
     return text if state["state"] != states.LOST or "stdout" in parsed(text) else None
 
 
 def parsed(text):
-    """Return a result, which is empty where its text (or None) is none."""
+    """Return the result that a text (or None) holds; {} if it holds none."""
     try:
         result = json.loads(text) if text is not None else {}
     except (ValueError, RecursionError):

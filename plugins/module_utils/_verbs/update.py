@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Changes what holds for batches that run, and for pools: how many jobs run at once.
+"""Changes how many jobs run at once, in running batches and in pools.
 
-A supervisor is told, and its journal tells that it has heard.
+A supervisor gets a request, and confirms it in its journal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling, wait
 
 UPDATED, UNCHANGED, ENDED, ELSEWHERE, UNHEARD = "updated", "unchanged", "ended", "elsewhere", "unheard"
-_PATIENCE = 2.0  # that others may take at the files of a pool
+_PATIENCE = 2.0  # seconds to wait for the lock of a pool
 
 
 def answer(request, async_dir):
@@ -51,7 +51,7 @@ class _Batches:
         self._running = {reader for reader in readers if reader.unfinished}
 
     def tell(self):
-        """Tell those supervisors that have another number."""
+        """Tell the supervisors whose number is another one."""
         if self._check:
             return
         for reader in self._running:
@@ -86,7 +86,7 @@ class _Batches:
 
 
 def _resize(asked, sizes, check):
-    """Give pools that are in use other sizes; return what is told of each."""
+    """Change the sizes of pools that are in use; return the entry of each."""
     told = []
     for name, size in sorted(sizes.items()):
         before = outcome = None

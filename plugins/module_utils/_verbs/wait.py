@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Answers a wait: when the jobs have ended, and after a while in any case."""
+"""Answers a wait when the jobs have ended, or after a while in any case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify
 from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
 
-_CHECK_LIFE = 1.0  # seconds between looks at whether supervisors and core's wrappers still live
+_CHECK_LIFE = 1.0  # seconds between checks that supervisors and core's wrappers are alive
 
 
 def answer(request, async_dir):
@@ -28,9 +28,9 @@ def answer(request, async_dir):
 
 
 def until(is_done, asked, watcher, block, *, ending=None, meanwhile=None):
-    """Return when what was read of the jobs `is_done`, after `block` seconds at the latest.
+    """Read on until `is_done()`, for `block` seconds at the most.
 
-    ending: what was told to end is looked after meanwhile (cancel.Cancellation). meanwhile: called now and then, if not None.
+    ending: a cancel.Cancellation to look after meanwhile. meanwhile: called about once a second, if not None.
     """
     now = time.monotonic()
     deadline, check_at = now + block, now + _CHECK_LIFE

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Running an action plugin with its remote calls caught, and what comes of that.
+"""Runs an action plugin, and catches its remote calls.
 
-The private names of ansible-core that this takes are listed in core.py.
+The private names of ansible-core that this needs are listed in core.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Arguments = dict[str, t.Any]
 class Asked(t.NamedTuple):
     """What an action plugin would run: a module and its arguments, or nothing, for a reason.
 
-    Where it would run more than one, `calls` are all of them, chosen between by `recipe`; `staged` are files they need.
+    If it would run more than one, `calls` has all of them; `recipe` chooses between them; `staged`: files they need.
     """
 
     module: str
@@ -89,7 +89,7 @@ class Recorder:
         handler._low_level_execute_command = command
         handler._find_needle = needle
         handler._early_needs_tmp_path = lambda: False
-        # An action plugin may hand on to another one, as that of shell does to that of command.
+        # An action plugin may delegate to another one, as the one of shell does to the one of command.
         handler._shared_loader_obj = Loaders(lambda dummy, other: self.arm(other))
 
     def catch(self, asked: Asked) -> Arguments:
@@ -101,7 +101,7 @@ class Recorder:
     def look_up(
         self, really: t.Callable[..., t.Any], module: str, arguments: Arguments, *rest: t.Any, **more: t.Any
     ) -> t.Any:
-        """Make a call that finds something out, once a launch; refuse one that may change something."""
+        """Make a call that only gathers information, once per launch; refuse one that may change something."""
         if not actions.only_looks(module):
             raise plainly(f"its action plugin runs {module!r} itself before the job could start. Use a plain task.")
         key = json.dumps([module, arguments], sort_keys=True, default=str)
@@ -115,7 +115,7 @@ class Recorder:
 
 
 class Loaders:
-    """`ansible.plugins.loader`, whose action plugins pass through `arm` (name, plugin) before they are handed out."""
+    """`ansible.plugins.loader`, but `arm` (name, plugin) is called on action plugins before they are handed out."""
 
     def __init__(self, arm: t.Callable[[str, t.Any], object]) -> None:
         self._arm = arm

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""A part of _core: the users that tasks of jobs run as, and the command lines of ansible-core's become plugins for that."""
+"""The users that tasks of jobs run as, and the command lines of ansible-core's become plugins for that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
     from ansible.plugins.become import BecomeBase
 
 _OPTIONS = ("become_user", "become_flags", "become_exe")
-# Those of ansible-core that make no process of another user on a host with a POSIX shell, and of network devices.
+# Become methods of ansible-core for network devices and Windows, not for hosts with a POSIX shell.
 _REFUSED = frozenset(("enable", "runas"))
 _ASKS = (
     "a password is set for it, and passwords are not sent to hosts for jobs. Let sudo ask for none there, "
@@ -47,7 +47,7 @@ class Users:
 
     @property
     def _launching(self) -> BecomeBase | None:
-        """The plugin that the launching task becomes another user by."""
+        """The plugin by which the launching task becomes another user."""
         plugin: BecomeBase | None = self._action._connection.become
         return plugin
 
@@ -58,12 +58,12 @@ class Users:
 
     @property
     def _user(self) -> str | None:
-        """Who launches, as far as that is known."""
+        """The launching user, as far as known."""
         plugin = self._launching
         return self._remote_user if plugin is None else str(plugin.get_option("become_user") or "root")
 
     def become(self, keys: Mapping[str, t.Any], templar: t.Any) -> Become | None:
-        """Return how the user of a task is become with these keywords; None where it is that of the launch."""
+        """Return how to become the user of a task with these keywords; None if it is the user of the launch."""
         variables = templar.available_variables
         wanted = keys["become"]
         if variables.get("ansible_become") is not None:
@@ -77,7 +77,7 @@ class Users:
         return self._command(plugin)
 
     def _back(self) -> Become | None:
-        """Return how root becomes the user of the connection, as whom a task that does not become anybody would run."""
+        """Return how root becomes the user of the connection, as which a task without become would run."""
         launching, user = self._launching, self._remote_user
         if launching is None or user == self._user:
             return None
@@ -119,11 +119,11 @@ class Users:
         if _option(plugin, "become_pass"):
             if self._user != "root":
                 raise Refused(_ASKS)
-            plugin._options["become_pass"] = None  # nobody asks root for one
+            plugin._options["become_pass"] = None  # root is not asked for one
         user = str(_option(plugin, "become_user") or "root")
         key = json.dumps([plugin._load_name, plugin._options], sort_keys=True, default=str)
         if key not in self._known:
-            # the interpreter stands as it is, for a shell to find the home directory that it may be in
+            # the interpreter is not quoted, so that a shell can expand a `~` in its path
             program = f"{becoming.INTERPRETER} -c {shlex.quote(becoming.PROGRAM)}"
             line = refusing(plugin.build_become_command, program, self._action._connection._shell)
             executable = self._action._play_context.executable or "/bin/sh"
@@ -132,7 +132,7 @@ class Users:
 
 
 def _option(plugin: BecomeBase, name: str) -> t.Any:
-    """Return an option of a become plugin, None where it has no such option."""
+    """Return an option of a become plugin, None if it has no such option."""
     try:
         return plugin.get_option(name)
     except KeyError:

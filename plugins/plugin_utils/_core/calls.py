@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""From the name of a module and what is written beside it to the action plugin that runs it, and its arguments."""
+"""Finds the action plugin and the arguments for the name of a module and what is written beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NORMAL = "ansible.legacy.normal"
 
 
 class Kind(t.NamedTuple):
-    """A module, and the action plugin that runs it; shared by all entries that have it."""
+    """A module, and the action plugin that runs it; shared by all entries with that module."""
 
     fqcn: str
     task: Task
@@ -56,18 +56,18 @@ class Calls:
         self._parsed: dict[t.Any, tuple[object, object, ParsedCall]] = {}
 
     def call(self, module: str, value: object, args: object, home: Home) -> ParsedCall:
-        """Return the call that `module: value`, and `args` beside it, stand for. Refused where there is no such module."""
+        """Return the call that `module: value`, and `args` beside it, stand for. Refused if there is no such module."""
         kind = self._kinds.get((module, home))
         if kind is None:
             kind = self._kinds[module, home] = self._kind(module, home)
-        # What is written inside of a loop is one object for all its items. The objects are kept, or their ids were used again.
+        # All items of a loop share the same objects, known by their ids. They are kept, or the ids could be reused.
         key = (module, home, id(value), id(args))
         if key not in self._parsed:
             self._parsed[key] = (value, args, ParsedCall(kind, self.arguments(module, value, args)))
         return self._parsed[key][2]
 
     def arguments(self, action: str, value: object, args: object) -> Arguments:
-        """Return the arguments that are written beside an action, as a mapping or in the form `key=value`."""
+        """Return the arguments of an action, written as a mapping or as `key=value`."""
         source = {action: value} if args is ABSENT else {action: value, "args": args}
         parser = ModuleArgsParser(task_ds=source, collection_list=self._task.collections)
         dummy, arguments, dummy = refusing(parser.parse, skip_action_validation=True)
@@ -80,7 +80,7 @@ class Calls:
         return modules.like(name, self._collections(home))
 
     def _collections(self, home: Home) -> list[str] | None:
-        # A role has collections of its own, and none of those of the play.
+        # A role has its own collections, and not those of the play.
         collections: list[str] | None = list(home.roles[0].collections) if home.roles else self._task.collections
         return collections
 
@@ -93,17 +93,17 @@ class Calls:
                 f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
             )
         actions.refuse(found.resolved_fqcn)
-        # A short name that only the collections of a role know is not known where modules are built.
+        # Building modules does not know short names from the collections of a role: take the full one.
         name = found.resolved_fqcn if home.roles and home.roles[0].collections else module
         task = self.copy_of_task(name, home)
         return Kind(found.resolved_fqcn, task, self.handler(name, task))
 
     def copy_of_task(self, action: str, home: Home) -> Task:
-        """Return a task as the launching one, for another action, and where its files are looked for."""
+        """Return a copy of the launching task for another action, which searches for files as the tasks of `home` do."""
         task = self._task.copy(exclude_parent=True)
         task._parent = self._task._parent
         task.action = action
-        # Any number makes action plugins take their async road; the time limit is kept by the host half.
+        # Any number makes action plugins run as for async; the supervisor enforces the time limit.
         task.async_val = 1
         task.poll = 0
         if home.roles:
@@ -114,7 +114,7 @@ class Calls:
         return task
 
     def handler(self, name: str, task: Task) -> ActionBase:
-        """Return the action plugin that core would take; see TaskExecutor._get_action_handler_with_module_context."""
+        """Return the action plugin that core would use; see TaskExecutor._get_action_handler_with_module_context."""
         collections: list[str] | None = task.collections
         module = plugin_loader.module_loader.find_plugin_with_context(name, collection_list=collections)
         if module.resolved and module.action_plugin:

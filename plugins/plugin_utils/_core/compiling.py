@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Templates are compiled once, for all items of a loop.
+"""Has templates compiled only once for all items of a loop.
 
-The private names of ansible-core that this takes are listed in core.py.
+The private names of ansible-core that this needs are listed in core.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_COMPILED = 1000
 
 
 def remember(engine: t.Any) -> None:
-    """Keep templates that were compiled: all items of a loop have the same ones, and compiling is most of the work."""
+    """Keep compiled templates: all items of a loop have the same ones, and compiling is most of the work."""
     for name in ("_compile_template", "_compile_expression"):
         compile_one = getattr(engine, name, None)
         if compile_one is not None:
@@ -27,14 +27,14 @@ def remember(engine: t.Any) -> None:
 
 
 def _remembering(compile_one: t.Callable[[str, t.Any], t.Any]) -> t.Callable[[str, t.Any], t.Any]:
-    # With its tags, such as its place in a file: equal texts may differ in them.
+    # The key includes the tags of a text, such as its place in a file: equal texts may differ in them.
     compiled: dict[t.Any, t.Any] = {}
 
     def remembering(text: str, options: t.Any) -> t.Any:
         key = (str.__str__(text), AnsibleTagHelper.tags(text), options)
         try:
             hash(key)
-        except TypeError:  # as of `args` that are one template
+        except TypeError:  # as for `args` that are one template
             return compile_one(text, options)
         if key not in compiled:
             if len(compiled) >= _MOST_COMPILED:

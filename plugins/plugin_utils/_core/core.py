@@ -4,26 +4,26 @@
 
 # Private to this collection: may change at any time.
 
-"""What jobs are made of, as ansible-core has it. Together with the files beside it, it is all that touches core's private names.
+"""The interface to ansible-core. Only this file and those beside it touch core's private names.
 
 Checked with 2.19.14, 2.20.10 and 2.21.5.
 
 What it needs, the same in all three unless it says otherwise:
 
-- `Templar._engine` with `resolve_to_container`, and, to remember what they return, `_compile_template`, `_compile_expression`;
+- `Templar._engine` with `resolve_to_container`, and, to cache what they return, `_compile_template`, `_compile_expression`;
   `AnsibleTagHelper.tags`;
 - `Task._post_validate_args(name, value, engine)`, which merges module_defaults and renders arguments;
-- `_get_action_arg_defaults(fqcn, task, engine)`, which gives what module_defaults has for an action, not rendered;
+- `_get_action_arg_defaults(fqcn, task, engine)`, which returns the module_defaults of an action, not rendered;
 - `Task._parent`, `_play`: kept on copies, for module_defaults and collections; `get_search_path`, replaced on copies;
 - of `ActionBase`: `_execute_module`, `_configure_module`, `_update_module_args`, `_find_needle`, `_early_needs_tmp_path`,
   `_low_level_execute_command`, `_discovered_interpreter_key`, `_discovered_interpreter`, `_shared_loader_obj`;
-- `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what is stronger than the variables of a task;
+- `Task._variable_manager` with `_vars_cache` and `_nonpersistent_fact_cache`, `get_include_params`, `_role`: what overrides the variables of a task;
 - `Task.play`, `Play.only_tags`; `ActionBase._supports_async`, without which core refuses `async` before us;
 - `Connection.become`, `AnsiblePlugin._options`, `PlayContext.become_pass`, `ActionBase._get_remote_user`, `Connection._shell`;
-- `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty where the file goes as it is),
+- `_BuiltModule`: module_style, shebang, b_module_data (2.21 leaves it empty if the file is sent as it is),
   serialization_profile;
 - of `module_common`: `_compile_module_ast`, `ModuleDepFinder` and `LegacyModuleUtilLocator`, whose objects are only read once they are
-  made, to remember what they find; `_MODULE_UTILS_PATH`, `module_utils_loader._get_paths`: where utilities are looked for;
+  made, to remember what they find; `_MODULE_UTILS_PATH`, `module_utils_loader._get_paths`: where utilities are searched for;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 
@@ -103,7 +103,7 @@ class Core:
             return written
         self._enter({})
         resolved = refusing(self._templar._engine.resolve_to_container, written)
-        # Such as a variable that was given on the command line.
+        # For example a variable from the command line.
         return _from_text(resolved) if isinstance(resolved, str) else resolved
 
     def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
@@ -170,7 +170,7 @@ class Core:
     ) -> tuple[list[str], Mapping[str, object]]:
         self._enter(scope)
         task = self._calls.copy_of_task(_INCLUDE_VARS, home)
-        task.async_val = 0  # it is run here and now
+        task.async_val = 0  # it runs at once, on the controller
         if home.roles:
             task._role = home.roles[0].own
         task.args = dict(options)
@@ -224,7 +224,7 @@ class Core:
     def check_role(self, included: Included, scope: Scope) -> None:
         self._enter(scope)
         task = self._calls.copy_of_task(roles.VALIDATE, included.home)
-        task.async_val = 0  # it is run here and now
+        task.async_val = 0  # it runs at once, on the controller
         task.args = refusing(task._post_validate_args, "args", dict(included.spec or {}), self._templar._engine)
         result = refusing(self._calls.handler(roles.VALIDATE, task).run, task_vars=self._templar.available_variables)
         if result.get("failed"):
@@ -251,7 +251,7 @@ class Core:
             raise
         except AnsibleError as exc:
             raise actions.unable(call.fqcn, str(exc)) from exc
-        if handler._discovered_interpreter_key:  # by a call that found something out
+        if handler._discovered_interpreter_key:  # by a call that gathered information
             self.action._discovered_interpreter_key = handler._discovered_interpreter_key
             self.action._discovered_interpreter = handler._discovered_interpreter
         if recorder.caught is not None:
@@ -273,14 +273,14 @@ class Core:
         return asked_by(work, handler)
 
     def send_files(self) -> dict[str, t.Any]:
-        """Return what the plan says of the files that jobs need, after sending them ahead where they are large.
+        """Return the part of the plan for the files that jobs need, after sending them ahead if they are large.
 
-        May be called again where the connection broke; whoever calls it closes `files`.
+        May be called again if the connection broke; the caller closes `files`.
         """
         return files.send(self.action, self.files)
 
     def complete(self, asked: Asked, step: Step) -> Arguments:
-        """Return the arguments of a module as it gets them, with those that core adds."""
+        """Return the final arguments of a module, with those that core adds."""
         key = (asked.module, step.check_mode, step.diff, step.no_log, asked.ignore_unknown, self.overrides(step))
         common = self._common.get(key)
         if common is None:
@@ -288,13 +288,13 @@ class Core:
             asked.handler._update_module_args(
                 asked.module, common, self._templar.available_variables, ignore_unknown_opts=asked.ignore_unknown
             )
-            # The temporary directory of the launch is gone by the time that the job runs: the module makes its own.
+            # The temporary directory of the launch is gone when the job runs: the module makes its own.
             common["_ansible_tmpdir"] = None
             self._common[key] = common
         return {**asked.arguments, **common}
 
     def overrides(self, step: Step) -> str:
-        """Return what a step's own variables may change about how its module is built: the interpreter above all."""
+        """Return those variables of a step that may change how its module is built, above all the interpreter."""
         names = sorted(name for name in step.scope if name.startswith("ansible_") and name not in _WITHOUT_EFFECT)
         return json.dumps([(name, str(self.template(step.scope[name], step.scope))) for name in names]) if names else ""
 
@@ -329,9 +329,9 @@ class Core:
 
 
 def _from_text(text: str) -> object:
-    """Return the tasks that a text is the YAML or JSON of, as on a command line; the text itself where it is none.
+    """Return the tasks in a text of YAML or JSON, as on a command line; the text itself if it holds none.
 
-    Only of a text that may hold templates, as what is written in a playbook or typed: what a host says is no playbook.
+    Only trusted text is parsed, from a playbook or the command line: text from a host is never a playbook.
     """
     if not is_trusted_as_template(text):
         return text
@@ -344,7 +344,7 @@ def _from_text(text: str) -> object:
     return found if isinstance(found, (dict, list)) else text
 
 
-# What a loop or a role adds, and what has no effect on how a module is built.
+# Variables from loops and roles, which do not affect how a module is built.
 _WITHOUT_EFFECT = frozenset(
     (
         "ansible_loop_var",

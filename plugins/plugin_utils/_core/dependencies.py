@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""What modules import is looked through once a launch, and not once for each of its modules, which is most of building them.
+"""Has the imports of modules searched once per launch, and not once for each module, as that is most of building them.
 
-The private names of ansible-core that this takes are listed in core.py.
+The private names of ansible-core that this needs are listed in core.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UTILITIES = "module_utils"
 
 @contextlib.contextmanager
 def looked_through_once() -> Iterator[None]:
-    """While this lasts, ansible-core remembers which files there are that modules import, and what these import."""
+    """While this lasts, ansible-core remembers which files modules import, and what these import."""
     imports = _Imports()
     with contextlib.ExitStack() as stack:
         for owner, name, remembering in (
@@ -37,13 +37,13 @@ def looked_through_once() -> Iterator[None]:
 
 
 class _Imports:
-    """What each utility imports. Not what modules do: each of them is built once, and core looks at its syntax tree."""
+    """The imports of each utility. Not of modules: each is built only once, and core needs its syntax tree."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, object]] = {}  # by the name of the utility
 
     def compiling(self, really: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-        # By 2.19 and 2.20 before they look; 2.21 does while it looks.
+        # 2.19 and 2.20 compile before the search, 2.21 during it.
         return lambda name, source: None if name in self._found else really(name, source)
 
     def finding(self, really: t.Callable[..., None]) -> t.Callable[..., None]:
@@ -53,7 +53,7 @@ class _Imports:
                 return
             really(finder, name, source, *args, **options)
             if _UTILITIES in name.split("."):
-                # The syntax trees of them all take much memory.
+                # Not the syntax trees, which would take much memory.
                 self._found[name] = {key: value for key, value in vars(finder).items() if key not in ("tree", "_tree")}
 
         return find

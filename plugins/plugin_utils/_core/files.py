@@ -4,14 +4,14 @@
 
 # Private to this collection: may change at any time.
 
-"""The part of this room that runs action plugins with a controller half against a stand-in for the host.
+"""Runs action plugins with a controller half against a stand-in for the host.
 
-What it needs beside what core.py names, the same in 2.19, 2.20 and 2.21:
+What it needs besides the names in core.py, the same in 2.19, 2.20 and 2.21:
 
 - of `ActionBase`: `_transfer_file`, `_fixup_perms2`, `_make_tmp_path`, `_remove_tmp_path`, `_remote_expand_user`,
   `_compute_environment_string`, `_get_remote_user`, `_connection`, `_loader`, `_play_context`;
 - of connections: `_shell` with `tmpdir`, `_remote_is_local`;
-- that `template` hands over to the action plugin `ansible.legacy.copy`, which it gets from its `_shared_loader_obj`.
+- that `template` delegates to the action plugin `ansible.legacy.copy`, which it gets from its `_shared_loader_obj`.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import 
 Arguments = dict[str, t.Any]
 Run = t.Callable[..., t.Any]
 
-_THERE, _NOT_THERE = 0, 1  # what the command says that looks for `creates` and `removes`
+_THERE, _NOT_THERE = 0, 1  # the status of the command that checks `creates` and `removes`
 
 
 def store() -> Store:
-    """Return the place for the files of a launch."""
+    """Return a Store for the files of a launch."""
     return Store(C.DEFAULT_LOCAL_TMP)  # type: ignore[attr-defined]
 
 
 def send(action: t.Any, files: Store) -> Arguments:
-    """Return what the plan says of the files of a launch; what is too large for it is sent ahead, as one file."""
+    """Return the part of the plan for the files of a launch; if they are too large for it, they are sent ahead as one file."""
     if files.size <= staging.IN_PLAN:
         return files.in_plan()
     shell = action._connection._shell
@@ -65,7 +65,7 @@ def send(action: t.Any, files: Store) -> Arguments:
 
 
 def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: Store) -> Work:
-    """Return what the step of an action plugin with a controller half is on the host; the plugin's task is ready to run."""
+    """Return the Work of a step whose action plugin has a controller half; the plugin's task is ready to run."""
     task = handler._task
     task.async_val = 0  # with any other number these plugins would refuse
     handler = copy.copy(handler)
@@ -88,12 +88,12 @@ def work_of(handler: t.Any, fqcn: str, step: Step, task_vars: Arguments, files: 
 
 
 def _text_of(exc: BaseException) -> str:
-    """Return what an error says, or where it says nothing itself, what its cause says."""
+    """Return the message of an error on one line, without the prefix of unexpected errors."""
     return " ".join(str(exc).split()).removeprefix("Unexpected AnsibleActionFail error: ")
 
 
 class _Recording:
-    """Runs the action plugin of one step in one world after the other."""
+    """Runs the action plugin of one step against one HostState after the other."""
 
     def __init__(self, step: Step, files: Store, task_vars: Arguments) -> None:
         self.work: Work | None = None
@@ -139,12 +139,12 @@ class _Recording:
         handler._make_tmp_path = lambda *dummy, **more: handler._connection._shell.tmpdir
         handler._remove_tmp_path = lambda *dummy, **more: None
         handler._remote_expand_user = expand
-        # The environment of a job does not stand in its command line.
+        # The environment of a job is not part of its command line.
         handler._compute_environment_string = lambda *dummy: ""
         handler._shared_loader_obj = Loaders(self._arm_other)
 
     def _arm_other(self, name: str, handler: t.Any) -> None:
-        """Record an action plugin that another one hands over to, as `template` does to `copy`."""
+        """Record an action plugin that another one delegates to, as `template` does to `copy`."""
         self.arm(handler)
         if name.rpartition(".")[2] == "copy":
             handler.run = _Copied(self, handler, handler.run)
@@ -158,16 +158,16 @@ class _Recording:
         handler._connection._shell.tmpdir = f"{self._files.token}/{self._files.number}"
 
     def tape(self, handler: t.Any, run: Run, world: HostState, diff: bool = False, check_mode: bool = False) -> Tape:
-        """Run an action plugin in a world, and return what it asked."""
+        """Run an action plugin against a HostState, and return its Tape."""
         task = handler._task
         arguments, before, folder = task.args, self._tape, handler._connection._shell.tmpdir
         tape = self._tape = Tape(world)
-        # Files of the same name have the same place in every world: only one of the worlds comes true.
+        # Files of the same name have the same place in every state: only one of the states will be real.
         self._files.number = self._first
         self._set_folder(handler)
         task.args = dict(arguments)
         task.check_mode, task.diff = check_mode, diff
-        # Without what the plugin does to the variables: template adds to the search path.
+        # With copies of variables that the plugin changes: template adds to the search path.
         search_path = list(self._task_vars.get("ansible_search_path", ()))
         try:
             tape.result = dict(run(task_vars={**self._task_vars, "ansible_search_path": search_path}) or {})
@@ -185,7 +185,7 @@ class _Recording:
         return tape
 
     def _main(self, handler: t.Any, run: Run, world: HostState, check_mode: bool = False) -> Tape | None:
-        """Return the tape of the world in which all goes its way; None where it does not, which `failure` tells."""
+        """Return the tape of the state in which everything succeeds; None if it does not (`failure`), or is one plain call."""
         tape = self.tape(handler, run, world, self._step.diff, check_mode)
         if tape.result.get("failed"):
             self.failure = tape.result
@@ -209,7 +209,7 @@ class _Recording:
             self.work = recipes.sent(asked)
 
     def template(self, handler: t.Any, run: Run) -> None:
-        rendered = self.tape(handler, run, HostState())  # what it hands on to copy is recorded there
+        rendered = self.tape(handler, run, HostState())  # what it delegates to copy is recorded there
         if rendered.result.get("failed"):
             self.failure = rendered.result
 
@@ -240,10 +240,10 @@ class _Recording:
 
 
 def _expand(handler: t.Any, path: str, sudoable: bool, become: Become | None) -> str:
-    """Write out whose home directory `~` is, as core does; where that is, the host finds out when the time has come."""
+    """Replace `~` by the `~user` that core would mean; the host finds the directory when the job runs."""
     if not path.startswith("~"):
         return path
-    if ".." in path.split("/")[:-1]:  # which core refuses too
+    if ".." in path.split("/")[:-1]:  # core refuses that too
         raise Refused(f"{path!r} leads out of a home directory. Write it without '..'.")
     name, slash, rest = path.partition("/")
     if name == "~":
@@ -259,7 +259,7 @@ def _expand(handler: t.Any, path: str, sudoable: bool, become: Become | None) ->
 
 
 class _Loader:
-    """Reads files as DataLoader does, but for the text of a template, in whose place it has another one."""
+    """Reads files like DataLoader, except the text of a template, which is replaced by another one."""
 
     def __init__(self, loader: t.Any, text: str) -> None:
         self._loader, self._text = loader, text
@@ -272,7 +272,7 @@ class _Loader:
 
 
 class _Connection:
-    """A connection that can be asked about, but not used; with a shell of its own, whose folder is the staging folder."""
+    """A connection with attributes that can be read, but no use; its own copy of the shell has the staging folder as tmpdir."""
 
     def __init__(self, connection: t.Any) -> None:
         self._connection = connection
@@ -287,7 +287,7 @@ class _Connection:
 
 
 class _Copied:
-    """Stands in for the `run` of the action plugin copy."""
+    """Replaces the `run` of the action plugin copy."""
 
     def __init__(self, recording: _Recording, handler: t.Any, run: Run) -> None:
         self._recording, self._handler, self._run = recording, handler, run

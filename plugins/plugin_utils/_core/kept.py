@@ -4,11 +4,11 @@
 
 # Private to this collection: may change at any time.
 
-"""Calls of this collection's modules, in short where the host has kept the module: see module_utils/_verbs/kept.py. And which
-parts of launches it keeps: see module_utils/_protocol/shared.py.
+"""Calls this collection's modules, with a short program if the host keeps the module: see module_utils/_verbs/kept.py (for
+parts of launches that it keeps, see module_utils/_protocol/shared.py).
 
-What a host has said that it keeps is noted (notes.py). What it says when it is asked again counts: anything but the file that
-it told of is sent anew.
+What a host keeps is noted (notes.py). The host checks that when it is called: if the file is not the one that was noted,
+the module is sent again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Arguments = dict[str, t.Any]
 
 PROGRAM = Path(__file__).resolve().parents[2] / "module_utils" / "_verbs" / "short_program.py"
 _PREFIX = "background.jobs."
-# Python reads a program that it is piped byte by byte, 0.4 s a megabyte, unless it is told to read it as a whole.
+# Python reads a program from a pipe byte by byte, 0.4 s per megabyte, unless a program reads it as a whole.
 _READ = "import sys; exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec'))"
 _PROFILE = "legacy"
 _KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
@@ -44,9 +44,9 @@ _KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9
 def execute(
     action: ActionBase, calls: Sequence[tuple[str, Arguments]], task_vars: Arguments, folder: Path | None = None
 ) -> Arguments:
-    """Return what the module of the first of `calls` returns, or that of another one, all of which would do the same.
+    """Return the result of the first of `calls`, or of another one, all of which would do the same.
 
-    calls: name in this collection and arguments; the others are made where the host keeps them and not the first.
+    calls: name in this collection and arguments; the others are made if the host keeps their module and not the first.
     """
     notes = Notes(action, task_vars, folder)
     known = notes.read()
@@ -73,7 +73,7 @@ def execute(
 def _call(
     action: ActionBase, module: str, arguments: Arguments, task_vars: Arguments, kept: Kept | None = None
 ) -> tuple[Arguments, str | None]:
-    """Return the result of a call, and the shebang that it was made with."""
+    """Return the result of a call, and the shebang that it used."""
     really = action._configure_module
     used: list[str | None] = []
 
@@ -98,7 +98,7 @@ def _call(
 
 @contextlib.contextmanager
 def _read_at_once(shell: t.Any) -> Iterator[None]:
-    """While this lasts, an interpreter that a program is piped to reads it as a whole."""
+    """While this lasts, an interpreter reads a piped program as a whole."""
     really = shell.build_module_command
 
     def build(env_string: str, shebang: str, cmd: str, arg_path: str | None = None) -> t.Any:
@@ -115,7 +115,7 @@ def _read_at_once(shell: t.Any) -> Iterator[None]:
 
 def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:
     fqn = f"ansible_collections.{module.replace(_PREFIX, _PREFIX + 'plugins.modules.')}"
-    # In two lines: a traceback shows the last one, and arguments may hold secrets.
+    # In two lines: a traceback shows the last one, and the arguments, which may hold secrets, are not in that.
     call = f"\nARGUMENTS = {arguments!r}\nrun({kept['path']!r}, {kept['sha256']!r}, {fqn!r}, ARGUMENTS)\n"
     return _BuiltModule(
         b_module_data=f"{kept['shebang']}\n".encode() + PROGRAM.read_bytes() + call.encode(),
@@ -126,7 +126,7 @@ def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:
 
 
 def _checked(told: object) -> Kept | None:
-    """Return what a host says that it keeps, None where that is no such thing."""
+    """Return what a host reports to keep, None if the report is not valid."""
     if not isinstance(told, Mapping):
         return None
     found = {key: str(told.get(key)) for key in _KEPT}
@@ -134,6 +134,6 @@ def _checked(told: object) -> Kept | None:
 
 
 def _is_as_wrapped(task_vars: Arguments) -> bool:
-    """Whether core's wrapper does no more around a module than the short program."""
+    """Whether core's wrapper does no more for a module than the short program."""
     limit = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
     return not limit

@@ -4,14 +4,14 @@
 
 # Private to this collection: may change at any time.
 
-"""The part of this room for jobs with a script: loops, files of variables, handlers, and what comes back of such a job.
+"""The interface to ansible-core for jobs with a script: loops, files of variables, handlers, and what jobs hand back.
 
-What it needs beside what core.py names, checked with 2.19.14, 2.20.10 and 2.21.5, the same in all three unless it says otherwise:
+What it needs besides the names in core.py, checked with 2.19.14, 2.20.10 and 2.21.5, in all three unless it says otherwise:
 
-- `_invoke_lookup` and `_DirectCall` of the templating, and `str_problematic_strip`, as `TaskExecutor._get_loop_items` uses them;
-- of the action plugin include_vars: that it reads its files in `run`, and says in `ansible_included_var_files` which;
+- `_invoke_lookup` and `_DirectCall` of the templating, and `str_problematic_strip`, used as by `TaskExecutor._get_loop_items`;
+- of the action plugin include_vars: that it reads its files in `run`, and lists them in `ansible_included_var_files`;
 - `Play.handlers` and the roles of a play with `get_handler_blocks`; `Handler.listen`, `get_name`;
-- that the handlers in `Task.notify` of the task that an action plugin runs for are read after `run`;
+- that the handlers in `Task.notify` of the action plugin's task are read after `run`;
 - 2.21: `register_host_variables` with `VariableLayer`; before: that `ansible_facts` of a result become facts, or with
   `_ansible_facts_cacheable` unset, and the action's name among those of set_fact, variables.
 """
@@ -39,7 +39,7 @@ Arguments = dict[str, t.Any]
 _OF_TEMPLATES = ("src", "dest", "trim_blocks", "lstrip_blocks", "newline_sequence")
 VERSION = ".".join(__version__.split(".")[:2])
 
-# Variables that Ansible itself sets, whatever a play, a role or a task say.
+# Variables that Ansible itself sets, and nothing in a playbook can override.
 MAGIC = frozenset(
     (
         "ansible_check_mode",
@@ -110,8 +110,8 @@ def trusted(text: str) -> str:
 
 
 def read_variables(handler: t.Any, task_vars: Arguments) -> tuple[list[str], Mapping[str, object]]:
-    """Return the files that an include_vars reads, and what is in them."""
-    handler.register_host_variables = lambda *dummy, **more: None  # they are the job's, and not those of the play
+    """Return the files that an include_vars reads, and their variables."""
+    handler.register_host_variables = lambda *dummy, **more: None  # they belong to the job, not to the play
     try:
         result = handler.run(task_vars=task_vars)
     except AnsibleError as exc:
@@ -157,7 +157,7 @@ _NOT_FOUND = "{% include nobody_knows %}"
 def other_templates(
     loader: t.Any, name: str, variables: Mapping[str, t.Any], rendered: Callable[[object], t.Any]
 ) -> list[str]:
-    """Return the texts of the files that stand for FILE, or NAMED_FILE, with a name."""
+    """Return the texts of the files that a name with FILE, or NAMED_FILE, stands for."""
     if not name.startswith(NAMED_FILE):
         return [trusted(other_template(loader, name.removeprefix(FILE), variables))]
     try:
@@ -169,9 +169,9 @@ def other_templates(
 
 
 def other_template(loader: t.Any, name: str, variables: Mapping[str, t.Any]) -> str:
-    """Return the text of a file that a template includes, or that the lookup of that name renders.
+    """Return the text of a file that a template includes, or that the lookup `template` renders.
 
-    Where it is not found, as core may look beside a file that includes it: one that says so.
+    If it is not found (core may also search beside the including file), return a text that stands for that.
     """
     folders = [*variables.get("ansible_search_path", ()), str(Path(variables.get("template_fullpath", "")).parent)]
     try:
@@ -181,10 +181,10 @@ def other_template(loader: t.Any, name: str, variables: Mapping[str, t.Any]) -> 
 
 
 def handlers_of(play: t.Any, rendered: Callable[[str, Arguments], str], without: Collection[object] = ()) -> list[str]:
-    """Return all that the handlers of a play, and of its roles, can be notified by.
+    """Return all names and topics by which the handlers of a play, and of its roles, can be notified.
 
-    rendered(name, variables): renders the name of one that has such variables of its own; without: the paths of roles whose
-    handlers are left out. (A role that another host includes has its handlers in the play for all hosts.)
+    rendered(name, variables): renders a handler's name with its own variables; without: the paths of roles whose
+    handlers are left out. (Handlers of a role that one host includes are in the play for all hosts.)
     """
     blocks = list(play.handlers)
     for role in play.get_roles():
@@ -202,7 +202,7 @@ def _names_of(handler: t.Any, rendered: Callable[[str, Arguments], str]) -> Iter
         try:
             name = rendered(handler.name, handler.get_vars())
         except Refused:
-            name = handler.name  # core leaves such a one out
+            name = handler.name  # core ignores such a handler
         for more in ({"include_role_fqcn": False}, {"include_role_fqcn": True}):
             yield f"{handler.get_name(**more).removesuffix(handler.name)}{name}"
         yield str(name)
@@ -218,10 +218,10 @@ def inject_facts() -> bool:
 
 
 def hand_on(action: t.Any, result: Arguments, variables: Mapping[str, object], facts: Mapping[str, object]) -> None:
-    """Make what jobs have set variables of the host, as after a set_fact, and what they have gathered its facts."""
+    """Make what jobs have set variables of the host, as after set_fact, and what they have gathered its facts."""
     if not variables and not facts:
         return
-    # What is registered takes the place of what was.
+    # Each call replaces the one before: hand on everything so far again.
     known = action.__dict__.setdefault("_handed_on", ({}, {}))
     for every, new in zip(known, (variables, facts), strict=True):
         every.update(new)
@@ -238,6 +238,6 @@ def hand_on(action: t.Any, result: Arguments, variables: Mapping[str, object], f
 
 
 def notify(action: t.Any, topics: list[str]) -> None:
-    """Have handlers of the play notified by the task that an action plugin runs for."""
+    """Have handlers of the play notified by the action plugin's task."""
     if topics:
         action._task.notify = list(dict.fromkeys([*(action._task.notify or ()), *topics]))

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Modules by their names."""
+"""Finds modules by their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import clo
 
 
 def find(name: str, collections: list[str] | None) -> t.Any:
-    """Return the module or action plugin of a name, None where there is none."""
+    """Return the module or action plugin of a name, None if there is none."""
     module = refusing(plugin_loader.module_loader.find_plugin_with_context, name, collection_list=collections)
     if module.resolved and not module.action_plugin:
         action = plugin_loader.action_loader.find_plugin_with_context(name, collection_list=collections)
@@ -29,11 +29,11 @@ def find(name: str, collections: list[str] | None) -> t.Any:
 
 
 def like(name: str, collections: list[str] | None) -> list[str]:
-    """Return the names of modules that this one may have been meant to be."""
+    """Return the names of modules that may be meant by a mistyped one."""
     collection, dot, leaf = name.rpartition(".")
     if not dot:
         return closest(leaf, _modules_of([*(collections or ()), "ansible.legacy"]))
-    from ansible.collections.list import list_collections  # it brings along all of ansible-galaxy
+    from ansible.collections.list import list_collections  # it imports all of ansible-galaxy
 
     known = ["ansible.builtin", "ansible.legacy", *list_collections()]
     within = [collection] if collection in known else closest(collection, known)[:1]

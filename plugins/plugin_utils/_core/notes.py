@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What hosts have said that they keep, noted in Ansible's home: for the tasks to come, of this run of ansible-playbook and later ones."""
+"""Notes in Ansible's home what hosts keep: for later tasks, of this run of ansible-playbook and of others."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from ansible import constants
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
-# Of a module: path and sha256 of what the host keeps, shebang of the interpreter that it was kept for, and what it was built
-# from (sources.py).
+# For a module: path and sha256 of the file that the host keeps, the shebang it was kept for, and the fingerprint of its
+# sources (sources.py).
 Kept = dict[str, str]
 
 _KEPT = ("path", "sha256", "shebang", "made_of")
 _FOLDER = "background_jobs"
 _MOST_HASHES = 500
-_MONTH = 30 * 86400.0  # seconds; older notes are of hosts, or ways to them, that there may be no more
+_MONTH = 30 * 86400.0  # seconds; older notes may be about hosts, or connections, that do not exist any more
 
 
 class Known(t.NamedTuple):
-    """What a host has said that it keeps: modules by their names, and the hashes of parts of launches by async directories."""
+    """What a host keeps: modules by name, and hashes of shared parts of plans by async directory."""
 
     modules: dict[str, Kept]
     shared: dict[str, list[str]]
 
 
 class Notes:
-    """What the host of a task keeps, for the user and the interpreter that the task has there."""
+    """The notes on the host of a task, for the task's user and interpreter there."""
 
     def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], folder: Path | None = None) -> None:
         self._folder = folder or _folder()
@@ -54,7 +54,7 @@ class Notes:
             return Known({}, {})
 
     def write(self, known: Known) -> None:
-        """Other workers see the old notes or these; what two of them write at once need not all stay."""
+        """Replace the notes atomically; if two workers write at once, the changes of one may be lost."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._path()
         if not path.exists():
@@ -64,11 +64,11 @@ class Notes:
         written.replace(path)
 
     def shared(self, async_dir: str) -> set[str]:
-        """Return the hashes of the parts of launches that are kept."""
+        """Return the hashes of the shared parts that are kept."""
         return set(self.read().shared.get(async_dir, ()))
 
     def note_shared(self, async_dir: str, hashes: Collection[str], before: Collection[str] = ()) -> None:
-        """Note which parts of launches are kept, and no others. before: those of earlier launches, of which many may go."""
+        """Note that these shared parts are kept. before: those of earlier launches, of which only some may stay noted."""
         known = self.read()
         wanted = list(dict.fromkeys([*sorted(hashes), *sorted(before)]))[:_MOST_HASHES]
         if set(wanted) != set(known.shared.get(async_dir, ())):
@@ -76,7 +76,7 @@ class Notes:
             self.write(known)
 
     def _path(self) -> Path:
-        """The first call of a host finds its interpreter, which is part of the name."""
+        """Return the file for the notes. Its name depends on the interpreter, which may only be discovered by the first call."""
         action = self._action
         delegated_to = action._task.delegate_to
         own = self._task_vars["ansible_delegated_vars"][delegated_to] if delegated_to else self._task_vars
@@ -95,7 +95,7 @@ class Notes:
 
 
 def _folder() -> Path:
-    """Return where notes are: in Ansible's home if only this user can write there, otherwise where they last for this run."""
+    """Return the folder of notes: in Ansible's home if only this user can write there, else one that lasts for this run."""
     home = Path(str(constants.config.get_config_value("ANSIBLE_HOME")))
     folder = home / _FOLDER
     lasting = _is_ours(home) and (_is_ours(folder) or not os.path.lexists(folder))
@@ -111,7 +111,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _checked(noted: t.Any) -> Known:
-    """Return notes as they were read. ValueError where they are none, such as of another version."""
+    """Return the notes that were read. ValueError if they are not valid, for example of another version."""
     try:
         modules, shared = noted
         known = Known(

@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""A verb and the task that it is: what it refuses there, and what it hands on.
+"""The task of one of this collection's own actions: what it refuses, and what it hands on.
 
-The private names of ansible-core that this takes are listed in core.py.
+The private names of ansible-core that this needs are listed in core.py.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ _INSTEAD_OF_ASYNC = {
 
 
 def flag(action: ActionBase, task_vars: Mapping[str, t.Any], name: str, default: bool) -> bool:
-    """Return what a variable that switches something says; false where it is no word for true."""
+    """Return a variable as a boolean; false if it is not a word for true."""
     return bool(boolean(refusing(action._templar.template, task_vars.get(name, default)), strict=False))
 
 
 def variable(action: ActionBase, task_vars: Mapping[str, t.Any], name: str) -> object:
-    """Return the value of a variable, None where there is none."""
+    """Return the value of a variable, None if there is none."""
     return refusing(action._templar.template, task_vars.get(name))
 
 
 def refuse_unsupported_controller(action: ActionBase) -> None:
-    """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that a launch is made of."""
+    """Refuse `async` on our own tasks, Windows hosts, and Mitogen, which replaces the calls that launches use."""
     if action._task.async_val:
         verb = str(action._task.action).rpartition(".")[2]
         raise plainly(f"'async' on a task of {verb}: {_INSTEAD_OF_ASYNC.get(verb, _OTHER_THAN_LAUNCHING)}")
-    action._supports_async = False  # as it is: 2.21 lets no action that supports it hand on facts
+    action._supports_async = False  # the truth again: with async support, 2.21 does not let an action hand on facts
     if getattr(action._connection._shell, "_IS_WINDOWS", False):
         raise Refused("this host runs Windows, where background.jobs does not work. Use 'async' and 'poll: 0' there.")
     if any(base.__module__.split(".")[0] in ("ansible_mitogen", "mitogen") for base in type(action).__mro__):
@@ -61,7 +61,7 @@ def refuse_unsupported_controller(action: ActionBase) -> None:
 
 
 def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> None:
-    """Make known which Python was found on the host, as `_execute_module` does, so that later tasks need not look again."""
+    """Publish which Python was found on the host, as `_execute_module` does, so that later tasks need not search again."""
     key = action._discovered_interpreter_key
     if not key:
         return
@@ -69,7 +69,7 @@ def hand_on_discovered_interpreter(action: ActionBase, result: Arguments) -> Non
 
 
 def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: list[Arguments]) -> None:
-    """Tell callbacks that follow core's async polls; without effect where this version does it otherwise."""
+    """Send callbacks the event of core's async polls; without effect if this version of core does that differently."""
     view = next((view for view in views if not view["finished"]), None)
     queue = getattr(action._display, "_final_q", None)
     if view is None or queue is None:

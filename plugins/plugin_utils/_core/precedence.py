@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Which variables win: those that the play has found out, those that are handed on, or those that a job has of its own."""
+"""Which variables win: those that the play has set or registered, those passed on, or a job's own."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if t.TYPE_CHECKING:
 
 
 class Known:
-    """The variables of the launching task, by how strong they are."""
+    """The variables of the launching task, by precedence."""
 
     def __init__(self, action: ActionBase, task_vars: Mapping[str, t.Any]) -> None:
         self._task_vars = task_vars
         self._extra_vars = load_extra_vars(action._loader)
         handed_on = set(handed_on_to(action._task, task_vars))
         self.strong = late.MAGIC | set(self._extra_vars) | handed_on
-        """Names that nothing in a job can set anew."""
+        """Names that nothing in a job can override."""
         self.set_before = set(of_cache(action._task, task_vars, "_nonpersistent_fact_cache"))
         """Names that set_fact or register has set."""
         read = of_cache(action._task, task_vars, "_vars_cache")
         self._found_out = {*self._extra_vars, *handed_on, *self.set_before, *read}
 
     def scope(self, defaults: Variables, own: Variables, params: Variables, loop: Variables) -> Scope:
-        """Return the variables that a task sees besides those of the launching one, and in their place.
+        """Return the variables that a task sees in addition to, or instead of, those of the launching task.
 
         defaults: of its roles; own: of the task, its blocks and roles; params: of its includes; loop: of its loops.
         """
-        # As for plain tasks: what was found out with set_fact, register and include_vars wins over the variables of a task,
+        # As for plain tasks: set_fact, register and include_vars win over the variables of a task,
         # -e over those of an include, and the variables of a loop over all.
         return {
             **{key: value for key, value in defaults.items() if key not in self._task_vars},
@@ -57,7 +57,7 @@ def of_cache(task: Task, task_vars: Mapping[str, t.Any], cache: str) -> Iterator
 
 
 def handed_on_to(task: Task, task_vars: Mapping[str, t.Any]) -> Iterator[str]:
-    """Return the variables that the loop, the includes and the role of the launching task hand on to it."""
+    """Yield the variables that the loop, the includes and the role of the launching task pass on to it."""
     yield from (task_vars[key] for key in ("ansible_loop_var", "ansible_index_var") if key in task_vars)
     yield from task.get_include_params()
     if task._role is not None:

@@ -4,13 +4,13 @@
 
 # Private to this collection: may change at any time.
 
-"""What ansible-core makes of a module's output. Beside _core the one file that touches its private names.
+"""Turns a module's output into the result that ansible-core would register.
 
 What it needs, checked with 2.19.14, 2.20.10 and 2.21.5:
 
-- `ActionBase._parse_returned_data(res, profile)`, which needs no more of its object than `_used_interpreter`, and returns
+- `ActionBase._parse_returned_data(res, profile)`, which needs only `_used_interpreter` of its object, and returns
   a dict in 2.19 and 2.20, a `UnifiedTaskResult` in 2.21;
-- `Direction` and `get_module_decoder`, for what of it is no result by itself;
+- `Direction` and `get_module_decoder`, for parts of a result;
 - `DeferredWarningContext`, which collects the warnings of a task;
 - 2.19, 2.20: `TaskExecutor._apply_task_result_compat`, `AnsibleActionCapturedError.maybe_raise_on_result`,
   `_error_utils.result_dict_from_exception`, and `remove_internal_keys`;
@@ -35,13 +35,13 @@ _PROFILE = "legacy"
 
 
 class _Caller:
-    """Stands in for an action plugin."""
+    """Replaces an action plugin."""
 
     _used_interpreter = None
 
 
 def registered(stdout: str, stderr: str = "", rc: int = 0) -> Arguments:
-    """Return what a plain task registers of a module that printed this; `rc` as the shell of a connection gives it."""
+    """Return what a plain task registers if its module printed this; `rc` as from the shell of a connection."""
     output: t.Any = {"stdout": stdout, "stderr": stderr, "rc": rc}
     with DeferredWarningContext(variables={}) as context:
         try:
@@ -58,7 +58,7 @@ def registered(stdout: str, stderr: str = "", rc: int = 0) -> Arguments:
 
 
 def with_messages(result: Arguments) -> Arguments:
-    """Return a result, whose warnings and deprecations are as a module printed them, with what core makes of these."""
+    """Return a result with its warnings and deprecations, as printed by a module, decoded by core."""
     decoder = get_module_decoder(_PROFILE, Direction.MODULE_TO_CONTROLLER)
     said = {key: result[key] for key in ("warnings", "deprecations") if key in result}
     return {**result, **json.loads(json.dumps(said), cls=decoder)} if said else result
@@ -79,7 +79,7 @@ except ImportError:  # 2.19, 2.20
     from ansible.utils.display import Display
     from ansible.vars import clean
 
-    # Not there in 2.21, which is what types are checked against.
+    # Missing in 2.21, with which types are checked.
     _old = t.cast("t.Any", (_captured, _error_utils, task_executor, clean))
     _maybe_raise_on_result = _old[0].AnsibleActionCapturedError.maybe_raise_on_result
     _result_dict_from_exception = _old[1].result_dict_from_exception
@@ -87,7 +87,7 @@ except ImportError:  # 2.19, 2.20
     _remove_internal_keys = _old[3].remove_internal_keys
 
     def _finish(result: t.Any) -> Arguments:
-        """Do what `_execute_module`, TaskExecutor and the strategy do with it."""
+        """Do what `_execute_module`, TaskExecutor and the strategy do with a result."""
         results = result.get("results", [])
         if not isinstance(results, Sequence) or isinstance(results, str):
             result["ansible_module_results"] = result.pop("results")
@@ -113,7 +113,7 @@ except ImportError:  # 2.19, 2.20
 else:
 
     def _finish(result: t.Any) -> Arguments:
-        """Do what `_execute_module` and TaskExecutor do with it."""
+        """Do what `_execute_module` and TaskExecutor do with a result."""
         result.remove_internal_keys()
         of_action = UnifiedTaskResult.from_action_result_dict(result.as_result_dict(for_round_trip=True))
         of_action.maybe_raise_on_result()

@@ -4,15 +4,15 @@
 
 # Private to this collection: may change at any time.
 
-"""Finds and reads files of tasks, and roles: with _core the files that touch ansible-core's private names.
+"""Finds and reads files of tasks, and roles.
 
 Checked with 2.19.14, 2.20.10 and 2.21.5. What it needs, the same in all three:
 
 - `Role`: `_load_role_data`, `_load_role_yaml` and `_load_dependencies`, which it overrides; `_get_role_argspecs`, `_create_validation_task`;
   `_role_path`, `_role_collection`, `_metadata`, `add_parent`, `get_dep_chain`, `get_default_vars`, `get_vars`, `get_role_params`;
-- `RoleInclude.load`, and `_ds`, what a dependency was written as;
+- `RoleInclude.load`, and `_ds`, a dependency as written;
 - `Task._role`, `_parent`, `_variable_manager`, `play`, `get_include_params`;
-- `Origin`, which says where a value was written.
+- `Origin`, the place where a value was written.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sources:
         return f"{origin.path}:{origin.line_num}" if origin and origin.path and origin.line_num else None
 
     def search_path(self, home: Home) -> list[str]:
-        """Return the folders in which tasks look for files, the playbook's aside."""
+        """Return the folders in which tasks search for files, without the playbook's."""
         return list(dict.fromkeys([*home.search, *self._task.get_search_path()]))
 
     def tasks(self, name: str, home: Home) -> Included:
@@ -73,7 +73,7 @@ class Sources:
         for path in paths:
             folders += [f"{path}/tasks", path]
         folders += [*own, self._loader.get_basedir()]
-        # A path that is whole already is left as it is.
+        # An absolute path is left as it is.
         candidates = list(dict.fromkeys(str(Path(folder, Path(name).expanduser()).resolve()) for folder in folders))
         for candidate in candidates:
             if Path(candidate).is_file():
@@ -94,7 +94,7 @@ class Sources:
         return magic
 
     def _parents(self, home: Home) -> dict[str, object]:
-        """Return what an included role knows of the roles that include it."""
+        """Return the variables of an included role about the roles that include it."""
         above = self._task.get_include_params()
         parents = [(role.name, role.path) for role in home.roles if role.is_included]
         if self._task._role is not None:
@@ -124,9 +124,9 @@ class Sources:
     def _parts(
         self, role: _RoleAsWritten, home: Home, keys: Mapping[str, object] | None, seen: list[CoreRole], validate: bool
     ) -> Iterator[Included]:
-        """Return the tasks of the roles that a role depends on, and then its own.
+        """Yield the tasks of the roles that a role depends on, and then its own.
 
-        `keys` are what another role says of this one, which it depends on, and None for a role that is included.
+        keys: the keywords that a role which depends on this one sets for it; None for a role that is included.
         """
         known = Role(role.get_name(), str(role._role_path), tuple(role.collections or ()), keys is None, role)
         name = str(role._from_files.get("tasks", "main.yml"))
@@ -166,7 +166,7 @@ def _spellings(path: str) -> list[str]:
 
 
 class _RoleAsWritten(CoreRole):
-    """A role that leaves its tasks as they are written."""
+    """A role that keeps its tasks as written."""
 
     tasks_as_written: object = None
     handlers_as_written: object = None
@@ -183,7 +183,7 @@ class _RoleAsWritten(CoreRole):
         return None
 
     def _load_dependencies(self) -> list[CoreRole]:
-        # The description of each role stays beside it.
+        # Keep each role with the keywords of its dependency.
         self.written_dependencies = [
             (_load(include, self._play, self), _said_of(include)) for include in self._metadata.dependencies
         ]
@@ -206,7 +206,7 @@ def _load(include: RoleInclude, play: t.Any, parent: CoreRole | None, from_files
 
 
 def _said_of(include: RoleInclude) -> dict[str, object]:
-    """Return the keys that a dependency has as a block may have them, such as `when`."""
+    """Return the keys of a dependency that a block may have too, such as `when`."""
     written = include._ds if isinstance(include._ds, Mapping) else {}
     return {key: value for key, value in written.items() if key in RoleInclude.fattributes and key not in _NAMING}
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Whether a module of this collection would be built from the same files as when a host has kept it."""
+"""Tells whether a module of this collection would be built from the same files as when a host kept it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PLUGINS = Path(__file__).resolve().parents[2]
 
 
 def fingerprint(module: str, plugins: Path = _PLUGINS) -> str:
-    """Return what changes with each of the files that a module of this collection may be built from.
+    """Return a hash that changes with each file that a module of this collection may be built from.
 
-    They are not read: to tell by when they were changed takes some milliseconds.
+    The files are not read: comparing their times of change takes only some milliseconds.
     """
     found = hashlib.sha256(f"{__version__} {sys.version_info[:2]}".encode())
     utilities = dict.fromkeys([*module_utils_loader._get_paths(subdirs=False), _MODULE_UTILS_PATH])
@@ -40,7 +40,7 @@ def _python_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # that is not taken from there either
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # core does not take it from there either
         return
     for entry in ordered:
         if entry.is_dir():

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 
 def is_left_out(tags: Collection[str], play: t.Any) -> bool:
-    """As Taggable.evaluate_tags."""
+    """Do the same as Taggable.evaluate_tags."""
     given = set(tags) or {"untagged"}
     return not _is_chosen(given, set(play.only_tags)) or _is_skipped(given, set(play.skip_tags))
 

@@ -23,20 +23,20 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 @dataclass(frozen=True, slots=True)
 class NoCall:
-    """In place of the module call of a task that does not run."""
+    """Replaces the module call of a task that does not run."""
 
     fqcn: str
 
 
 class StepBuilder:
-    """Makes the tasks inside of one job. What is wrong with them is collected in `refused`, so that all of it can be told."""
+    """Makes the tasks inside of one job. Errors are collected in `refused`, so that all of them can be reported."""
 
     def __init__(self, where: str, refused: list[JobRefused]) -> None:
         self._where = where
         self._refused = refused
 
     def block(self, written: Written, around: Around) -> Block:
-        """Return the block that `written` is; `around` is what its tasks take from it and from around it."""
+        """Return the Block for `written`; around: what its tasks inherit from it and from around it."""
         return Block(**self.sections(written, around))
 
     def sections(self, written: Written, around: Around) -> dict[str, Body]:
@@ -60,7 +60,7 @@ class StepBuilder:
         return sections
 
     def checked(self, included: Included, around: Around) -> Included:
-        """Return the tasks of a role with what of the specification of its arguments can be looked at now."""
+        """Return the tasks of a role with the part of its argument specification that can be checked now."""
         return included
 
     def included(self, included: Included, where: str, around: Around) -> Body:
@@ -92,7 +92,7 @@ class StepBuilder:
         task.at = turn.where
         scope = task.scope(turn.variables)
         include = task.keys in (keywords.INCLUDE, keywords.IMPORT)
-        # The condition of an import is that of each of its tasks.
+        # The condition of an import applies to each of its tasks.
         false = turn.skip if turn.skip or task.keys is keywords.IMPORT else task.false_condition(scope)
         if false is not None:
             return [task.skipped(turn, scope, false)]
@@ -102,7 +102,7 @@ class StepBuilder:
 
 
 def _included(task: Written) -> Around:
-    """Return what tasks take from an include: its variables and those of its loop, and no other key."""
+    """Return what tasks inherit from an include: its variables and those of its loop, but no other key."""
     around = task.around
     return replace(around, params={**around.params, **task.variables}, loop={**around.loop, **task.loop})
 
@@ -117,7 +117,7 @@ class _Task(Written):
         self._call: t.Any = None
 
     def run(self, turn: Turn, scope: Scope) -> Step:
-        """Return what runs for one item."""
+        """Return the Step that runs for one item."""
         if self._call is None:
             self._call = self.call()
         hidden = self.is_hidden(scope)
@@ -130,7 +130,7 @@ class _Task(Written):
         return step
 
     def skipped(self, turn: Turn, scope: Scope, reason: str) -> Step:
-        """Return what stands in for one item that does not run. It may be of an action that could not run either."""
+        """Return the Step for an item that does not run. Its action may be one that could not run at all."""
         action = t.cast("str", self.action)
         if self.keys is not keywords.TASK:
             action = f"ansible.builtin.{action.rpartition('.')[2]}"
@@ -156,7 +156,7 @@ class _Task(Written):
         )
 
     def ask_for_script(self) -> None:
-        """Raise NeedsScript where the host has to work out something of it; take note of the facts that it gathers."""
+        """Raise NeedsScript if the host has to evaluate part of it; note the facts that it gathers."""
         if any(key in self.source for key in keywords.SCRIPTED) or keywords.is_local(self.action or ""):
             raise flows.NeedsScript
         control = self.source.get("loop_control")

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a task takes from what it stands in."""
+"""What a task inherits from its surroundings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import Defa
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a task takes from the launch, the blocks, includes and roles that it stands in; all values as written."""
+    """What a task inherits from the launch, and from the blocks, includes and roles around it; all values as written."""
 
     language: Language
     defaults: Defaults
@@ -26,9 +26,9 @@ class Around:
     role_variables: Variables = field(default_factory=dict)
     variables: Variables = field(default_factory=dict)
     params: Variables = field(default_factory=dict)
-    """What includes hand on: stronger than the variables of the task itself, as in Ansible."""
+    """Passed on by includes: they override the variables of the task itself, as in Ansible."""
     loop: Variables = field(default_factory=dict)
-    """Of loops around, and of roles: stronger than all others."""
+    """From loops around, and from roles: they override all others."""
     flags: Mapping[str, object] = field(default_factory=dict)
     environment: tuple[object, ...] = ()
     conditions: tuple[object, ...] = ()
@@ -37,10 +37,10 @@ class Around:
     flow: t.Any = None
     """Inside of a job: what its tasks have set so far, see _late/flow.py."""
     script: t.Any = None
-    """Inside of a job with a script: that one, see _late/script.py."""
+    """Inside of a job with a script: the Script, see _late/script.py."""
     turning: tuple[str, ...] = ()
-    """Variables of loops around that the host works out."""
+    """Variables of loops around whose items only the host knows."""
     uncertain: bool = False
-    """Whether it is known on the host only if the task runs at all."""
+    """Whether only the host knows if the task runs at all."""
     failed: bool = False
     """In `rescue` or `always`."""

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""From the entries of `tasks` to jobs."""
+"""Turns the entries of `tasks` into jobs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RUN_WHEN = ("success", "failure", "always")
 
 
 class Scripts(t.Protocol):
-    """Writes the script of a job where only the host knows what it needs; see _late/scripted.py."""
+    """Writes the script of a job that needs what only the host knows; see _late/scripted.py."""
 
     def started(self, around: Around) -> Around: ...
 
@@ -92,7 +92,7 @@ def _not_one_of(words: Sequence[str], value: object) -> Refused:
 
 
 class _Entry(Written):
-    """One entry of `tasks`, which becomes one job, or one an item of its loop."""
+    """One entry of `tasks`, which becomes one job, or with a loop one job for each item."""
 
     def __init__(self, where: str, source: object, around: Around, scripts: Scripts | None) -> None:
         super().__init__(
@@ -117,7 +117,7 @@ class _Entry(Written):
             yield job, self._depends_on(scope, lenient=job.skip is not None)
 
     def loop_name(self, jobs: list[Job]) -> str:
-        """Return what stands for all items of the loop in `depends_on`: the name without the items."""
+        """Return the name that stands for all items of the loop in `depends_on`: the one without the items."""
         name = self.source.get("name")
         if name is None:
             return self._fqcn.rpartition(".")[2]
@@ -152,7 +152,7 @@ class _Entry(Written):
         return job
 
     def _fill(self, job: Job, scope: Scope) -> None:
-        """Put into a job what it runs: all of it worked out, or a script where that can't be."""
+        """Set what a job runs: its evaluated tasks, or if these need values of the host, a script."""
         if self._call is None and not self._is_local:
             try:
                 job.body = self._body(job, scope, StepBuilder(job.where, job.refused), self._around())
@@ -160,7 +160,7 @@ class _Entry(Written):
                 self._script(job, scope)
         elif self._is_local or any(key in self.source for key in keywords.SCRIPTED):
             job.script = self._writer().of_task(job, self.source, self._writer().started(self.around), self.loop)
-            job.retries = 0  # its script has them
+            job.retries = 0  # they are in its script
         else:
             job.body = [self.step(self._call, scope, job.item, job.name, job.no_log)]
 
@@ -176,7 +176,7 @@ class _Entry(Written):
         job.script = self._writer().of_body(job, body, around)
 
     def _around(self) -> Around:
-        # The time limit is that of the job, and its condition has been looked at.
+        # The time limit belongs to the job, and its condition has been evaluated.
         is_include = self.action is not None and not keywords.is_import(self.action)
         own = {"timeout", "run_once", *(("ignore_errors",) if is_include else ())}
         around = self.inside([key for key in keywords.INHERITED if key not in own])

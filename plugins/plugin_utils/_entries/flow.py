@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What is known on the host only, at one point on the way through a job."""
+"""Tracks what is known only on the host, at one point on the way through a job."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 FAILED = ("ansible_failed_task", "ansible_failed_result")
 
 _GATHER = frozenset(("facter", "gather_facts", "ohai", "setup"))
-# Collections whose modules return just what is said here: of any other one's nobody knows.
+# Collections whose modules return just the facts listed here; those of any other collection are unknown.
 _KNOWN = frozenset(("", "ansible.builtin", "ansible.legacy", "community.general"))
-_ALL = ""  # every name begins so
-# What modules that gather facts of one kind call them.
+_ALL = ""  # the beginning of every name
+# The names of facts of modules that gather only some.
 _FACTS_OF = {
     "getent": ("getent_",),
     "hostname": ("ansible_hostname", "ansible_nodename", "ansible_fqdn", "ansible_domain"),
@@ -34,11 +34,11 @@ _FACTS_OF = {
 
 @dataclass(slots=True)
 class Flow:
-    """What tasks of the job have set so far, and the place that did it.
+    """What tasks of the job have set so far, and the places that set it.
 
-    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts that are variables of
-    their own; held: of those in ansible_facts; known: the values of those of the names that are known at launch all the
-    same, for the task that sets them runs in any case.
+    names: variables, by register, set_fact and include_vars; facts: beginnings of names of facts that are top-level
+    variables; held: of those in ansible_facts; known: the values of those of the names that are known at launch all the
+    same, because the task that sets them runs in any case.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Flow:
     stronger: set[str] = field(default_factory=set)
 
     def set(self, names: Iterable[str], where: str, stronger: bool = False) -> None:
-        """Take note of what a task sets. stronger: than include_vars, as register and set_fact are."""
+        """Note what a task sets. stronger: it overrides include_vars, as register and set_fact do."""
         for name in names:
             if stronger:
                 self.stronger.add(name)
@@ -58,7 +58,7 @@ class Flow:
             self.touched.add(name)
 
     def know(self, values: Mapping[str, object]) -> None:
-        """Take note of what was set to a value that is known."""
+        """Note the known values of variables that were set."""
         self.known.update((name, value) for name, value in values.items() if name in self.names)
 
     @contextmanager
@@ -73,12 +73,12 @@ class Flow:
             self.touched = outer
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take for late what was known: what set it may not have run."""
+        """Treat known values as late: the task that sets them may not have run."""
         for name in names:
             self.known.pop(name, None)
 
     def gather(self, module: str, where: str) -> None:
-        """Take note of the facts that a module of this name returns."""
+        """Note the facts that a module of this name returns."""
         owner, dummy, leaf = module.rpartition(".")
         beginnings = _FACTS_OF.get(leaf, ())
         if leaf in _GATHER:
@@ -90,7 +90,7 @@ class Flow:
         self.cache(beginnings if owner in _KNOWN and beginnings else [_ALL], where)
 
     def cache(self, names: Iterable[str], where: str) -> None:
-        """Take note of facts that come to stand in ansible_facts."""
+        """Note facts that become part of ansible_facts."""
         for name in names:
             self.held.setdefault(name.removeprefix("ansible_"), where)
 
@@ -99,7 +99,7 @@ class Flow:
         return any(name.startswith(beginning) for beginning in self.facts)
 
     def is_held(self, name: str) -> bool:
-        """Whether `name` is ansible_facts, or FACT with the name of a fact in it that the job may have gathered."""
+        """Whether `name` is ansible_facts, or FACT and the name of a fact, and the job may have gathered that."""
         return self._place_in_facts(name) is not None
 
     def _place_in_facts(self, name: str) -> str | None:
@@ -128,13 +128,13 @@ class Flow:
 
 
 class NeedsScript(Exception):
-    """A job has what only the host knows: it cannot be worked out at launch as a whole."""
+    """A job uses what only the host knows: it cannot be evaluated as a whole at launch."""
 
 
 class Late(Collection[str]):
-    """The variables that are known on the host only, at one task.
+    """The variables that are known only on the host, at one task.
 
-    pinned: those that nothing the job sets is stronger than; turning: those that loops of the host set.
+    pinned: those that nothing in the job can override; turning: those that loops on the host set.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Late(Collection[str]):
         name = str(name)
         if name in self._turning:
             return True
-        if name == FILE:  # whatever is in it
+        if name == FILE:  # whatever the file uses
             return bool(len(self) or self._failed or self._turning)
         if name in self._pinned or name in self._flow.known:
             return False

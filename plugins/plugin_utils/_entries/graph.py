@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""From the names in `depends_on` to the jobs that they mean."""
+"""Finds the jobs that the names in `depends_on` mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_CYCLE = 20
 
 @dataclass(slots=True)
 class Loop:
-    """A loop of `tasks`, which may have no items; `jobs` are the indexes of those that it has become."""
+    """A loop of `tasks`, which may have no items; `jobs`: the indexes of its jobs."""
 
     name: str
     where: str
@@ -47,7 +47,7 @@ def resolve(jobs: Sequence[Job], loops: Iterable[Loop], wanted: Wanted) -> None:
         key = tuple(given)
         if key not in merged:
             merged[key] = list(dict.fromkeys(target for group in groups[index] for target in group))
-        # Shared by all jobs that depend on the same ones.
+        # One list, shared by all jobs that depend on the same ones.
         jobs[index].depends_on = merged[key]
         edges += len(merged[key])
         if edges > _MOST_EDGES:
@@ -68,12 +68,12 @@ def _refused(job: Job, text: str | Refused) -> JobRefused:
 
 
 def _shown(job: Job) -> str:
-    """Return what a job is called in errors about others, too: a name may hold a secret."""
+    """Return what to call a job in errors, even of other jobs: its name may hold a secret."""
     return job.where if job.no_log else shorten(job.name, 80)
 
 
 class _Names:
-    """What the names of jobs and of loops mean."""
+    """The jobs that names of jobs and of loops mean."""
 
     def __init__(self, jobs: Sequence[Job], loops: Iterable[Loop]) -> None:
         self._jobs: dict[str, Group] = {job.name: (index,) for index, job in enumerate(jobs)}
@@ -85,7 +85,7 @@ class _Names:
                 self._told.append(loop.name)
 
     def find(self, job: Job, name: str) -> Group:
-        """Return the jobs, by index, that `name` means where `job` uses it."""
+        """Return the indexes of the jobs that `name` means when `job` uses it."""
         group = self._jobs.get(name)
         if group is not None:
             return group
@@ -107,9 +107,9 @@ class _Names:
 
 
 def _cycle(groups: Mapping[int, Sequence[Group]], count: int) -> list[int] | None:
-    """Return the jobs of a cycle, the first of them again at the end; None where there is none.
+    """Return the jobs of a cycle, the first of them again at the end; None if there is none.
 
-    A loop that is depended on is looked at once, however many jobs do so.
+    A loop is visited once, however many jobs depend on it.
     """
     nodes: dict[Group, int] = {}
     after: dict[int, list[int]] = {}
@@ -131,7 +131,7 @@ def _cycle(groups: Mapping[int, Sequence[Group]], count: int) -> list[int] | Non
 
 
 def _cycle_from(start: int, after: Mapping[int, Sequence[int]], done: set[int]) -> list[int] | None:
-    """Look at all that can be reached from `start`, without recursion: a chain may be as long as a launch."""
+    """Visit all that can be reached from `start`, without recursion: a chain may be as long as a launch."""
     path: list[int] = []
     on_path: dict[int, int] = {}
     waiting: list[tuple[int, t.Iterator[int]]] = []
@@ -159,7 +159,7 @@ def _cycle_from(start: int, after: Mapping[int, Sequence[int]], done: set[int]) 
 
 
 def _from_job(cycle: list[int]) -> list[int]:
-    """Turn a cycle so that it starts, and ends, with a job: the least, which is written first."""
+    """Rotate a cycle so that it starts, and ends, with a job: the lowest index, which is written first."""
     at = cycle.index(min(cycle))
     turned = cycle[at:] + cycle[:at]
     return [*turned, turned[0]]

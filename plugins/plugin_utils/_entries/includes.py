@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""include_tasks, import_tasks, include_role and import_role: the tasks of a file or of a role, as those of a block."""
+"""include_tasks, import_tasks, include_role and import_role: the tasks of a file or of a role, treated like those of a block."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DEEPEST = 20
 
 
 def tasks(include: Written, scope: Scope, builder: StepBuilder, around: Around) -> Body:
-    """Return the tasks that `include` stands for; `around` is what they take from it and from around it."""
+    """Return the tasks that `include` stands for; around: what they inherit from it and from around it."""
     action = t.cast("str", include.action)
     options = _options(include, action, scope)
     around = _applied(include, action, options, around)
@@ -79,7 +79,7 @@ def _refuse_endless(include: Written, action: str, included: Included) -> None:
 
 
 def _applied(include: Written, action: str, options: Mapping[str, t.Any], around: Around) -> Around:
-    """Return what tasks take from `apply` too."""
+    """Return what tasks inherit, including `apply`."""
     apply = options.get("apply")
     if apply is None:
         return around
@@ -90,7 +90,7 @@ def _applied(include: Written, action: str, options: Mapping[str, t.Any], around
 
 
 def _with_role(include: Written, action: str, included: Included, around: Around) -> Around:
-    """Return what tasks take from their file and their role too."""
+    """Return what tasks inherit, including from their file and their role."""
     around = replace(
         around,
         home=included.home,

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The keys of jobs and of the tasks inside them: which work in the background, and what to say about the others."""
+"""The keys of jobs and of the tasks inside them: which work in the background, and the errors for the others."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from collections.abc import Mapping
 
 SECTIONS = ("block", "rescue", "always")
 BECOME = ("become", "become_user", "become_method", "become_flags", "become_exe")
-# What the tasks of a block take from it, unless they say otherwise themselves.
+# Keys that the tasks of a block inherit, unless they have their own.
 INHERITED = ("check_mode", "diff", "ignore_errors", "no_log", "run_once", "timeout", *BECOME)
 
 _ALL = frozenset((*INHERITED, "environment", "name", "tags", "vars", "when"))
 _LOOP = frozenset(("loop", "loop_control"))
-# What the host looks at after a task, or does for it: a job with one of these gets a script.
+# Keys that the host evaluates, or acts on, after a task: a job with one of these gets a script.
 _JUDGING = ("changed_when", "failed_when", "until")
 SCRIPTED = frozenset((*_JUDGING, "notify", "register"))
 LOCAL = frozenset(("assert", "debug", "fail", "include_vars", "meta", "pause", "set_fact"))
 _RETRIES = frozenset(("retries", "delay", "backoff"))
-# What the host holds a job to.
+# Limits that the host enforces on a job.
 LIMITS = ("nice", "memory_max", "cpu_quota", "pool")
 _JOB = _ALL | _LOOP | _RETRIES | {"notify", "run_once", *_JUDGING, "depends_on", "run_when", *LIMITS}
 
@@ -90,7 +90,7 @@ _IMPORT_LOOP = "imports have no loop, as in Ansible. Use include_tasks or includ
 
 
 class Keys(t.NamedTuple):
-    """What may stand beside what in one kind of task; `refused` has the reasons for keys that may not."""
+    """The keys that one kind of task may have; `refused` has the reasons for keys that it may not."""
 
     noun: str
     allowed: frozenset[str]
@@ -104,14 +104,14 @@ class Keys(t.NamedTuple):
         return key in self.allowed or (is_loop(key) and "loop" in self.allowed)
 
     def why_refused(self, key: str) -> str | None:
-        """Return what to say about a key that cannot stand here; None where it can."""
+        """Return why a key cannot be used here; None if it can."""
         if self.allows(key):
             return None
         return self.refused.get("loop" if is_loop(key) else key)
 
 
 def is_loop(key: object) -> bool:
-    """Whether a key says what to loop over."""
+    """Whether a key defines a loop."""
     return isinstance(key, str) and (key == "loop" or key.startswith("with_"))
 
 
@@ -156,7 +156,7 @@ _IMPORTS = ("import_tasks", "import_role")
 
 
 def include_in(source: Mapping[t.Any, object]) -> str | None:
-    """Return the key of a task that includes or imports others; None where there is none."""
+    """Return the key of a task that includes or imports others; None if there is none."""
     for key in source:
         if isinstance(key, str):
             collection, dummy, leaf = key.rpartition(".")
@@ -187,7 +187,7 @@ def of_task(source: Mapping[t.Any, object]) -> Keys:
 
 
 LOOP_CONTROL = frozenset(("loop_var", "index_var", "label", "extended", "extended_allitems"))
-# What the host can do between the items of a task inside of a job.
+# Keys that work only between the items of a task inside of a job.
 LOOP_CONTROL_INSIDE = ("break_when", "pause")
 LOOP_CONTROL_REFUSED = {
     "pause": "jobs are launched all at once. Use 'concurrency' to have fewer of them at a time.",

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The items of a loop, and the variables that each of them has."""
+"""The items of a loop, and the variables of each item."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 
 class Turn(t.NamedTuple):
-    """One item of a loop, or the one time that a task without a loop runs; `control` is None there."""
+    """One item of a loop, or the only run of a task without a loop, where `control` is None."""
 
     where: str
     variables: Mapping[str, object] = {}
@@ -26,7 +26,7 @@ class Turn(t.NamedTuple):
 
 
 def variables(control: Mapping[str, t.Any], items: list[object], index: int) -> dict[str, object]:
-    """Return what a loop adds to the variables for one of its items."""
+    """Return the variables that a loop adds for one of its items."""
     added: dict[str, object] = {control["loop_var"]: items[index], "ansible_loop_var": control["loop_var"]}
     if control.get("index_var"):
         added[control["index_var"]] = index

@@ -28,7 +28,7 @@ class Named(Refusable, t.Protocol):
 
 
 def check(name: str) -> str:
-    """Return `name` without the blanks around it; raise `Refused` where it cannot be one."""
+    """Return `name` without surrounding blanks; raise `Refused` if it is not valid."""
     name = name.strip()
     if not name:
         raise plainly("it is empty. Leave it out to have one made up.")
@@ -38,13 +38,13 @@ def check(name: str) -> str:
 
 
 def label(item: object, loop_var: str) -> str:
-    """Return how an item of a loop is called, as `item=...`."""
+    """Return the label of a loop's item, `item=...`."""
     text = item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False)
     return f"{loop_var}={shorten(text, _LABEL_WIDTH)}"
 
 
 def tells_items_apart(template: object, control: Mapping[str, t.Any]) -> bool:
-    """Whether a name, as written, has to do with the items of the loop."""
+    """Whether a name, as written, depends on the items of the loop."""
     text = str(template)
     if "{{" not in text:
         return False
@@ -58,7 +58,7 @@ def without_templates(template: str) -> str:
 
 
 def make_unique(jobs: Iterable[Named]) -> None:
-    """Refuse a name that was given to two jobs; number those that were made up."""
+    """Refuse a name that was given to two jobs; number generated names."""
     jobs = list(jobs)
     given: dict[str, Named] = {}
     for job in jobs:

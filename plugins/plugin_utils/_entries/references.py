@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Which variables a value uses, found out without rendering it."""
+"""Finds the variables that a value uses, without rendering it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 
 class _AnyPlugin(dict[str, t.Any]):
-    """Filters or tests, whatever their names: which of them there are is known where a template is rendered."""
+    """Filters or tests of any name: whether they exist is checked when a template is rendered."""
 
     def get(self, name: str, default: object = None) -> t.Any:
         return super().get(name, _never_called)
@@ -30,7 +30,7 @@ def _never_called(*dummy: object) -> t.NoReturn:
 
 
 def knowing_all_plugins(kind: type[Environment] = Environment) -> Environment:
-    """Return what takes templates apart, whatever filters and tests they use."""
+    """Return an environment that parses templates whatever filters and tests they use."""
     environment = kind(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
     environment.filters, environment.tests = _AnyPlugin(environment.filters), _AnyPlugin(environment.tests)
     return environment
@@ -39,8 +39,8 @@ def knowing_all_plugins(kind: type[Environment] = Environment) -> Environment:
 ENVIRONMENT = knowing_all_plugins()
 ALL_FACTS = "ansible_facts"
 FACT = f"{ALL_FACTS}."
-"""With the name of a fact after it, how that is named beside the variables that a value uses."""
-# Variables that hold all of the others, or a lot of what no task has written.
+"""The prefix with which a fact's name is listed among the variables that a value uses."""
+# Variables that hold all others, or much that no task has written.
 HOLDERS = frozenset((ALL_FACTS, "groups", "hostvars", "vars"))
 _OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 LOOKUPS = frozenset(("lookup", "query", "q"))
@@ -53,9 +53,9 @@ def find(
     is_template: Callable[[str], bool],
     expression: bool = False,
 ) -> list[str] | None:
-    """Return how `value` comes to use one of the `wanted` variables: the names on the way, that one last; None where it does not.
+    """Return how `value` uses one of the `wanted` variables: the names on the way, that one last; None if it does not.
 
-    Looks into the values of the variables that are used, which `variable` gives. With `expression` a text is one, as in `when`.
+    Follows the values of the variables that it uses, which `variable` returns. expression: a text is one, as in `when`.
     """
     waiting: list[tuple[object, list[str], bool]] = [(value, [], expression)]
     seen: set[str] = set()
@@ -93,31 +93,31 @@ def _in_text(text: str, expression: bool) -> frozenset[str]:
     try:
         tree = ENVIRONMENT.parse(f"{{% if {text} %}}{{% endif %}}" if expression else text)
     except TemplateSyntaxError:
-        # A condition may be a template as well. Anything else is complained of where it is rendered.
+        # A condition may be a template as well. Other errors are reported when it is rendered.
         return _in_text(text, False) if expression else frozenset()
     return used_in(tree)
 
 
 def is_held(name: str) -> bool:
-    """Whether a name stands for what no task has written."""
+    """Whether a name stands for something that no task has written."""
     return name in HOLDERS or name.startswith(FACT)
 
 
 def used_in(tree: nodes.Template) -> frozenset[str]:
-    """Return the variables that a template uses, by their names as texts too, and files and facts, as FILE and FACT."""
+    """Return the variables that a template uses, also by name in a string, and files and facts, as FILE and FACT."""
     return frozenset({*narrowed(meta.find_undeclared_variables(tree), tree), *by_name(tree)})
 
 
 def narrowed(names: Collection[str], node: nodes.Node) -> Collection[str]:
-    """Return the names of variables that are used in a node with single facts in place of all, where it uses only these."""
+    """Return the names with single facts in place of ansible_facts, if the node uses only single ones."""
     facts = set(facts_in(node)) if ALL_FACTS in names else {None}
     return names if None in facts else {*names, *(f"{FACT}{fact}" for fact in facts)} - {ALL_FACTS}
 
 
 def facts_in(node: nodes.Node) -> t.Iterator[str | None]:
-    """Return the names of the facts that are used in a node by ansible_facts, and None for a use of all of them."""
+    """Yield the names of the facts that a node uses through ansible_facts, and None for a use of all of them."""
     named = 0
-    for call in node.find_all(nodes.Call):  # ansible_facts.get('x'), whose attribute is looked at below
+    for call in node.find_all(nodes.Call):  # ansible_facts.get('x'); the loop below skips its attribute
         if isinstance(call.node, nodes.Getattr) and _is_all_facts(call.node.node) and call.node.attr == "get":
             named += 1
             yield _text_of(call.args[0]) if call.args else None
@@ -143,10 +143,10 @@ def _text_of(node: nodes.Node) -> str | None:
 
 
 def by_name(tree: nodes.Node) -> t.Iterator[str]:
-    """Return the variables that are used by their names as texts: vars['x'], hostvars[y].x, lookup('vars', 'x').
+    """Yield the variables that are used by name in a string: vars['x'], hostvars[y].x, lookup('vars', 'x').
 
-    And the files of templates, as FILE with their names: lookup('template', 'x'), {% include 'x' %}; NAMED_FILE with a
-    template of the name where that is one.
+    And template files, as FILE with their names: lookup('template', 'x'), {% include 'x' %}; NAMED_FILE with a
+    template of the name if that is one.
     """
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Name) and call.node.name in LOOKUPS and call.args:
@@ -168,7 +168,7 @@ def by_name(tree: nodes.Node) -> t.Iterator[str]:
 
 
 def _looked_up(name: nodes.Expr, local: Collection[str]) -> str:
-    """Return the name of a file that a lookup renders; none where a variable of the template has it."""
+    """Return FILE and the name of the file that a lookup renders; no name if it is in a variable of the template."""
     if isinstance(name, nodes.Const):
         return f"{FILE}{name.value}"
     used = nodes.Output([name]).find_all(nodes.Name)
@@ -176,7 +176,7 @@ def _looked_up(name: nodes.Expr, local: Collection[str]) -> str:
 
 
 def stored(node: nodes.Node) -> t.Iterator[str]:
-    """Return the variables that a template sets itself, in what is in a node."""
+    """Yield the variables that a template sets itself, inside a node."""
     found: t.Iterator[t.Any] = iter(node.find_all((nodes.Name, nodes.Macro, nodes.CallBlock)))
     for name in found:
         if isinstance(name, nodes.Macro):
@@ -190,7 +190,7 @@ def stored(node: nodes.Node) -> t.Iterator[str]:
 
 
 def _named(node: nodes.Node) -> Collection[str]:
-    """Return the names that an include gives; no name where they are worked out while it is rendered."""
+    """Return the names of files in an include; "" for those that are computed while it is rendered."""
     each = node.items if isinstance(node, (nodes.List, nodes.Tuple)) else [node]
     return [str(one.value) if isinstance(one, nodes.Const) else "" for one in each]
 

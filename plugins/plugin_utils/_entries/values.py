@@ -38,7 +38,7 @@ _AT_LAUNCH = (
 
 
 class Values:
-    """Reads the keys of a task, a block or an include; errors are about `at`, the item of its loop that it is at."""
+    """Reads the keys of a task, a block or an include; errors are about `at`, its place, with the current item of its loop."""
 
     def __init__(self, where: str, source: object, around: Around) -> None:
         self.where = self.at = where
@@ -52,13 +52,13 @@ class Values:
             raise self.refuse(None, unfit_kind("it must be a task (a dictionary)", source))
 
     def refuse(self, key: str | None, text: str | Refused) -> JobRefused:
-        """Return why this cannot be done, about `key`; a text holds no values, a `Refused` says what to do without."""
+        """Return an error about `key`; a text holds no values, a `Refused` has a text without them."""
         if not self.hides():
             return JobRefused(self.at, self.title, key, str(text), self.source)
         return JobRefused(self.at, self.title, key, text.hidden if isinstance(text, Refused) else text)
 
     def hides(self) -> bool:
-        """Whether values must not be told: `no_log` is set, or cannot be worked out."""
+        """Whether values must not be shown: `no_log` is set, or cannot be evaluated."""
         if self.around.defaults.no_log:
             return True
         written = self.source.get("no_log", self.around.flags.get("no_log", False))
@@ -91,7 +91,7 @@ class Values:
         return {**scope, **{name: value for name, value in known.items() if name not in stronger}}
 
     def check_references(self, key: str, value: object, scope: Scope, expression: bool = False) -> None:
-        """Refuse a value that uses what is known on the host only, while the job runs; ask for a script where there is none yet."""
+        """Refuse a value that uses what only the host knows, while the job runs; raise NeedsScript if there is no script yet."""
         flow = self.around.flow
         if flow is None or not (flow.size or self.around.failed or self.around.turning):
             return
@@ -118,7 +118,7 @@ class Values:
         raise self.refuse(key, f"it uses {through}{trail[-1]!r}, which {flow.said_of(trail[-1])}. {_AT_LAUNCH}")
 
     def rendered(self, key: str, value: object, scope: Scope) -> t.Any:
-        """Return `value` rendered, None where that is `omit`; errors are about `key`."""
+        """Return `value` rendered, None if that is `omit`; errors are about `key`."""
         if value is None or isinstance(value, (bool, int, float)):
             return value
         self.check_references(key, value, scope)
@@ -126,7 +126,7 @@ class Values:
         return None if rendered is ABSENT else rendered
 
     def value(self, key: str, scope: Scope) -> t.Any:
-        """Return a key rendered, the task's own or what it inherits; None where it is not there, or `omit`."""
+        """Return the rendered value of a key, the task's own or inherited; None if it is missing, or `omit`."""
         return self.rendered(key, self.source.get(key, self.around.flags.get(key)), scope)
 
     def flag(self, key: str, scope: Scope, default: bool = False) -> bool:
@@ -163,7 +163,7 @@ class Values:
         return {**self.around.defaults.limits, **own}
 
     def retrying(self, scope: Scope) -> dict[str, t.Any]:
-        """Return retries, delay and backoff, as a job or a step has them."""
+        """Return retries, delay and backoff, in the form for a job or a step."""
         if "retries" not in self.source:
             for key in ("delay", "backoff"):
                 if key in self.source:
@@ -191,7 +191,7 @@ class Values:
         return merged
 
     def become(self, scope: Scope) -> Become | None:
-        """Return how to become the user that it is to run as; None where that is the user of the launch."""
+        """Return how to become the user of the task; None if that is the user of the launch."""
         given = {key: self.value(key, scope) for key in keywords.BECOME}
         if given["become"] is not None:
             given["become"] = self.flag("become", scope)
@@ -200,7 +200,7 @@ class Values:
         return become
 
     def is_for_another_host(self, scope: Scope) -> bool:
-        """Whether `run_once` has the task run, and another host run it."""
+        """Whether `run_once` makes another host run the task."""
         first = self.language.runs_once_on()
         if first is None or not self.flag("run_once", scope):
             return False

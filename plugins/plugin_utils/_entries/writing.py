@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Parts of templates, written down again."""
+"""Writes parsed templates, or parts of them, as text again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPERATORS = {
 
 
 def as_template(node: nodes.Node) -> str:
-    """Return the template that gives what an expression comes to, in its own type."""
+    """Return the template that gives the value of an expression, with its type."""
     return f"{{{{ {Writer(escaping=False).visit(node)} }}}}"
 
 
@@ -35,7 +35,7 @@ def statement(node: nodes.Node) -> str:
 
 
 class Writer:
-    """Writes parts of templates. Everything has its brackets, so that no precedence has to be known."""
+    """Writes parts of templates, with brackets everywhere, so that precedence does not matter."""
 
     def __init__(self, escaping: bool) -> None:
         self._escaping = escaping
@@ -153,7 +153,7 @@ class Writer:
                     written = (
                         self.visit(part) if isinstance(part, nodes.TemplateData) else f"{{{{ {self.visit(part)} }}}}"
                     )
-                    # The first end of line after a block goes with it.
+                    # Jinja2 drops the first newline after a block: write it twice.
                     text += f"\n{written}" if after_block and written.startswith("\n") else written
                     after_block = False
             else:

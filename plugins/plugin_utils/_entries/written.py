@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""A task, a block or an include as it stands in the playbook."""
+"""A task, a block or an include as written in the playbook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 LEFT_OUT = "its tags, --tags and --skip-tags keep it from running"
 NEVER = "its tag 'never' keeps it from running"
-# Keys of loop_control that are worked out for each item, and not before the loop.
+# Keys of loop_control that are evaluated for each item, and not before the loop.
 _AT_ITS_ITEM = ("break_when", "label")
 _NOT_OF_INCLUDE = (
     "the items of an include are worked out before its tasks run. Put it on a loop of the tasks in the file."
@@ -36,7 +36,7 @@ _NOT_OF_INCLUDE = (
 
 
 class Written(Values):
-    """A task, a block or an include as it is written, and what it takes from around it."""
+    """A task, a block or an include as written, and what it inherits from around it."""
 
     def __init__(self, where: str, source: object, around: Around, keys: keywords.Keys) -> None:
         super().__init__(where, source, around)
@@ -50,7 +50,7 @@ class Written(Values):
         self.loop_key = self._loop_key()
 
     def _loop_key(self) -> str | None:
-        """Return the key that says what to loop over: `loop`, or a with_<lookup>."""
+        """Return the key that defines the loop: `loop`, or a with_<lookup>."""
         found = [key for key in self.source if keywords.is_loop(key)]
         if len(found) > 1:
             raise self.refuse(found[1], f"there is {found[0]!r} as well, and a task has one loop. Keep one of them.")
@@ -68,7 +68,7 @@ class Written(Values):
         return next((str(key) for key in self.source if not self.keys.is_keyword(str(key))), None)
 
     def _action(self) -> str | None:
-        """Return the one key that names a module, or an include; complain about every other key that isn't allowed."""
+        """Return the one key that names a module, or an include; refuse other keys that are not allowed."""
         candidates = []
         for key in self.source:
             if not isinstance(key, str):
@@ -118,7 +118,7 @@ class Written(Values):
         return merged
 
     def inside(self, keys: Sequence[str] = keywords.INHERITED) -> Around:
-        """Return what the tasks in this block, or in this import, take from it and from around it."""
+        """Return what the tasks in this block, or in this import, inherit from it and from around it."""
         around = self.around
         return replace(
             around,
@@ -132,7 +132,7 @@ class Written(Values):
         )
 
     def turns(self) -> Iterator[Turn]:
-        """Return what there is to do: once, or for each item of the loop."""
+        """Yield a Turn for each item of the loop, or a single one without a loop."""
         if self.loop_key is None:
             if "loop_control" in self.source:
                 raise self.refuse("loop_control", "there is no 'loop' that it could control.")
@@ -147,7 +147,7 @@ class Written(Values):
             yield Turn(f"{self.where}, item {index}", loops.variables(control, items, index), item, control)
 
     def _loop_control(self, late: bool = False) -> dict[str, t.Any]:
-        """Return the rendered keys of loop_control. late: the host goes through the items, and can look up between them."""
+        """Return the rendered keys of loop_control. late: the host loops over the items, and can act between them."""
         control = self.source.get("loop_control") or {}
         if not isinstance(control, Mapping):
             raise self.refuse("loop_control", unfit_kind("it must be a dictionary", control))
@@ -179,7 +179,7 @@ class Written(Values):
                 raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
 
     def _items(self) -> list[object] | str:
-        """Return the items; where there can be none, as the loop cannot be rendered, the condition that is false anyway."""
+        """Return the items; if the loop cannot be rendered, but a condition is false anyway, return that condition."""
         scope = self.scope({})
         key = t.cast("str", self.loop_key)
         try:
@@ -208,7 +208,7 @@ class Written(Values):
         return conditions if isinstance(conditions, list) else [conditions]
 
     def false_condition(self, scope: Scope) -> str | None:
-        """Return the first condition that is false, in words; None where the task is to run."""
+        """Return the first condition that is false, in words; None if the task has to run."""
         if self.is_left_out:
             return LEFT_OUT if "never" not in self.tags else NEVER
         if self.is_for_another_host(scope):
@@ -225,7 +225,7 @@ class Written(Values):
         return self.guarded(module, self.language.call, module, self.source[module], args, self.around.home)
 
     def step(self, call: t.Any, scope: Scope, item: object, name: str, no_log: bool) -> Step:
-        """Return what runs for one item; without what a job has of its own, such as its time limit."""
+        """Return the Step for one item, without what belongs to a job, such as its time limit."""
         module = t.cast("str", self.action)
         self.check_references(module, self.source[module], scope)
         self.check_references("args", self.source.get("args"), scope)
@@ -247,23 +247,23 @@ class Written(Values):
         )
 
     def defaults(self, fqcn: str, given: Mapping[str, object], scope: Scope) -> dict[str, object]:
-        """Return what module_defaults adds to the arguments of a task, as it is written."""
+        """Return what module_defaults adds to the arguments of a task, as written."""
         found = self.guarded("module_defaults", self.language.argument_defaults, fqcn, scope)
         return {key: value for key, value in found.items() if key not in given}
 
     def _check_what_it_reads(self, call: t.Any, scope: Scope) -> None:
-        """Ask for a script, or complain, where module_defaults, or the file of a `template`, use what only the host knows."""
+        """Raise NeedsScript, or refuse, if module_defaults, or the file of a `template`, use what only the host knows."""
         self.check_references("module_defaults", self.defaults(call.fqcn, call.arguments, scope), scope)
         try:
             found = self.language.template_file(call, call.arguments, scope)
         except Refused:
-            return  # it is told where the arguments are rendered
+            return  # it is reported when the arguments are rendered
         if found is not None:
             text, dummy, own = found
             self.check_references(t.cast("str", self.action), self.language.trusted(text), {**scope, **own})
 
     def base_name(self, scope: Scope, fallback: str, lenient: bool) -> tuple[str, bool]:
-        """Return the name, rendered, and whether it was given; where it is not, the last word of `fallback`."""
+        """Return the rendered name, and whether it was given; if not, it is the last word of `fallback`."""
         try:
             name = self.value("name", scope)
         except Refused:
@@ -275,7 +275,7 @@ class Written(Values):
         return fallback.rpartition(".")[2], False
 
     def name(self, scope: Scope, turn: Turn, fallback: str, no_log: bool, lenient: bool) -> tuple[str, bool]:
-        """Return the name, for one item, and whether it was made up, so that it may be changed to be unique."""
+        """Return the name for one item, and whether it is generated, so that it may be changed to be unique."""
         base, given = self.base_name(scope, fallback, lenient)
         if turn.control is None:
             return base, not given

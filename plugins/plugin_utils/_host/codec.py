@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Results of modules, as they travel."""
+"""Decodes results of modules from the form in which hosts send them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Arguments = dict[str, t.Any]
 
 
 class Decoded(t.NamedTuple):
-    """The result of a job; `why` is the host's own account of a module that returned none."""
+    """The result of a job; `why`: the host's message on a module that returned none."""
 
     result: Arguments
     why: str | None = None
 
 
 def decode_result(text: str, state: str) -> Decoded:
-    """Return what a job in this terminal state left, as a plain task would have registered it."""
+    """Return the result of a job in this terminal state, as a plain task would have registered it."""
     if results.is_censored(text):
         return Decoded(json.loads(text))
     output = results.output_without_result(text)

@@ -4,10 +4,10 @@
 
 # Private to this collection: may change at any time.
 
-"""What a host answers, checked on arrival: it may be broken, or in the hands of somebody else.
+"""Checks the answers of hosts on arrival: a host may be broken, or in the hands of somebody else.
 
-What is checked here need not be doubted later: the answer is about the jobs that were asked for, in their order, states
-are states, times are numbers, and texts that are shown to people do nothing to their terminals.
+What was checked here need not be doubted later: the answer is about the jobs that were asked for, in their order, states
+are states, times are numbers, and texts that people see contain no control characters for their terminals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import kin
 
 Reply = dict[str, t.Any]
 
-# A result, what the tasks of a block returned, and what other jobs have brought: no honest host sends more at once.
+# A result, the results of a block's tasks, and those of other jobs: no honest host sends more at once.
 MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
 
 _TEXTS = frozenset(("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr"))
@@ -45,16 +45,16 @@ _NUMBERS = frozenset(
     )
 )
 
-# What JSON has but texts.
+# The types of JSON values, except text.
 _OF_JSON = (type(None), bool, int, float, list, dict)
 
 
 class Malformed(Exception):
-    """An answer that no host gives of which both halves of this collection are as they should be."""
+    """An answer that no host gives if both halves of this collection are as they should be."""
 
 
 def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
-    """Return the answer to a request; raise Malformed where it is none."""
+    """Return the answer to a request; raise Malformed if it is no valid one."""
     try:
         reply = packing.unpack(str(text), MOST_UNPACKED)
     except ValueError as exc:
@@ -78,9 +78,9 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
 
 
 def launched(reply: Reply, count: int, may_miss: bool = False) -> Reply:
-    """Return the answer to a launch of `count` jobs; raise Malformed where it is none.
+    """Return the answer to a launch of `count` jobs; raise Malformed if it is no valid one.
 
-    may_miss: whether the host was not sent all that it needs.
+    may_miss: whether the host may miss parts that were not sent.
     """
     _expect(isinstance(reply.get("async_dir"), str), "it does not say where the jobs are recorded")
     reply = {**reply, "async_dir": printable(reply["async_dir"])}
@@ -122,7 +122,7 @@ def _check_job(job: object) -> None:
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
 
 
-# What is told of a batch or a pool that was to be changed: texts, and numbers where they are known.
+# The keys of a batch or a pool in the answer to an update: texts, and numbers if they are known.
 _OF_UPDATED = {
     "batches": (("batch_id",), ("before", "concurrency", "supervisor")),
     "pools": (("name",), ("before", "size", "taken", "waiting")),
@@ -177,7 +177,7 @@ def _texts(value: object, key: str) -> list[str]:
 
 
 def _warnings(value: object) -> list[t.Any]:
-    """Return the module's warnings, and those that ansible-core 2.21 adds: all of the task so far, as objects of its own."""
+    """Return the module's warnings, and those that ansible-core 2.21 adds: the task's so far, as objects of its own."""
     _expect(isinstance(value, list), "'warnings' is no list of texts")
     warnings = t.cast("list[t.Any]", value)
     _expect(not any(isinstance(warning, _OF_JSON) for warning in warnings), "'warnings' is no list of texts")

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Asking a host until it answers: what may be asked twice, such as a launch, for the host launches a batch once."""
+"""Repeats a request until a host answers: only one that may be repeated, such as a launch, as hosts start a batch only once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; the last one fro
 
 Reply = dict[str, t.Any]
 
-# What Docker says where there is nothing to execute anything in.
+# Docker's message if there is no running container.
 _STOPPED = "Error response from daemon: .*(?:is not running|is paused|is restarting|No such container)"
-# What is said where nothing can have been sent to the host: it is as unreachable for this task as for any other.
+# Messages that mean that nothing was sent to the host: it is as unreachable as for any other task.
 _NEVER_REACHED = re.compile(
     "ssh: connect to host |ssh: Could not resolve hostname |Permission denied \\(|Host key verification failed|"
     + _STOPPED
 )
-# What core makes of a host, a container say, that stops in the middle of a call: a file that was not taken, without a word,
-# or a process that was killed before it had printed anything.
+# How core reports a host (a container, say) that stops in the middle of a call: a file transfer that failed without a
+# message, or a process that was killed before it had printed anything.
 _NOT_TAKEN = re.compile(r"failed to transfer file .*:\s*\Z", re.DOTALL)
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM)
 
@@ -36,8 +36,8 @@ _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL, -signal.
 class ConnectionLost(Exception):
     """A call did not get through; another may.
 
-    untold: why is hidden, for the task has `no_log`, and no command of the call was carried out before: as far as can be
-    told without the words, the host was never reached.
+    untold: the reason is hidden, because the task has `no_log`, and no command of the call was carried out before: as far
+    as can be known without the message, the host was never reached.
     """
 
     def __init__(self, text: str, untold: bool = False) -> None:
@@ -46,15 +46,15 @@ class ConnectionLost(Exception):
 
 
 class Unreached(Exception):
-    """The host could not be connected to, nothing was sent."""
+    """There was no connection to the host, and nothing was sent."""
 
 
 class Unanswered(Exception):
-    """The connection broke, and did not come back: nobody knows what the host has done."""
+    """The connection broke, and did not come back: it is unknown what the host has done."""
 
 
 class Commands:
-    """Notes what becomes of the commands that go through a connection, whatever is said of them."""
+    """Notes whether commands were sent and carried out through a connection, whatever errors say."""
 
     def __init__(self) -> None:
         self.carried_out = False
@@ -62,7 +62,7 @@ class Commands:
 
     @property
     def reached(self) -> bool:
-        """Whether something may have been done on the host: a command came back, or one was sent what it works on."""
+        """Whether something may have been done on the host: a command returned, or one was sent its input."""
         return self.carried_out or self.sent_data
 
     @contextlib.contextmanager
@@ -84,9 +84,9 @@ class Commands:
 
 @dataclass(slots=True)
 class Line:
-    """All that sending needs of what is around it.
+    """All that sending needs from outside.
 
-    retries: those that the connection makes of its own; patience: seconds for which a host that was lost is tried.
+    retries: those that the connection itself makes; patience: seconds for which a lost host is tried again.
     """
 
     call: Callable[[], Reply]
@@ -99,7 +99,7 @@ class Line:
 
 
 def cut_off(reply: Reply | Exception) -> str:
-    """Return why a call can be taken for one that broke off, nothing where it is an answer or a failure of its own.
+    """Return why a call counts as cut off, "" if it is an answer or a real failure.
 
     reply: what a module returned, or the error of a transfer.
     """
@@ -111,22 +111,22 @@ def cut_off(reply: Reply | Exception) -> str:
 
 
 def stopped(reply: Reply) -> str:
-    """Return why a host is as unreachable as one that refuses connections, where core takes that for a module's failure."""
+    """Return why a host counts as unreachable although core reports a module's failure, "" if it does not."""
     said = str(reply.get("module_stderr") or "").strip()
     return said if reply.get("module_stdout") == "" and re.match(_STOPPED, said) else ""
 
 
 def send(line: Line) -> tuple[Reply, bool]:
-    """Return what the host says, and whether it was asked once; raise Unreached or Unanswered.
+    """Return the host's answer, and whether it was asked only once; raise Unreached or Unanswered.
 
-    A host that cannot be connected to is tried once more; one that was lost is tried for the line's patience.
+    A host without a connection is tried once more; one that was lost is tried again for the line's patience.
     """
     attempt, give_up, was_reached = 0, 0.0, False
     while True:
         try:
             return line.call(), attempt == 0
         except ConnectionLost as exc:
-            # A retry that the connection made of its own may have had more luck before it had none; not so where
+            # One of the connection's own retries may have reached the host before the last one did not; but not if
             # the first command, which starts nothing, was not carried out.
             was_reached = was_reached or not (exc.untold or (line.retries == 0 and _NEVER_REACHED.search(str(exc))))
             now = line.clock()

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The archive of Jinja2 that hosts evaluate late values with: the controller's own pure-Python files."""
+"""The archive of Jinja2 with which hosts evaluate late values: the controller's own pure-Python files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ansible_collections.background.jobs.plugins.plugin_utils._errors import Ref
 _ALWAYS = ("jinja2", "markupsafe")
 _YAML = "yaml"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same files always make the same bytes
-# What nothing that a template does imports: async rendering, its own command line, the bindings to libyaml.
+# Files that rendering never imports: async rendering, finding undeclared variables, the bindings to libyaml.
 _LEFT_OUT = frozenset(("jinja2/asyncsupport.py", "jinja2/ext.py.orig", "jinja2/meta.py", "yaml/cyaml.py"))
 
 
 @functools.cache
 def archive(with_yaml: bool = False) -> str:
-    """Return Jinja2 and MarkupSafe, and PyYAML too where it is asked for, as plan["archive"] has it."""
+    """Return Jinja2 and MarkupSafe, and on request PyYAML, in the form for plan["archive"]."""
     return _zipped(_files((*_ALWAYS, _YAML) if with_yaml else _ALWAYS))
 
 
 @functools.cache
 def evaluator() -> str:
-    """Return what hosts evaluate with, the room _late of module_utils, as plan["evaluator"] has it."""
+    """Return the evaluator for hosts, the folder _late of module_utils, in the form for plan["evaluator"]."""
     folder = Path(names.__file__).parent
     return _zipped((path.name, path) for path in folder.glob("*.py") if path.name != "__init__.py")
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The arguments of a module call: as they are where they are known, with tokens in them where the host works them out."""
+"""The arguments of a module call: unchanged if they are known, with tokens for the parts that the host evaluates."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ansible_collections.background.jobs.plugins.plugin_utils._plan import actio
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
 
-# Words of a command line, the templates in them whole, and what is between them.
+# Words of a command line, with templates kept whole, and the blanks between them.
 _WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
 
 
 class Arguments:
-    """Those of a task for one turn of its loop."""
+    """The arguments of a task for one turn of its loop."""
 
     def __init__(self, task: LateTask, one: Round, call: t.Any) -> None:
         self._task, self._one, self._call = task, one, call
         self._language, self._script, self._view = task.language, task.script, one.view
 
     def ready(self, key: str, value: object) -> object:
-        """Return an argument with tokens in place of what is late. Refused where it must be known at launch."""
+        """Return an argument with tokens in place of what is late. Refused if it must be known at launch."""
         if self._view.trail(value) is None:
             return self._known(value)
         if actions.decides(self._call.fqcn, key, self._call.arguments):
@@ -51,12 +51,12 @@ class Arguments:
         return self._stood_in(value)
 
     def template(self, scope: Scope) -> Value | None:
-        """Return what stands for the file of a call of `template`, where that uses what is late."""
+        """Return the record for the file of a call of `template`, if that uses late values; else None."""
         known = {key: value for key, value in self._call.arguments.items() if self._view.trail(value) is None}
         try:
             found = self._language.template_file(self._call, known, scope)
         except Refused:
-            return None  # it is told where the arguments are rendered
+            return None  # it is reported when the arguments are rendered
         if found is None:
             return None
         text, options, own = found
@@ -78,7 +78,7 @@ class Arguments:
         return value
 
     def _words(self, text: str) -> str:
-        """Return a command line with tokens for those of its words that are late; the first one names a file here."""
+        """Return a command line with tokens for its late words; the first word names a file on the controller."""
         words = _WORDS.findall(str.__str__(text))
         if self._view.trail(self._language.trusted(words[0])) is not None:
             raise Refused(

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Templates taken apart, and written down again with some of their parts replaced."""
+"""Parses templates, and writes them as text again after parts were replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._entries.writing i
 
 
 class _Lexer(Lexer):
-    """Takes backslashes in texts of templates for themselves, as ansible-core does; those of conditions escape."""
+    """Takes backslashes in strings of templates literally, as ansible-core does; in conditions they escape."""
 
     def tokeniter(self, *args: t.Any, **kwargs: t.Any) -> Iterator[tuple[int, str, str]]:
         for line, kind, value in super().tokeniter(*args, **kwargs):
@@ -48,7 +48,7 @@ class ParsedFile:
 
     @property
     def text(self) -> str:
-        """The text that means the same where no option is set, with whatever was replaced since."""
+        """The equivalent text for default options, with all replacements."""
         return Writer(escaping=True).statements(self.tree.body)
 
     @property
@@ -58,7 +58,7 @@ class ParsedFile:
 
 
 class Parsed:
-    """A template, or with `expression` what stands in one, as `when` has it."""
+    """A template, or with `expression` a bare expression, as in `when`."""
 
     def __init__(self, text: str, expression: bool) -> None:
         self.expression = expression
@@ -70,7 +70,7 @@ class Parsed:
 
     @property
     def text(self) -> str:
-        """The text that means the same, with whatever was replaced since."""
+        """The equivalent text, with all replacements."""
         if self.expression:
             return Writer(escaping=True).visit(t.cast("nodes.If", self.tree.body[0]).test)
         return Writer(escaping=False).statements(self.tree.body)
@@ -98,7 +98,7 @@ _NOT_ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
 def file_of(text: str, options: t.Mapping[str, t.Any]) -> tuple[ParsedFile, dict[str, t.Any]]:
-    """Return a template file taken apart, and the options that hold for it: those of its first line are stronger."""
+    """Return a parsed template file, and its options: those of its first line override the given ones."""
     options = dict(options)
     if text.startswith(_HEADER):
         line, dummy, text = text.partition("\n")
@@ -109,12 +109,12 @@ def file_of(text: str, options: t.Mapping[str, t.Any]) -> tuple[ParsedFile, dict
 
 
 def stands_alone(tree: nodes.Node) -> bool:
-    """Whether a template needs no other file."""
+    """Whether a template includes and imports no other file."""
     return next(iter(tree.find_all(_NOT_ALONE)), None) is None
 
 
 def parse(text: str, expression: bool) -> Parsed | None:
-    """Return a text taken apart, None where it is no template. What is wrong with it is told where it is rendered."""
+    """Return a parsed text, None if it is no valid template. The error is reported when it is rendered."""
     try:
         return Parsed(text, expression)
     except TemplateSyntaxError:
@@ -128,13 +128,13 @@ def stored_in(node: nodes.Node) -> frozenset[str]:
 
 
 def used_in(node: nodes.Node) -> frozenset[str]:
-    """Return the variables that a part of a template reads; of those that it sets itself too."""
+    """Return the variables that a part of a template reads, including those that it sets itself."""
     found = {name.name for name in node.find_all(nodes.Name) if name.ctx == "load"}
     return frozenset(found | ({node.name} if isinstance(node, nodes.Name) and node.ctx == "load" else set()))
 
 
 def mapped(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
-    """Replace the parts of a node, one level down, by what `change` makes of them."""
+    """Replace the direct children of a node by what `change` returns for them."""
     for name, value in node.iter_fields():
         if isinstance(value, nodes.Node):
             setattr(node, name, change(value))

@@ -20,12 +20,12 @@ if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
 
 WHOLE = "_variable_params"
-"""The argument that stands for `args` where that is one template."""
+"""The argument that stands for `args` if that is one template."""
 _METAS = ("flush_handlers", "noop", "end_role")
 
 
 def turn(task: LateTask, fqcn: str, one: Round) -> Node:
-    """Return what the host does for one item."""
+    """Return the turn, carried out by the host itself, for one item."""
     name = fqcn.rpartition(".")[2]
     given = _arguments(task, one)
     if name == "include_vars":
@@ -79,7 +79,7 @@ def _var(one: Round, value: object) -> Value:
 def _meta(task: LateTask, given: Mapping[str, t.Any]) -> str:
     what = str(given.get("_raw_params"))
     if what == "flush_handlers":
-        task.around.flow.known.clear()  # handlers may set it anew
+        task.around.flow.known.clear()  # handlers may change the values
     if what not in _METAS:
         raise Refused(
             f"'meta: {what}' steers the play on the controller. In a job there are: {', '.join(_METAS)}. "
@@ -104,7 +104,7 @@ def _refuse_late_names(one: Round, given: Mapping[str, t.Any]) -> None:
 
 
 def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
-    """Return the variables that include_vars reads: at launch, whatever may be in them."""
+    """Return the arguments with the variables of include_vars: files are read at launch, even with late values in them."""
     for key, value in given.items():
         if one.view.trail(value) is not None:
             raise Refused(
@@ -125,13 +125,13 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
 
 
 def caches(task: LateTask, action: str) -> Iterator[str]:
-    """Return those of the variables that a task of this action sets that become facts of the host."""
+    """Yield those variables set by a task of this action that become facts of the host."""
     if action.rpartition(".")[2] == "set_fact" and any("cacheable" in _arguments(task, one) for one in task.rounds):
         yield from sets(task, action)
 
 
 def sets(task: LateTask, action: str) -> Iterator[str]:
-    """Return the names of the variables that a task of this action sets."""
+    """Yield the names of the variables that a task of this action sets."""
     leaf = action.rpartition(".")[2]
     if not keywords.is_local(action):
         return

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The script of one job while it is being written: what stands beside its nodes."""
+"""The script of one job while it is being written: what its nodes share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tables = dict[str, dict[str, Value]]
 
 @dataclass(slots=True)
 class Handler:
-    """A handler of a role, as written, and what it takes from there."""
+    """A handler of a role, as written, and what it inherits there."""
 
     source: object
     around: Around
@@ -39,12 +39,12 @@ class Script:
     token: str = field(default_factory=lambda: f"bgjlate{secrets.token_hex(8)}")
     handlers: list[Handler] = field(default_factory=list)
     roles: set[object] = field(default_factory=set)
-    """Those whose handlers are known already."""
+    """The paths of roles whose handlers are known already."""
     notified: list[tuple[str, Callable[[object], JobRefused]]] = field(default_factory=list)
-    """The handlers that tasks notify, as far as their names are known, and what makes a refusal of it."""
+    """The known names of handlers that tasks notify, each with a function that makes the error for it."""
 
     def indexes(self, tables: t.Mapping[str, Variables], names: t.Sequence[str] = (VARS, PINNED, FACTS)) -> Node:
-        """Return the tables of variables with the places of their values, those that are empty left out."""
+        """Return the tables of variables with indexes for their values, without empty tables."""
         found = {name: {key: self.table.add(one) for key, one in tables[name].items()} for name in names}
         return {name: table for name, table in found.items() if table}
 

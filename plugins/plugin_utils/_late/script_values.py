@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Values as a script has them: JSON, in which a dict of one special key stands for what is still to be worked out."""
+"""Values in a script: JSON, in which a dict with one special key stands for what the host has to evaluate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OMITTED: t.Final[dict[str, bool]] = {"$omit": True}
 
 
 def constant(value: object) -> Value:
-    """Return what stands for a value that is known."""
+    """Return the Value for a known value."""
     return OMITTED if value is ABSENT else _guarded(plain(value))
 
 
@@ -36,7 +36,7 @@ def _guarded(value: t.Any) -> Value:
 
 
 def is_constant(value: Value) -> bool:
-    """Whether there is nothing in a value to be worked out, or left out."""
+    """Whether nothing in a value has to be evaluated or left out."""
     if isinstance(value, list):
         return all(is_constant(one) for one in value)
     if not isinstance(value, dict):
@@ -47,7 +47,7 @@ def is_constant(value: Value) -> bool:
 
 
 class ValueTable:
-    """The values of a script, the same one once."""
+    """The values of a script, each one once."""
 
     def __init__(self) -> None:
         self.values: list[Value] = []

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""From the tasks inside of a job to its script: as _entries/blocks.py does it where all is known at launch."""
+"""Turns the tasks inside of a job into its script; _entries/blocks.py does the same if everything is known at launch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import Bloc
 Nodes = list[Node]
 
 _ITS_PLACES = "Handlers are those of the play, and of the roles in this job."
-# Of a job that is one task: keys that are for the job, and have been looked at.
+# Keys of a job of one task that belong to the job, and have been evaluated.
 _OF_JOB = ("name", "when", "timeout", "always_timeout", "depends_on", "run_when", "ignore_errors", *keywords.LIMITS)
 
 
 def started(around: Around) -> Around:
-    """Return what the tasks of a job take from it, where it gets a script."""
+    """Return what the tasks of a job with a script inherit from it."""
     return replace(around, flow=Flow(), script=Script())
 
 
@@ -64,7 +64,7 @@ def of_body(job: Job, body: t.Any, around: Around) -> Node:
 
 
 def written_down(script: Script, language: Language, body: Nodes, builder: NodeBuilder) -> Node:
-    """Return the script as the plan has it, but for the calls that are still to be made."""
+    """Return the script in the form for the plan, except that the calls have to be added."""
     handlers = builder.handlers(script)
     told = language.of_play(script.roles)
     if told["missing_handlers_fail"]:
@@ -80,15 +80,15 @@ def written_down(script: Script, language: Language, body: Nodes, builder: NodeB
 
 
 class NodeBuilder(blocks.StepBuilder):
-    """Makes the nodes of a script; what is wrong with tasks is collected."""
+    """Makes the nodes of a script; errors of tasks are collected."""
 
-    _is_look_ahead = False  # whether what it makes is not to be used
+    _is_look_ahead = False  # whether its result is discarded
 
     def block(self, written: Written, around: Around) -> t.Any:
         return {"kind": "block", **self.sections(written, around)}
 
     def sections(self, written: Written, around: Around) -> dict[str, t.Any]:
-        """Return the tasks of each section; what a block sets is not known where it may not have come to its end."""
+        """Return the tasks of each section; if a block may not come to its end, what it sets is not known."""
         with around.flow.watching() as touched:
             found = super().sections(written, around)
         if len(found) > 1:
@@ -120,7 +120,7 @@ class NodeBuilder(blocks.StepBuilder):
         return nodes
 
     def checked(self, included: Included, around: Around) -> Included:
-        """Return the tasks of a role with no more in the specification of its arguments than is known at launch."""
+        """Return the tasks of a role with its argument specification reduced to what is known at launch."""
         spec = included.spec or {}
         options = t.cast("Mapping[str, object]", spec.get("argument_spec") or {})
         task = LateTask(self._where, {"debug": None}, around)
@@ -147,7 +147,7 @@ class NodeBuilder(blocks.StepBuilder):
             return [self._until_settled(task)]
         running = [one for one in task.rounds if one.false is None]
         if not running:
-            return [task.node()]  # which tells why
+            return [task.node()]  # it has the reason
         nodes: Nodes = []
         for one in running:
             task.at = one.turn.where
@@ -159,14 +159,14 @@ class NodeBuilder(blocks.StepBuilder):
 
     @staticmethod
     def _around(task: LateTask, scope: Scope) -> Around:
-        """Return what tasks take from an include: its variables and those of its loop, and no other key."""
+        """Return what tasks inherit from an include: its variables and those of its loop, but no other key."""
         around = task.around
         turning = (*around.turning, *(task.turning if task.late_loop else ()))
         params, loop = {**around.params, **task.variables}, {**around.loop, **task.loop}
         return replace(around, params=params, loop=loop, turning=turning)
 
     def _until_settled(self, task: LateTask) -> Node:
-        """Return the include of a late loop: what its tasks set is late from its second turn on for those before them."""
+        """Return the include of a late loop. From its second turn on, what its tasks set is late even for tasks before them."""
         (one,) = task.rounds
         around = replace(self._around(task, one.scope), uncertain=True)
         while True:
@@ -180,7 +180,7 @@ class NodeBuilder(blocks.StepBuilder):
         self._take_for_late_what_handlers_set(script)
         found: Nodes = []
         for handler in script.handlers:
-            handler.around.flow.known.clear()  # who knows when it runs
+            handler.around.flow.known.clear()  # it is unknown when it runs
             around = replace(handler.around, conditions=(), uncertain=True, notify=())
             try:
                 found += self._handler(handler, around)
@@ -189,7 +189,7 @@ class NodeBuilder(blocks.StepBuilder):
         return found
 
     def _take_for_late_what_handlers_set(self, script: Script) -> None:
-        """Look at the handlers that are known for what they set; what is wrong with them is told where they are made."""
+        """Note what the handlers known so far set; their errors are reported when they are made."""
         if self._is_look_ahead:
             return
         looking = NodeBuilder(self._where, [])
@@ -199,7 +199,7 @@ class NodeBuilder(blocks.StepBuilder):
         script.notified = notified
 
     def refuse_missing(self, script: Script, handlers: Nodes, of_play: Sequence[str]) -> None:
-        """Refuse tasks that notify a handler that there is not: where a change is at stake, core ends the play for it."""
+        """Refuse tasks that notify a handler that does not exist: in a play, core would fail when the task changes something."""
         known = [*of_play, *(name for one in handlers for name in (*one["names"], *one["listen"]))]
         for topic, refuse in script.notified:
             if topic not in known:
@@ -238,7 +238,7 @@ class NodeBuilder(blocks.StepBuilder):
 
 
 def _ends_role(nodes: Nodes) -> bool:
-    """Whether one of the tasks of a role ends it, those in roles in it aside."""
+    """Whether one of the tasks of a role, not counting those of roles inside it, ends the role."""
     for node in nodes:
         if _is_meta(node, "end_role"):
             return True
@@ -254,6 +254,6 @@ def _is_meta(node: Node, what: str) -> bool:
 
 
 def names_of(name: str, role: str) -> list[str]:
-    """Return what a handler of a role can be notified by."""
+    """Return the names by which a handler of a role can be notified."""
     leaf = role.rpartition(".")[2]
     return list(dict.fromkeys([name, f"{role} : {name}", f"{leaf} : {name}"]))

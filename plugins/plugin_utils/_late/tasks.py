@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""One task of a script: what of it is known at launch, for each item of its loop, and what the host works out."""
+"""One task of a script: what is known at launch, for each item of its loop, and what the host evaluates."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _LATE_LOOPS = frozenset(
 
 @dataclass(slots=True)
 class Round:
-    """One turn of a loop that is known, or of a task without one, or what stands for all turns of a late loop."""
+    """One turn of a known loop, the only turn of a task without one, or a stand-in for all turns of a late loop."""
 
     turn: Turn
     scope: Scope
@@ -72,7 +72,7 @@ class LateTask(Written):
         self.general = self.view(self.scope({}))
         self.included: dict[str, object] = {}
         self.known: dict[str, object] = {}
-        """What it sets, as far as that is known at launch."""
+        """What it sets, as far as known at launch."""
 
     def view(self, scope: Scope, turning: t.Iterable[str] = ()) -> View:
         around = self.around
@@ -89,7 +89,7 @@ class LateTask(Written):
     # the loop
 
     def begin(self) -> None:
-        """Find out what there is to do: `rounds`, each with what is known of it."""
+        """Fill `rounds` with the turns of the task, and evaluate the conditions that are known."""
         key = self.loop_key
         if key is not None and self.guarded(key, self.general.trail, self.source[key]) is not None:
             self._begin_late(key)
@@ -133,9 +133,9 @@ class LateTask(Written):
         self.scope({})
 
     def _take_for_late_what_turns_set(self) -> None:
-        """Each turn of a loop sees what those before it have registered and set."""
+        """Treat what turns register and set as late, because later turns of the loop see it."""
         names = references.names_of(self.source["register"]) if "register" in self.source else []
-        with suppress(Refused):  # it is told where the arguments are looked at
+        with suppress(Refused):  # it is reported with the arguments
             names += local.sets(self, t.cast("str", self.action))
         self.around.flow.set(names, self.where)
         for view in (self.general, *(one.view for one in self.rounds)):
@@ -150,7 +150,7 @@ class LateTask(Written):
         return record
 
     def _keep_break(self, record: Node) -> None:
-        """Have the host look after each item whether that was the last, by what the task registers too."""
+        """Have the host check `break_when` after each item; it may use what the task registers."""
         control = self.rounds[0].turn.control if self.rounds else None
         if control and control["break_when"] not in (None, []):
             conditions = self._conditions("loop_control.break_when", control["break_when"])
@@ -171,14 +171,14 @@ class LateTask(Written):
 
     @property
     def conditions(self) -> tuple[object, ...]:
-        """Conditions of its own and from around it; those of an import are left to its tasks."""
+        """Its own conditions and inherited ones; those of an import are inherited by its tasks."""
         return (*self.around.conditions, *self._own_conditions())
 
     def _condition(self, condition: object) -> Value:
         return self.general.value(condition, expression=True, lenient=True)
 
     def _conditions(self, key: str, written: object) -> list[Value]:
-        """Return conditions that the host looks at after the task, as they are written and as they are worked out."""
+        """Return conditions that the host evaluates after the task, each as written and as a Value."""
         each = written if isinstance(written, list) else [written]
         return [[plain(one), self.guarded(key, self._condition, one)] for one in each]
 
@@ -195,10 +195,10 @@ class LateTask(Written):
                     raise self.refuse("when", exc) from exc
                 self.when.append([plain(condition), {"$failed": str(exc)}])
 
-    # what the host is told
+    # the record for the host
 
     def node(self, name: str | None = None) -> Node:
-        """Return the record of the task; `name` is that of its job, where it is all of it."""
+        """Return the record of the task; name: its job's, if the task is the whole job."""
         fqcn = self._fqcn()
         self.hidden = self.is_hidden(self.scope({}))
         record: Node = {
@@ -242,7 +242,7 @@ class LateTask(Written):
         return self.general.value(written, lenient=True)
 
     def _keep(self, record: Node, fqcn: str) -> None:
-        """Put what the host has to know of the task into its record."""
+        """Add to the record what the host has to know of the task."""
         scope = self.scope({})
         if self.when:
             record["when"] = self.when
@@ -275,7 +275,7 @@ class LateTask(Written):
             record["loop_control"] = self._control_record(self.rounds[0].turn.control)
 
     def _register(self, record: Node) -> None:
-        """Have what the task sets known as late from here on, for its own conditions too."""
+        """Make what the task registers late from here on, even for its own conditions."""
         if "register" not in self.source:
             return
         registered = self.source["register"]
@@ -297,7 +297,7 @@ class LateTask(Written):
             record.update((key, one) for key, one in self.retrying(scope).items() if key not in record)
 
     def _either(self, key: str, boolean: bool = False) -> Value:
-        """Return a key of the task, its own or inherited, as a value: late or not."""
+        """Return a key of the task, its own or inherited, as a Value if it is late, else evaluated."""
         written = self.source.get(key, self.around.flags.get(key))
         if isinstance(written, str) and self.general.trail(written) is not None:
             return self.guarded(key, self.general.value, written)
@@ -313,7 +313,7 @@ class LateTask(Written):
         return found
 
     def _environment(self) -> tuple[list[object], list[Value]]:
-        """Return the layers that are known, and from the first late one on the values of all."""
+        """Return the known layers up to the first late one, and Values of all from that on."""
         written = [
             one for one in (*self.around.environment, *layers(self.source.get("environment"))) if one is not None
         ]
@@ -322,7 +322,7 @@ class LateTask(Written):
         return written[:first], late
 
     def _tables(self) -> Node:
-        """Return the variables that its values use, and put into its turns what differs between them."""
+        """Return the tables of variables that its values use, except those that depend on the item."""
         tables = self.general.tables
         for one in self.rounds:
             if one.view is self.general:
@@ -330,7 +330,7 @@ class LateTask(Written):
             for name in (VARS, FACTS):
                 for key, value in one.view.tables[name].items():
                     if self.general.is_late(key) and not one.view.is_late(key):
-                        continue  # it has to do with the item
+                        continue  # it depends on the item
                     tables[name].setdefault(key, value)
         return self.script.indexes(tables)
 
@@ -356,14 +356,14 @@ class LateTask(Written):
         return record
 
     def _pinned(self, one: Round) -> Node:
-        """Return what only this item of the loop has: its own variables above all."""
+        """Return the variables that belong to this item of the loop only, above all its own."""
         pinned: dict[str, Value] = {name: constant(value) for name, value in one.turn.variables.items()}
         pinned.update(one.view.tables[PINNED])
         for name in (VARS, FACTS):
             for key, value in one.view.tables[name].items():
                 if self.general.is_late(key) and not one.view.is_late(key):
                     pinned[key] = value
-        # What is asked of all items alike may use variables that depend on the item.
+        # Expressions that all items share may use variables that depend on the item.
         return self.script.indexes({PINNED: pinned}, (PINNED,))
 
     def _run(self, record: Node, one: Round, scope: Scope) -> None:
@@ -412,7 +412,7 @@ class LateTask(Written):
     # an include
 
     def include(self, one: Round, body: list[Node]) -> Node:
-        """Return the record of an include whose tasks the host comes to under a condition, or again and again."""
+        """Return the record of an include whose tasks run on a condition, or repeatedly."""
         self.hidden = self.is_hidden(self.scope({}))
         fqcn = self._fqcn()
         record: Node = {
@@ -433,10 +433,10 @@ class LateTask(Written):
             record.setdefault(PINNED, {}).update(self._pinned(one).get(PINNED, {}))
         return record
 
-    # what the rest of the job has to know
+    # what later tasks have to know
 
     def end(self) -> None:
-        """Take note of what the task sets."""
+        """Note what the task sets."""
         flow = self.around.flow
         for name in references.names_of(self.source["register"]) if "register" in self.source else ():
             flow.set([name], self.where, stronger=True)
@@ -451,7 +451,7 @@ class LateTask(Written):
 
     @property
     def _is_certain(self) -> bool:
-        """Whether it is known at launch that the task, where the host comes to it, does what it does."""
+        """Whether it is certain at launch that the task takes effect, if the host reaches it."""
         judged = self.when or self.late_loop or any(key in self.source for key in _CONDITIONS)
         unsure = self.around.uncertain or self.around.failed
         return not (judged or unsure or any(one.false is not None for one in self.rounds))

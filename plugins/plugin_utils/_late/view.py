@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The variables that one task sees, and what its templates come to: a value where all is known, a script's value where not."""
+"""The variables that one task sees, and the results of its templates: values if all is known, else Values for the script."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 
 _FILTERS = KNOWN_FILTERS | frozenset(DEFAULT_FILTERS)
 _TESTS = KNOWN_TESTS | frozenset(DEFAULT_TESTS)
-# Filters that take the name of another filter, or of a test, and at which place.
+# Filters that take the name of another filter, or of a test, with the position of that argument.
 _NAMING_FILTERS = {"map": 0}
 _NAMING_TESTS = {"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}
 _TOO_MUCH = frozenset(("hostvars", "vars"))
@@ -61,25 +61,25 @@ class View:
         self.tables: dict[str, dict[str, Value]] = {VARS: {}, PINNED: {}, FACTS: {}}
 
     def take(self, other: View) -> None:
-        """Have the variables that `other` came to need travel too."""
+        """Include the variables that `other` needs in those that are sent."""
         for name, table in other.tables.items():
             self.tables[name].update(table)
 
     def forget(self) -> None:
-        """Look again at what is late: the job has set something more."""
+        """Forget what is late, because the job has set more."""
         self._late.clear()
 
     # what is late
 
     def is_set(self, name: str) -> bool:
-        """Whether it is the job itself that sets a variable, or may do so."""
+        """Whether the job itself sets a variable, or may do so."""
         return name in self._set
 
     def _raw(self, name: str) -> object:
         return self.language.variable(name, self.scope)
 
     def trail(self, value: object, expression: bool = False) -> Trail | None:
-        """Return how a value comes to use what is late: the names on the way; None where it does not."""
+        """Return how a value uses something late: the names on the way; None if it does not."""
         return references.find(value, self._set, self._raw, self.language.is_template, expression)
 
     def is_late(self, name: str) -> bool:
@@ -89,10 +89,10 @@ class View:
             self._late[name] = self.is_set(name) or (raw is not ABSENT and self.trail(raw) is not None)
         return self._late[name]
 
-    # what values come to
+    # values for the script
 
     def value(self, value: object, expression: bool = False, lenient: bool = False) -> Value:
-        """Return what stands for a value as written. lenient: what cannot be rendered now fails where it is used."""
+        """Return the Value for a value as written. lenient: what cannot be rendered now fails when it is used."""
         if self.trail(value, expression) is None:
             return self._known(value, expression, lenient)
         if isinstance(value, str):
@@ -110,7 +110,7 @@ class View:
             if not lenient:
                 raise
             if expression and isinstance(value, str):
-                return self._text(value, expression)  # it fails there, as it would here
+                return self._text(value, expression)  # it fails on the host, as it would here
             return {"$undefined": str(exc)}
 
     def _mapping(self, value: Mapping[t.Any, object], lenient: bool) -> Value:
@@ -120,7 +120,7 @@ class View:
         return {"$items": [[key, one] for key, one in pairs]}
 
     def expression(self, text: str) -> Value:
-        """Return what stands for an expression that the host works out in any case."""
+        """Return the Value for an expression that the host evaluates in any case."""
         return self._text(text, expression=True)
 
     def _text(self, text: str, expression: bool) -> Value:
@@ -138,11 +138,11 @@ class View:
         return {"$expr": written} if expression else {"$template": written}
 
     def file(self, text: str, options: Mapping[str, t.Any]) -> Value | None:
-        """Return what stands for a template file that uses what is late; None for one that does not."""
+        """Return the record for a template file that uses late values; None for one that does not."""
         try:
             parsed, known = expressions.file_of(text, options)
         except (TemplateSyntaxError, ValueError, SyntaxError):
-            return None  # core complains of it
+            return None  # core reports it
         used = references.used_in(parsed.tree)
         if not any(self.is_late(name) for name in used):
             return None
@@ -158,7 +158,7 @@ class View:
         self._need(parsed.tree)
         return {"text": text, "options": dict(options)}
 
-    # what the controller works out of it ahead
+    # parts that the controller evaluates ahead
 
     def _needs_controller(self, node: nodes.Node) -> bool:
         kinds = (nodes.Filter, nodes.Test, nodes.Name, nodes.Call)
@@ -187,7 +187,7 @@ class View:
         return f"the test {tested!r}" if tested is not None and short_name(tested) not in _TESTS else None
 
     def _ahead(self, node: nodes.Node, parsed: expressions.Parsed | expressions.ParsedFile) -> nodes.Node:
-        """Return a part of a template with what needs the controller, and can be worked out now, in place."""
+        """Return a part of a template in which the parts that need the controller are replaced by their values."""
         if not self._needs_controller(node):
             return node
         if isinstance(node, nodes.Expr):
@@ -223,7 +223,7 @@ class View:
         return f"uses {name!r}{by_way}, which {self._flow.said_of(name)}"
 
     def _account_of(self, names: Iterable[str]) -> str:
-        """Return in words which of these variables and files of a template is late, and why."""
+        """Return in words which of a template's variables and files is late, and why."""
         name = next(one for one in sorted(names) if self.is_late(one))
         if name == FILE:
             return f"includes a file that {self._flow.said_of(name)}"
@@ -246,7 +246,7 @@ class View:
             self.tables[PINNED][name] = self._known(self.language.trusted(template), expression=False, lenient=True)
         return name
 
-    # which variables travel
+    # the variables that are sent
 
     def _need(self, tree: nodes.Template) -> None:
         names = meta.find_undeclared_variables(tree)
@@ -262,11 +262,11 @@ class View:
         if raw is ABSENT:
             return
         table = PINNED if name in self._pinned else FACTS if self.language.is_fact(name) else VARS
-        self.tables[table][name] = None  # for variables that use each other
+        self.tables[table][name] = None  # against endless recursion, if variables use each other
         self.tables[table][name] = self.value(raw, lenient=True)
 
     def _need_facts(self, tree: nodes.Template) -> None:
-        """Send those of the facts that are known that a template uses: all of them where it can't be told."""
+        """Send the known facts that a template uses: all of them if it is unclear which."""
         used = list(references.facts_in(tree))
         if None in used:
             self._facts = None
@@ -282,8 +282,8 @@ _WAY_OUT = "Work it out before the launch, put it into a variable that needs not
 
 
 def _used_in(node: nodes.Node) -> set[str]:
-    """Return the variables that a part of a template uses, those too that it names by a text."""
-    around = nodes.Output([node])  # what is looked for is in a node
+    """Return the variables that a part of a template uses, including those named in strings."""
+    around = nodes.Output([node])  # the searches look only inside of a node
     return {*references.narrowed(expressions.used_in(node), around), *references.by_name(around)}
 
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Which action plugins cannot have their work done by a job, why, and what to do instead."""
+"""Which action plugins cannot work in a job, why, and what to do instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.background.jobs.plugins.plugin_utils._errors import Refused, plainly
 
-# Words of playbooks that are no plugins at all.
+# Actions of playbooks that are not plugins.
 NOT_PLUGINS = frozenset(
     ("meta", "include_tasks", "include_role", "import_tasks", "import_role", "include", "import_playbook")
 )
@@ -41,7 +41,7 @@ REFUSED = {
     "wait_for_connection": _CONTROLLER,
 }
 
-# Their action plugins find, render and transfer files: that is done at launch, the rest at the job's turn.
+# Their action plugins find, render and transfer files: that is done at launch, the rest when the job runs.
 _CONTROLLER_HALF = frozenset(
     f"{collection}.{leaf}"
     for collection in ("ansible.builtin", "ansible.legacy")
@@ -54,7 +54,7 @@ _LOOKS = ("setup", "gather_facts", "stat", "getent", "package_facts", "service_f
 
 
 def refuse(name: str) -> None:
-    """Raise Refused where `name` is a part of ansible-core that cannot be a job."""
+    """Raise Refused if `name` is an action of ansible-core, or of this collection, that cannot be a job."""
     collection, dummy, leaf = name.rpartition(".")
     if collection in ("", "ansible.builtin", "ansible.legacy") and leaf in REFUSED:
         raise plainly(f"{leaf} cannot run in the background: {REFUSED[leaf]}")
@@ -62,7 +62,7 @@ def refuse(name: str) -> None:
         raise plainly("jobs cannot launch or wait for jobs. Put it in a task of its own.")
 
 
-# What action plugins decide by, so that it has to be known where they are asked.
+# The options by which action plugins decide what to do: they have to be known at launch.
 _DECIDING = {
     "assemble": ("decrypt", "delimiter", "regexp", "remote_src", "src", "ignore_hidden"),
     "copy": ("decrypt", "directory_mode", "local_follow", "remote_src", "src"),
@@ -92,35 +92,35 @@ def is_script(fqcn: str) -> bool:
 
 
 WHOLE = frozenset(("content",))
-"""Options that an action plugin makes one text of, whatever they are."""
+"""Options that an action plugin turns into one text, whatever their values."""
 
 
 def decides(fqcn: str, option: str, arguments: Mapping[str, object]) -> bool:
-    """Whether the action plugin of a module does one thing or the other by this option, on the controller.
+    """Whether the action plugin of a module decides by this option, on the controller, what to do.
 
-    arguments: all of the task, as they are written.
+    arguments: all arguments of the task, as written.
     """
     if option == "src" and boolean(arguments.get("remote_src", False), strict=False):
-        return False  # it is for the module to read
+        return False  # the module reads it on the host
     return option in _DECIDING.get(fqcn.rpartition(".")[2], ())
 
 
 def has_controller_half(fqcn: str, arguments: Mapping[str, object], check_mode: bool) -> bool:
-    """Whether this is an action that with these arguments hands over files, and can do so for a job."""
-    if fqcn in _URI:  # which in check mode is skipped before that
+    """Whether this action hands over files with these arguments, and can do so for a job."""
+    if fqcn in _URI:  # in check mode it is skipped before that
         sends = arguments.get("src") or arguments.get("body_format") == "form-multipart"
         return bool(sends) and not boolean(arguments.get("remote_src", False), strict=False) and not check_mode
     return fqcn in _CONTROLLER_HALF
 
 
 def only_looks(module: str) -> bool:
-    """Whether an action plugin may run `module` at launch: it finds something out and changes nothing."""
+    """Whether an action plugin may run `module` at launch, because that only gathers information and changes nothing."""
     leaf = module.rpartition(".")[2]
     return leaf in _LOOKS or leaf.endswith(("_facts", "_info"))
 
 
 def unable(fqcn: str, text: str) -> Refused:
-    """Return why an action plugin that made no module call can't be a job; `text` is what it said, if anything."""
+    """Return why an action plugin that made no module call can't be a job; text: its message, if any."""
     if not text:
         return plainly(
             f"{fqcn} does its work on the controller and calls no module that could run in the background. Use a plain task."

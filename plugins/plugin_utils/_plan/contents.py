@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Files whose contents are known on the host only: what is said of them in place of the files themselves."""
+"""Files whose contents are known only on the host: the plan has descriptions in place of the files themselves."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LARGEST = 4 * 1024 * 1024
 class Contents:
     """The late files of one step.
 
-    token: begins what stands for a value, see _protocol/plans.py; values: what there is so far;
-    template: the text of a template file, with its options, in place of the file.
+    token: the beginning of stand-ins for values, see _protocol/plans.py; values: those so far;
+    template: the text of a template file, with its options, instead of the file.
     """
 
     token: str
@@ -36,11 +36,11 @@ class Contents:
 
     @property
     def stand_in(self) -> str:
-        """What stands for the whole content of the template."""
+        """The stand-in for the whole content of the template."""
         return f"{self.token}_{len(self.values)}_"
 
     def take(self, local: str, name: str) -> bool:
-        """Take over a file that is to be sent, where its content is late; return whether it is."""
+        """Take over a file that has to be sent if its content is late; return whether it is."""
         path = Path(local)
         if path.stat().st_size > _LARGEST:
             return False
@@ -64,7 +64,7 @@ class Contents:
         return {"template": self.template}
 
     def left(self, staged: list[list[t.Any]]) -> list[list[t.Any]]:
-        """Return what is still to be sent of the files of a step."""
+        """Return those files of a step that still have to be sent."""
         modes = {one[0]: one[2] for one in staged}
         for one in self.render:
             one["mode"] = modes.get(one["file"], one["mode"])
@@ -72,7 +72,7 @@ class Contents:
         return [one for one in staged if one[0] not in late]
 
     def swapped(self, value: t.Any) -> t.Any:
-        """Return arguments, or a recipe, with what stands for the checksums of late files in place of those of the stand-ins."""
+        """Return arguments, or a recipe, with the checksums of stand-in files replaced by tokens for those of the late files."""
         if isinstance(value, str):
             return self._sums.get(value, value)
         if isinstance(value, dict):

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What jobs of one module share, and what is each job's own: a built module is cut at its arguments."""
+"""Separates what jobs with the same module share from each job's own: a built module is cut at its arguments."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Payload = dict[str, t.Any]
 
 _MARK = "\nparams="
 _ZIP = re.compile(r"^(zip_data=')([A-Za-z0-9+/=]+)(')", re.MULTILINE)
-_OF_NO_TIME = struct.pack("<HH", 0, 33)  # 1980-01-01, as a zip has it
-# Where that stands in a zip: bytes from the start of a file's header, and of its entry in the directory; and lengths there.
+_OF_NO_TIME = struct.pack("<HH", 0, 33)  # 1980-01-01 in a zip's format
+# Offsets of the time in the header of a file in a zip, and in its directory entry; of the lengths there; an entry's size.
 _LOCAL, _CENTRAL, _LENGTHS, _ENTRY = 10, 12, 28, 46
 
 COMMAND: t.Final = "command line"
-"""In place of the name of a module, where a call is a command line."""
+"""Replaces the name of a module if a call is a command line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What ansible-core made of a module: `style` is new, old, non_native_want_json or binary."""
+    """A module as built by ansible-core; `style` is new, old, non_native_want_json or binary."""
 
     style: str
     shebang: str
@@ -47,7 +47,7 @@ class Built:
 
 
 def encode(style: str, profile: str, arguments: dict[str, t.Any]) -> str:
-    """Return the arguments of a module of this style (see Built) as it reads them."""
+    """Return the arguments in the form that a module of this style (see Built) reads."""
     encoder = get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE)
     value = {"ANSIBLE_MODULE_ARGS": arguments} if style == "new" else arguments
     try:
@@ -57,7 +57,7 @@ def encode(style: str, profile: str, arguments: dict[str, t.Any]) -> str:
 
 
 def split(built: Built, encoded: str, arguments: dict[str, t.Any]) -> tuple[Payload, str]:
-    """Return the payload, and the text of the job's own; `encoded` is what core wrote the arguments as."""
+    """Return the payload, and the job's own text; encoded: the arguments as core wrote them."""
     interpreter = shlex.split(built.shebang[2:]) if built.shebang else []
     if built.style != "new":
         data = base64.b64encode(built.data).decode("ascii")
@@ -72,7 +72,7 @@ def split(built: Built, encoded: str, arguments: dict[str, t.Any]) -> tuple[Payl
 
 
 def _steady(encoded: str) -> str:
-    """Return a zip, in base64, without the time at which it was made: the same for the same module, so that hosts know it again."""
+    """Return a zip, in base64, without its times of creation: always the same for the same module, so that hosts recognise it."""
     try:
         data = bytearray(base64.b64decode(encoded))
         with zipfile.ZipFile(io.BytesIO(data)) as contents:
@@ -97,11 +97,11 @@ def _payload(style: str, interpreter: list[str], name: str, **content: str) -> P
 
 
 def command() -> Payload:
-    """Return the payload of calls that are a command line, which each of them has in its params."""
+    """Return the payload of calls that are command lines; each call has its own in its params."""
     return _payload("command", [], "command")
 
 
 def key_of(payload: Payload) -> str:
-    """Return a short key that two payloads share only where they are the same."""
+    """Return a short key that two payloads share only if they are the same."""
     digest = hashlib.sha256(repr(sorted(payload.items())).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""From jobs to the plan that the host carries out."""
+"""Turns jobs into the plan that the host carries out."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Maker(t.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A payload that jobs share; its key is None where each job has a program of its own."""
+    """A payload that jobs share; its key is None if each job has a program of its own."""
 
     key: str | None
     style: str
     profile: str
 
 
-# What stands in a record only where it is not what it is by default.
+# Keys that a record has only if they differ from these defaults.
 _RETRIES = {"retries": 0, "delay": defaults.DELAY, "backoff": defaults.BACKOFF}
 _OF_JOB = {
     "run_when": "success",
@@ -71,7 +71,7 @@ def new_batch_id() -> str:
 
 
 def jid(batch_id: str, index: int) -> str:
-    """Return the id of a job, in the form of core's: digits, a dot, digits."""
+    """Return the id of a job, in core's form (digits, a dot, digits) after a j."""
     return f"j{batch_id[1:]}.{index}"
 
 
@@ -176,7 +176,7 @@ class Planner:
         return record
 
     def _step(self, step: Step) -> Record:
-        """Return the record of a step; one that its action plugin skips is marked so in `step` as well."""
+        """Return the record of a step; if its action plugin skips it, it is marked so in `step` as well."""
         record: Record = {"name": step.name, "module": step.call.fqcn, "calls": []}
         if step.item is not ABSENT:
             record["item"] = plain(step.item)
@@ -189,7 +189,7 @@ class Planner:
         return {**record, **self._calls(asked, step), "environment": step.environment, **_unusual(step, _OF_STEP)}
 
     def _calls(self, asked: t.Any, step: Step) -> Record:
-        """Return what a step's record has of its calls: one module, or a recipe and what it chooses from."""
+        """Return the calls of a step's record: one module, or a recipe and the calls that it chooses from."""
         record: Record = {"calls": [self._call(call, step) for call in asked.calls or (asked,) if call.module]}
         recipe, staged = asked.recipe, list(asked.staged)
         if step.contents is not None and step.contents.render:
@@ -243,7 +243,7 @@ _LIMITED = (
 
 
 def _check_tokens(turn: Record, token: str) -> None:
-    """Raise Refused where an action plugin made something of a late value that stood for nothing yet."""
+    """Raise Refused if an action plugin has used up a late value, so that its token is gone."""
     if not turn.get("late") or "checked" in turn.get("recipe", ()):  # a script in check mode, which is not run
         return
     text = json.dumps([turn.get(key) for key in ("calls", "recipe", "environment", "render")])
@@ -259,7 +259,7 @@ _USED_UP = (
 
 
 def _unusual(node: Job | Step, defaults: t.Mapping[str, object]) -> Record:
-    """Return those values of a job or a step that are not the default."""
+    """Return those values of a job or a step that differ from the default."""
     values = {key: getattr(node, key) for key in defaults if node.retries or key not in ("delay", "backoff")}
     return {key: value for key, value in values.items() if value != defaults[key]}
 

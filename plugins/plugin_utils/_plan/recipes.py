@@ -4,9 +4,9 @@
 
 # Private to this collection: may change at any time.
 
-"""Recipes: of what an action plugin asked of hosts in several states (tape.py), what a job does at its turn.
+"""Makes recipes for jobs from what an action plugin asked of hosts in several states (tape.py).
 
-The decision falls on the host, by module_utils/_supervisor/recipes.py, which tells the form of each.
+The host decides, by module_utils/_supervisor/recipes.py, where the form of each recipe is described.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._plan.tape import 
 
 @dataclass(slots=True)
 class Work:
-    """What a step is on the host: its calls, the recipe that chooses between them, the files that they need."""
+    """The work of a step on the host: its calls, the recipe that chooses between them, the files that they need."""
 
     calls: list[ModuleCall | Command] = field(default_factory=list)
     recipe: Record | None = None
@@ -42,7 +42,7 @@ class Work:
     _known: dict[str, int] = field(default_factory=dict)
 
     def add(self, call: ModuleCall | Command | None) -> int:
-        """Return the index of a call, which calls that are the same share."""
+        """Return the index of a call; equal calls share one."""
         if call is None:
             raise plainly(UNKNOWN_ACTION)
         key = repr(call)
@@ -53,13 +53,13 @@ class Work:
 
     def stage(self, transfer: Transfer, mode: int = FILE_MODE) -> None:
         if self.staged and self.staged[-1][0] == transfer.name:
-            return  # in another world
+            return  # it was staged for another state of the host
         self.staged.append([transfer.name, transfer.sha256, mode])
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a recipe has to know of the task: its keywords, and how many bytes of a file a difference shows (0: all)."""
+    """What a recipe has to know of the task: keywords, and how many bytes of a file a diff shows (0: all)."""
 
     check_mode: bool = False
     no_log: bool = False
@@ -67,13 +67,13 @@ class Settings:
 
 
 def plain_call(tape: Tape) -> Work | None:
-    """Return the work of an action that leaves all to one module, as with remote_src; None where it does more."""
+    """Return the work of an action that leaves all to one module, as with remote_src; None if it does more."""
     call = tape.only_call()
     return None if call is None else Work([call])
 
 
 def sent(tape: Tape) -> Work:
-    """Return the work of an action that sends files, and leaves all else to one module."""
+    """Return the work of an action that sends files, and leaves everything else to one module."""
     work = Work()
     *transfers, call = tape.events
     for transfer in transfers:
@@ -87,7 +87,7 @@ def sent(tape: Tape) -> Work:
 
 
 def is_single(absent: Tape) -> bool:
-    """Whether `copy` has one file to write, whose place depends on whether its dest is a directory."""
+    """Whether `copy` has one file to write, whose path depends on whether its dest is a directory."""
     stats = [event for event in absent.events if isinstance(event, ModuleCall) and event.leaf == "stat"]
     copies = [event for event in absent.events if isinstance(event, ModuleCall) and event.leaf == "copy"]
     return len(stats) == len(copies) == 1 and stats[0].arguments["path"] == copies[0].arguments.get("dest")
@@ -106,7 +106,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
         way["sha1"] = transfer.sha1
         if kept.stat(way["path"]) is None:
             raise plainly(UNKNOWN_ACTION)
-        kept.stat(way["path"])  # with follow: where a link leads to, which the file module finds out for itself
+        kept.stat(way["path"])  # with follow: the target of a link, which the file module finds by itself
         found = kept.file("file")
         if found is not None:
             way.update(file=work.add(found), sha1=next(compared, transfer.sha1))
@@ -130,7 +130,7 @@ def copy(absent: Tape, same: Tape, into: Tape | None, settings: Settings) -> Wor
 
 
 def _afterwards(work: Work, absent: Reader, same: Reader, paths: list[str]) -> list[int | Record]:
-    """Return the calls for directories and links. What has to be written makes the directories above it needless."""
+    """Return the calls for directories and links. A file that is written makes those for the directories above it needless."""
     needed, found = [], []
     while call := absent.file("directory", "link"):
         needed.append(repr(call))
@@ -143,7 +143,7 @@ def _afterwards(work: Work, absent: Reader, same: Reader, paths: list[str]) -> l
 
 
 def _written(work: Work, reader: Reader, stat: ModuleCall, settings: Settings) -> tuple[Record, Transfer]:
-    """Take what writing a file needs after the `stat` of its place."""
+    """Return the place of a file, with the calls for writing it that follow its `stat`, and the Transfer."""
     way: Record = {"path": stat.arguments["path"], "stat": work.add(stat)}
     if peek := reader.call("file", "_diff_peek"):
         way["peek"], way["slurp"] = work.add(peek), work.add(reader.call("slurp"))
@@ -167,7 +167,7 @@ def _into(work: Work, into: Tape, settings: Settings) -> Record:
 
 
 def _show_difference(single: Record | None, absent: Tape, into: Tape | None, files: list[Record]) -> None:
-    """Keep the new half of a difference, which core has made; without it where the result has no place for one."""
+    """Keep the new half of a diff, which core has made; or leave diffs out if the result has no place for one."""
     for way, tape in ((single, absent), ((single or {}).get("into"), into)):
         if way is not None and tape is not None and "peek" in way:
             way["after"] = _after(tape.result["diff"][0])
@@ -191,7 +191,7 @@ def assemble(absent: Tape, same: Tape, settings: Settings) -> Work:
     # The copy module itself knows about check mode here.
     way, transfer = _written(work, reader, stat, Settings())
     reader.end()
-    # Core compares something else than the content here, so that it always copies.
+    # Core does not compare the content here, and so always copies.
     way.update(sha1=next(iter(same.compared), transfer.sha1), file=work.add(kept.call("file")))
     if "peek" in way:
         way["after"] = _after(absent.result["diff"])
@@ -202,7 +202,7 @@ def assemble(absent: Tape, same: Tape, settings: Settings) -> Work:
 def unarchive(unpacked: Tape, missing: Tape, created: Tape | None, settings: Settings) -> Work:
     """Return the work of `unarchive`.
 
-    unpacked: all is well; missing: dest is no directory; created: what `creates` names is there, None without it.
+    unpacked: everything succeeds; missing: dest is no directory; created: the file of `creates` exists, None without it.
     """
     work = Work()
     reader = Reader(unpacked)
@@ -225,7 +225,7 @@ def unarchive(unpacked: Tape, missing: Tape, created: Tape | None, settings: Set
 def script(ran: Tape, created: Tape | None, removed: Tape | None, settings: Settings) -> Work:
     """Return the work of `script`.
 
-    ran: it would run, or in check mode would have run; created, removed: `creates` or `removes` says that it must not.
+    ran: it would run, or in check mode would have run; created, removed: `creates` or `removes` prevents it.
     """
     work = Work()
     reader = Reader(ran)

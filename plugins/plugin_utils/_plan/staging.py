@@ -23,7 +23,7 @@ Staged = list[t.Any]
 """[name below the job's staging folder, SHA-256 of the content, mode]"""
 
 IN_PLAN: t.Final = 4 * 1024 * 1024
-"""Bytes of files that travel in the plan; more than that go as a file of their own."""
+"""Bytes of files that are sent in the plan; more are sent as a separate file."""
 
 FILE_MODE: t.Final = 0o600
 SCRIPT_MODE: t.Final = 0o700
@@ -45,18 +45,18 @@ class Transfer:
 
 
 class Store:
-    """The files that one launch hands over, the same content once; and the names that they get on the host."""
+    """The files that one launch hands over, each content once; and their names on the host."""
 
     def __init__(self, directory: str) -> None:
-        """directory: a private one of the controller, for contents that wait to be sent."""
+        """directory: a private one on the controller, for contents until they are sent."""
         self._directory = directory
         self._places: dict[str, tuple[int, int]] = {}
         self._stream: t.IO[bytes] | None = None
         self.token = "/" + secrets.token_hex(16)
-        """Stands for the staging folder of a job wherever a path below it is written."""
+        """Stands for the staging folder of a job in paths below it."""
         self._has_late = False
         self.contents: Contents | None = None
-        """Of the step that is asked: files whose content is late."""
+        """For the current step: files whose content is late."""
         self.number = 0
         """The folder of the next file: no two files of a launch share one, whatever they are called."""
 
@@ -74,7 +74,7 @@ class Store:
         return self._stream.name
 
     def transfer(self, local: str, remote: str) -> Transfer:
-        """Take in a file that is to be at `remote`, a path below the token."""
+        """Add a file whose path on the host will be `remote`, below the token."""
         folder, dummy, name = remote.partition(f"{self.token}/")
         if folder or not name:
             raise plainly(UNKNOWN_ACTION)
@@ -107,7 +107,7 @@ class Store:
             self._stream.truncate()
 
     def in_plan(self, bundle: str | None = None) -> dict[str, t.Any]:
-        """Return what the plan says of the files; `bundle` is where the host finds `path`, None: in the plan itself."""
+        """Return the part of the plan for the files; bundle: where the host finds `path`, None: contents are in the plan."""
         if not self._places:
             return {"staging_token": self.token} if self._has_late else {}
         if bundle is not None:

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change at any time.
 
-"""What an action plugin with a controller half (copy, template, script, ...) asks of the host.
+"""Records what an action plugin with a controller half (copy, template, script, ...) asks of the host.
 
-Such an action plugin is run at launch against stand-ins for the host, each in another state (`HostState`). What it asks of
-them is a `Tape`. The tapes of one step together tell all calls that it may need, and with what it decides between them:
-recipes.py makes that of them.
+Such an action plugin is run at launch against stand-ins for the host, each in another state (`HostState`). A `Tape` has
+what it asks of one. Together the tapes of a step show all calls that it may need, and what decides between them: recipes.py
+makes recipes of that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Command:
 
 
 class _EqualToAll(str):
-    """The checksum of a file on the host that is the same as that of any file here; it remembers which that was."""
+    """A checksum on the host that equals the checksum of any file here; it remembers those that it was compared with."""
 
     compared: list[str]
 
@@ -60,12 +60,12 @@ class _EqualToAll(str):
 ABSENT: t.Final[Record] = {"exists": False}
 DIRECTORY: t.Final[Record] = {"exists": True, "isdir": True, "islnk": False}
 SAME: t.Final[Record] = {"exists": True, "isdir": False, "islnk": False, "checksum": ""}
-"""A file with whatever content core compares it with."""
+"""A file with the same content as the one that core compares it with."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """A stand-in for the host: its answers to `stat` and to commands, in turn; the last one counts for all that follow."""
+    """A stand-in for the host: its answers to `stat` and to commands, in order; the last one is repeated."""
 
     stats: tuple[Record, ...] = (ABSENT,)
     codes: tuple[int, ...] = (0,)
@@ -73,16 +73,16 @@ class HostState:
 
 @dataclass(slots=True)
 class Tape:
-    """What an action plugin asked of one world, in order, and the result that it came to."""
+    """What an action plugin asked of one HostState, in order, and its result."""
 
     world: HostState
     events: list[ModuleCall | Command | Transfer] = field(default_factory=list)
     result: Record = field(default_factory=dict)
     compared: list[str] = field(default_factory=list)
-    """The checksums that core compared those of the host with, in order."""
+    """The checksums that core compared with those of the host, in order."""
 
     def answer(self, call: ModuleCall) -> Record:
-        """Note a call; return what the host would say to it."""
+        """Note a call; return the host's answer to it."""
         asked = sum(isinstance(event, ModuleCall) and event.leaf == "stat" for event in self.events)
         self.events.append(call)
         if call.leaf == "stat":
@@ -104,7 +104,7 @@ class Tape:
         return self.world.codes[min(asked, len(self.world.codes) - 1)]
 
     def only_call(self) -> ModuleCall | None:
-        """Return the call where it is all that was asked, so that no decision is left."""
+        """Return the call if nothing else was asked, so that there is nothing to decide."""
         match self.events:
             case [ModuleCall() as call] if call.leaf != "stat":
                 return call
@@ -112,13 +112,13 @@ class Tape:
 
 
 class Reader:
-    """Takes the events of a tape in the order that is expected."""
+    """Takes the events of a tape in the expected order."""
 
     def __init__(self, tape: Tape) -> None:
         self._events = list(tape.events)
 
     def call(self, leaf: str, *keys: str) -> ModuleCall | None:
-        """Take the next event where it is a call of this module, with all of these arguments."""
+        """Take the next event if it is a call of this module, with all of these arguments."""
         match self._events[:1]:
             case [ModuleCall() as call] if call.leaf == leaf and all(key in call.arguments for key in keys):
                 del self._events[0]
@@ -126,14 +126,14 @@ class Reader:
         return None
 
     def stat(self, path: str) -> ModuleCall | None:
-        """Take the next event where it is a look at this path."""
+        """Take the next event if it is a `stat` of this path."""
         match self._events[:1]:
             case [ModuleCall() as call] if call.leaf == "stat" and call.arguments.get("path") == path:
                 return self.call("stat")
         return None
 
     def file(self, *states: str) -> ModuleCall | None:
-        """Take the next event where it is a call of the module `file` for one of these states."""
+        """Take the next event if it is a call of the module `file` for one of these states."""
         match self._events[:1]:
             case [ModuleCall() as call] if call.leaf == "file" and call.arguments.get("state") in states:
                 return self.call("file")

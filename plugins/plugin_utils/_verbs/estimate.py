@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""How long jobs will still take, by how long those took that have ended."""
+"""Estimates how long jobs will still take from how long the ended ones took."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from collections.abc import Sequence
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
 
-_FEWEST = 2  # jobs that must have run to their end
+_FEWEST = 2  # the fewest jobs that must have run to their end
 _RAN = (states.SUCCEEDED, states.FAILED, states.TIMED_OUT)
 
 
 def time_left(views: Sequence[dict[str, t.Any]], width: int) -> float | None:
-    """Return in how many seconds all jobs will have ended, None where it can't be told yet.
+    """Return in how many seconds all jobs will have ended, None if there is no estimate yet.
 
     views: what is known of each job; width: how many run at once.
 
-    It takes a third of the jobs to have ended, two at least. One that runs is taken to need as long as those needed on
-    average that took longer than it has taken so far; one that waits, as long as all of them did on average.
+    A third of the jobs, and at least two, must have ended. A running job is assumed to take the average time of those
+    that took longer than it has taken so far; a waiting one, the average time of all.
     """
     ended = [view for view in views if view["state"] in states.TERMINAL]
     samples = sorted(float(view["duration"]) for view in ended if view["state"] in _RAN and view.get("duration"))
@@ -35,13 +35,13 @@ def time_left(views: Sequence[dict[str, t.Any]], width: int) -> float | None:
     known = [rest for rest in running if rest is not None]
     queued = sum(view["state"] == states.QUEUED for view in views)
     if not queued and not known:
-        return None  # all that is left has taken longer than any other
+        return None  # all running jobs have taken longer than any other
     slots = known + [0.0] * max(0, width - len(running), 0 if known else 1)
     return _end_of(slots, queued, sum(samples) / len(samples))
 
 
 def _rest(samples: Sequence[float], so_far: float) -> float | None:
-    """Return how long a job will still run; None where no other has taken as long as this one so far."""
+    """Return how long a job will still run; None if no other took as long as this one has so far."""
     longer = samples[bisect.bisect_right(samples, so_far) :]
     if not longer:
         return None
@@ -49,7 +49,7 @@ def _rest(samples: Sequence[float], so_far: float) -> float | None:
 
 
 def _end_of(slots: list[float], queued: int, each: float) -> float:
-    """Return when the last job ends, where one that waits takes the first slot that is free."""
+    """Return when the last job ends, if each waiting job takes the first free slot."""
     heapq.heapify(slots)
     last = max(slots)
     for dummy in range(queued):

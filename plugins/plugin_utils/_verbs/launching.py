@@ -41,12 +41,12 @@ Result = dict[str, t.Any]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for a batch as a whole.
+    """The options of a batch as a whole.
 
     max_failures: percent of its jobs, None for any number of them; singleton: its one job must not run already;
-    batch_id: its id, None for a new one; where the host has it, nothing is started;
-    resume: the id of an earlier batch, of which only what did not succeed is started again;
-    keep_output: bytes of each stream of a job;
+    batch_id: its id, None for a new one; if the host has this batch, nothing is started;
+    resume: the id of an earlier batch, of which only jobs that did not succeed are started again;
+    keep_output: bytes to keep of each stream of a job;
     pool, pool_size: the pool of jobs that name none, and how many places it has;
     holds: start_delay (seconds), min_free_memory (bytes) and max_load, as far as they are given.
     """
@@ -64,7 +64,7 @@ class Limits:
 
     @classmethod
     def of(cls, options: dict[str, t.Any]) -> Limits:
-        """Return what the options of a batch say; raise Refused where they contradict each other."""
+        """Return the Limits that the options of a batch set; raise Refused if they contradict each other."""
         percentage = options["max_fail_percentage"]
         if percentage is None and not options["any_errors_fatal"] and options["on_failure"] != "finish":
             raise Refused(
@@ -87,7 +87,7 @@ class Limits:
         )
 
     def plan(self) -> Result:
-        """Return what the plan tells of it."""
+        """Return the part of the plan that sets them."""
         planned: Result = {"keep_output": self.keep_output, **self.holds}
         if self.max_failures is not None:
             planned.update(max_failures=self.max_failures, on_failure=self.on_failure)
@@ -104,16 +104,16 @@ class Launch:
     changed: bool
     warnings: list[str]
     attached: str | None = None
-    """Why nothing was started: what there is already. None where the jobs were."""
+    """Why nothing was started: what exists already. None if the jobs were started."""
     begun: Begun | None = None
-    """What is known of the jobs' ends already, where the task waits for them."""
+    """The first answer on the jobs' ends, if the task waits for them."""
     preview: str | None = None
     """In check mode, which jobs would be started."""
     difference: Result | None = None
 
 
 class LaunchFailed(Exception):
-    """The host did not take the batch; `result` is what it said."""
+    """The host did not take the batch; `result` is its answer."""
 
     def __init__(self, result: Result) -> None:
         super().__init__(str(result.get("msg", "")))
@@ -121,7 +121,7 @@ class LaunchFailed(Exception):
 
 
 def defaults_of(core: Core, options: Mapping[str, t.Any]) -> Defaults:
-    """Return what the jobs take from the task that launches them, and its options."""
+    """Return what the jobs take over from the task that launches them, and from its options."""
     task = core.action._task
     return Defaults(
         timeout=options["timeout"],
@@ -142,9 +142,9 @@ def launch(
     module: str = "async_batch",
     waiting: WaitOptions | None = None,
 ) -> Launch:
-    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed where nothing was started.
+    """Start the jobs that `entries` ask for, all or none; raise Refused or LaunchFailed if nothing was started.
 
-    waiting: how they are to be waited for, where they are; the call that launches them begins with that.
+    waiting: how to wait for them, if at all; the call that launches them begins to wait.
     """
     jobs = expansion.expand(entries, core, defaults, "task" if module == "async_run" else "tasks", scripted)
     warnings: list[str] = []
@@ -183,7 +183,7 @@ def launch(
     if started.changed and defaults.check_mode:
         started.preview = preview.sentence(jobs)
         started.difference = preview.difference(jobs) if defaults.diff else None
-    # Where the host had to be asked again, it is this task that launched what is there.
+    # If the host had to be asked again, the jobs on it were launched by this task.
     if "states" in reply and was_asked_once:
         started.changed = False
         started.preview = started.difference = None
@@ -192,7 +192,7 @@ def launch(
 
 
 def _begun(reply: Result, request: Result | None) -> Begun | None:
-    """Return what the launch has brought of the wait; what cannot be right is asked for again."""
+    """Return the launch's answer to the wait; None if it is missing or malformed: then it is requested again."""
     if request is None or "reply" not in reply or not isinstance(reply.get("waited"), (int, float)):
         return None
     try:
@@ -202,7 +202,7 @@ def _begun(reply: Result, request: Result | None) -> Begun | None:
 
 
 def _evaluator(jobs: list[Job]) -> Result:
-    """Return what the plan has for the host to evaluate with, where jobs need that."""
+    """Return the evaluator and Jinja2 for the plan, if jobs need them."""
     scripts = [job.script for job in jobs if job.script is not None]
     if not scripts:
         return {}
@@ -222,7 +222,7 @@ def _attached(job: Result, warnings: list[str]) -> Launch:
 
 
 def _send_files(core: Core, remote: _remote.Remote) -> Result:
-    """Return what the plan says of the files that jobs need."""
+    """Return the part of the plan for the files that jobs need."""
     try:
         return remote.send(lambda: remote.attempt(core.send_files))[0]
     except (transport.Unreached, transport.Unanswered) as exc:
@@ -234,14 +234,14 @@ def _send_files(core: Core, remote: _remote.Remote) -> Result:
 def _send(
     remote: _remote.Remote, plan: Result, *, singleton: str | None, request: Result | None
 ) -> tuple[Result, bool]:
-    """Return what the host says of a plan and of a request, and whether it was asked once."""
+    """Return the host's answer to a plan and a request, and whether it was asked only once."""
     arguments = {} if singleton is None else {"_singleton": singleton}
     if request:
         arguments["_request"] = packing.pack(request)
     texts, known = shared.take_out(plan), remote.keeps()
     unknown = {digest: text for digest, text in texts.items() if digest not in known}
     reply, was_asked_once = _order(remote, {**plan, "shared": unknown}, arguments, may_miss=len(unknown) < len(texts))
-    if "missing" in reply:  # it was removed meanwhile, or is not what it was
+    if "missing" in reply:  # a kept part was removed or changed meanwhile
         known = set()
         reply, again = _order(remote, {**plan, "shared": texts}, arguments)
         was_asked_once = was_asked_once and again
@@ -253,7 +253,7 @@ def _send(
 def _order(
     remote: _remote.Remote, plan: Result, arguments: dict[str, str], may_miss: bool = False
 ) -> tuple[Result, bool]:
-    """Return what `_send` does; may_miss: whether the plan may not have all that is shared (shared.py)."""
+    """Like `_send`; may_miss: whether the plan leaves out shared parts (shared.py)."""
     arguments = {**arguments, "_plan": packing.pack(plan)}
     try:
         reply, was_asked_once = remote.send(
@@ -298,7 +298,7 @@ def _target(job: Job, jid: str, async_dir: str) -> Target:
 
 
 def single_entry(core: Core, task: object, name: object) -> list[object]:
-    """Return the entry of async_run, with the name that stands beside it, as a list of one."""
+    """Return the entry of async_run as a list of one, with the name from the option beside it."""
     try:
         task = core.resolve(task)
     except Refused as exc:
@@ -320,13 +320,13 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
 
 
 def waiting_of(options: dict[str, t.Any]) -> WaitOptions | None:
-    """Return how a task that launches waits, None where it does not."""
+    """Return how a task that launches waits, None if it does not."""
     return _options.of_waiter(options, "wait_timeout") if options["wait"] else None
 
 
 def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
-    """Return what is to be said where a launch that waits keeps other hosts waiting: the same for all of them, which has it
-    shown once."""
+    """Return a warning if a launch that waits holds up other hosts. The text is the same for all of them, so that it is
+    shown only once."""
     hosts, forks = len(task_vars.get("ansible_play_batch") or ()), task_vars.get("ansible_forks") or 0
     if not 0 < forks < hosts:
         return []
@@ -337,7 +337,7 @@ def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
 
 
 def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str = "async_batch") -> Result:
-    """Return the result of a task that launched, after waiting for the jobs where it asks for that."""
+    """Return the result of a task that launched, after waiting for the jobs if it asks for that."""
     result: Result = {"changed": started.changed, "jobs": started.jobs}
     if started.attached or started.preview:
         result["msg"] = started.attached or started.preview
@@ -347,7 +347,7 @@ def finish(core: Core, started: Launch, waiting: WaitOptions | None, module: str
         host = str(core.task_vars.get("inventory_hostname") or "localhost")
         _remote.Remote(core.action, core.task_vars, module).say(f"[{host}] {started.preview}", [])
     if waiting:
-        # By the module that launched: its payload is there already.
+        # With the module that launched: the host has its payload already.
         remote = _remote.Remote(core.action, core.task_vars, module)
         result.update(_remote.wait(remote, core.task_vars, started.targets, waiting, started.begun))
         if started.attached and not started.targets:

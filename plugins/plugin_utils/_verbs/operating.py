@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Listing, cancelling and pruning jobs: which ones, the remote calls, the result. The calls come from outside."""
+"""Listing, cancelling and pruning jobs: the selection, the remote calls, the result. Callers pass in the calls."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Options = dict[str, t.Any]
 Result = dict[str, t.Any]
 Call = Callable[[dict[str, t.Any]], Result]
 
-_PATIENCE = 30.0  # seconds that the end of a job may take when its time is over
-_LONGEST_ALWAYS = 86400.0  # seconds; a host may say what it likes
+_PATIENCE = 30.0  # seconds that a job may take to end after SIGKILL
+_LONGEST_ALWAYS = 86400.0  # seconds; a bound on what hosts say
 _NAMED = 5  # processes
 _NAME_WIDTH = 60
 SELECTING = ("name", "batch_id", "state", "older_than", "newer_than")
-# What is told of a job that is listed, in this order; the rest is for the collection itself.
+# The keys of a listed job, in this order; others are for internal use.
 _LISTED = (
     "name",
     "ansible_job_id",
@@ -71,14 +71,14 @@ _LISTED = (
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The jobs that a task is about: named one by one, or those that fit."""
+    """The jobs that a task is about: listed one by one, or those that fit criteria."""
 
     targets: list[Target] | None
     fitting: dict[str, t.Any] | None
 
     @classmethod
     def of(cls, options: Options, everything: bool, core: bool) -> Selection:
-        """Return what the options select; `everything`: also where they select nothing in particular."""
+        """Return what the options select; everything: all jobs if they select none in particular."""
         given = [key for key in SELECTING if options.get(key) is not None]
         if options.get("jobs") is not None:
             if given or options.get("all"):
@@ -91,7 +91,7 @@ class Selection:
         return cls(None, _fitting(options, core))
 
     def request(self, op: str, **more: t.Any) -> dict[str, t.Any]:
-        """Return a request about them (its shape: module_utils/_protocol/requests.py)."""
+        """Return a request about them (its form: module_utils/_protocol/requests.py)."""
         request: dict[str, t.Any] = {"op": op}
         if self.targets is not None:
             asked = [target for target in self.targets if target.jid is not None]
@@ -113,7 +113,7 @@ def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
         "names": options.get("name"),
         "batch_ids": options.get("batch_id"),
         "states": states,
-        # read as seconds already, and made texts again
+        # converted to seconds already, but turned into text again
         **{key: None if options.get(key) is None else float(options[key]) for key in ("older_than", "newer_than")},
         "core": core,
     }
@@ -151,7 +151,7 @@ def _pools(reply: Result) -> list[Result]:
 
 
 def find(call: Call, selection: Selection) -> tuple[list[Target], list[str]]:
-    """Return the jobs that fit, of those with the same name in different batches the newest, and warnings."""
+    """Return the jobs that fit (of several with the same name, those of the newest batch), and warnings."""
     reply = call(selection.request("list"))
     newest = {job["name"]: job["batch_id"] for job in reply["jobs"]}  # the oldest batch comes first
     targets = [
@@ -163,7 +163,7 @@ def find(call: Call, selection: Selection) -> tuple[list[Target], list[str]]:
 
 
 def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
-    """Return the jobs that async_wait is to wait for, and warnings; raise Refused where there are none."""
+    """Return the jobs that async_wait has to wait for, and warnings; raise Refused if there are none."""
     named = [key for key in ("name", "batch_id") if options.get(key) is not None]
     if options.get("jobs") is not None:
         if named:
@@ -182,7 +182,7 @@ def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
 
 
 def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
-    """Remove the records of jobs that have ended, and what is left of launches and batches that are no more."""
+    """Remove the records of jobs that have ended, and what former launches and batches have left behind."""
     leftovers = {} if selection.fitting is None else {"leftovers": selection.fitting}
     reply = call(selection.request("prune", remove=False, **leftovers))
     errors = _errors(reply)
@@ -219,7 +219,7 @@ def _records(jobs: list[Result], leftovers: int) -> str:
 
 
 def signal_number(value: object) -> int:
-    """Return the number of a signal, given by its number or its name, with SIG or without."""
+    """Return the number of a signal, given by number or by name, with or without SIG."""
     text = str(value).strip().upper()
     try:
         if text.isdecimal():
@@ -276,7 +276,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
         result["msg"] += (
             f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
         )
-    if selection.targets is None:  # whatever there is, and what runs on other machines is for them
+    if selection.targets is None:  # for a selection, jobs on other machines are no errors
         reply["troubles"] = [*(reply.get("troubles") or ()), *far]
         far = []
     if waited.errors or far or waited.unreachable is not None:
@@ -288,7 +288,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
 
 
 def _not_ended(view: Result) -> str:
-    """Say of a job what holds it up, as far as that can be seen."""
+    """Return the name of a job, with what holds it up, as far as that is known."""
     name = shorten(view["name"], _NAME_WIDTH)
     if view.get("ending"):
         pids = ", ".join(str(pid) for pid, dummy in view["ending"][:_NAMED])

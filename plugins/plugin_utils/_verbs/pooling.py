@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""How many places the pools have that jobs of a launch need."""
+"""The sizes of the pools that jobs of a launch need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIABLE = "background_jobs_pools"
 
 
 def known(value: object) -> dict[str, int]:
-    """Return what the variable says of the sizes of pools; raise Refused where it can't be right."""
+    """Return the sizes of pools that the variable sets; raise Refused if it is not valid."""
     where = f"Variable {VARIABLE!r}"
     if value is None:
         return {}
@@ -41,9 +41,9 @@ def known(value: object) -> dict[str, int]:
 
 
 def sizes(jobs: Sequence[Job], own: str | None, size: int | None, variable: object) -> dict[str, int]:
-    """Return the sizes of the pools of those jobs that are to run.
+    """Return the sizes of the pools of those jobs that will run.
 
-    own, size: the options `pool` and `pool_size` of the launch; variable: the value of VARIABLE, as it is rendered.
+    own, size: the options `pool` and `pool_size` of the launch; variable: the rendered value of VARIABLE.
     """
     needed = {job.pool: job for job in reversed(jobs) if job.pool is not None and job.skip is None}
     told = known(variable) if needed else {}
@@ -56,7 +56,7 @@ def sizes(jobs: Sequence[Job], own: str | None, size: int | None, variable: obje
 
 
 def _meant(own: str | None, named: Sequence[str | None]) -> str:
-    """Return the pool that `pool_size` is about."""
+    """Return the pool that `pool_size` belongs to."""
     names = [own] if own is not None else sorted({name for name in named if name is not None})
     if not names:
         raise plainly("Option 'pool_size': there is no pool that it could be the size of. Add 'pool'.")
@@ -69,12 +69,12 @@ def _meant(own: str | None, named: Sequence[str | None]) -> str:
 
 
 def _is_of_launch(job: Job) -> bool:
-    """Whether a job has its pool by the option of the launch."""
+    """Whether a job has its pool from the option of the launch."""
     return not (isinstance(job.source, Mapping) and "pool" in job.source)
 
 
 def _unsized(name: str, told: Mapping[str, int], job: Job | None) -> Refused:
-    """Return why a pool without a size is refused; job: the one that names it, where one does."""
+    """Return why a pool without a size is refused; job: the one that names it, if any."""
     said, way = "nothing says how many places", f"Give 'pool_size', or set the variable {VARIABLE}"
     shown = f"{said} {name!r} has.{nearest(name, told)} {way}: {{{name}: 3}}."
     if job is None:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a launch says in check mode: which jobs it would start."""
+"""The report of a launch in check mode: which jobs it would start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME_WIDTH = 60
 
 
 def sentence(jobs: Sequence[Job]) -> str:
-    """Return which jobs would be started, and which of them are in fact, for they have `check_mode: false`."""
+    """Return which jobs would be started, and which really are, because they have `check_mode: false`."""
     real = [job.name for job in jobs if job.skip is None and is_real(job)]
     would = [job.name for job in jobs if job.skip is None and not is_real(job)]
     told = [f"{amount(len(would), 'job')} would be started{_named(would)}."] if would else []
@@ -32,7 +32,7 @@ def sentence(jobs: Sequence[Job]) -> str:
 
 
 def difference(jobs: Sequence[Job]) -> dict[str, t.Any]:
-    """Return the same as a difference: a line for each job."""
+    """Return the same as a diff: a line for each job."""
     names = [job.name for job in jobs if job.skip is None and not is_real(job)]
     lines = [f"+ {shorten(name, _NAME_WIDTH * 2)}" for name in names[:_MOST_LISTED]]
     if len(names) > _MOST_LISTED:

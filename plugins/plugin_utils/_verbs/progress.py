@@ -16,7 +16,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs import esti
 
 _SHOWN = 3
 _NAME_WIDTH = 40
-_LEAST_TOLD = 1.0  # seconds that are left
+_LEAST_TOLD = 1.0  # seconds left that are worth a mention
 _WORDS = (
     (states.FAILED, "failed"),
     (states.TIMED_OUT, "timed out"),
@@ -27,17 +27,17 @@ _WORDS = (
 
 
 class Progress:
-    """Decides when a line is due, and writes it. `poll` 0 asks for none."""
+    """Decides when a line is due, and makes it. `poll` 0: no lines."""
 
     def __init__(self, host: str, poll: float) -> None:
         self._host = host
         self._poll = poll
         self._last: float | None = None
         self._changed = False
-        self._width = 0  # how many jobs have run at once, as far as that was seen
+        self._width = 0  # the most jobs that were seen running at once
 
     def line(self, views: list[dict[str, t.Any]], now: float, changed: bool) -> str | None:
-        """Return the line that is due: at most one in `poll` seconds, or one in 15 where something changed."""
+        """Return the line that is due: at most one in `poll` seconds, or if something changed, one in 15."""
         self._changed = self._changed or changed
         self._width = max(self._width, sum(view["state"] == states.RUNNING for view in views))
         if not self._poll:
@@ -55,7 +55,7 @@ class Progress:
 
 
 def summary(views: list[dict[str, t.Any]]) -> str:
-    """Return how far the jobs are: 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s)."""
+    """Return the progress of the jobs: 7/10 finished, 1 failed, 2 running (nginx 41s, redis 12s)."""
     counts: dict[str, int] = {}
     for view in views:
         counts[view["state"]] = counts.get(view["state"], 0) + 1
@@ -64,7 +64,7 @@ def summary(views: list[dict[str, t.Any]]) -> str:
     parts += [f"{counts[state]} {word}" for state, word in _WORDS if counts.get(state)]
     running = [view for view in views if view["state"] == states.RUNNING]
     if running:
-        # The longest first: that is the one that people wonder about.
+        # The longest first: people wonder about that one.
         running.sort(key=lambda view: -(view.get("running_for") or 0.0))
         names = [
             f"{shorten(view['name'], _NAME_WIDTH)} {duration(view.get('running_for') or 0.0)}"
@@ -78,7 +78,7 @@ def summary(views: list[dict[str, t.Any]]) -> str:
 
 
 def _in_line(views: list[dict[str, t.Any]]) -> str:
-    """Return which of the jobs that are queued wait for a place of a pool: (2 for pool downloads)."""
+    """Return how many queued jobs wait for places in pools: (2 for pool downloads)."""
     pools = [str(view.get("pool")) for view in views if view["state"] == states.QUEUED and view.get("in_line")]
     told = [f"{pools.count(pool)} for pool {pool}" for pool in sorted(set(pools))[:_SHOWN]]
     told += ["…"] if len(set(pools)) > _SHOWN else []
@@ -86,7 +86,7 @@ def _in_line(views: list[dict[str, t.Any]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it: 41s, 3m20s, 2h05m."""
+    """Return a time span as people write it: 41s, 3m20s, 2h05m."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What an action plugin does around a wait: remote calls, reconnecting, progress lines, the result."""
+"""What action plugins need around waits and other work: remote calls, reconnecting, progress lines, the result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Result = dict[str, t.Any]
 display = Display()
 
 _LAUNCHING = ("async_batch", "async_run")
-# Seconds for which calls that seem to have been cut off are taken for that, and not for failures.
+# Seconds during which calls that seem to have been cut off count as that, and not as failures.
 _BENEFIT_OF_DOUBT = 30.0
 
 
@@ -80,7 +80,7 @@ def surroundings_of(remote: Remote) -> Surroundings:
 
 
 class Remote:
-    """The host of a task, as far as its jobs are concerned; `module` is what answers there."""
+    """The host of a task, as far as its jobs are concerned; module: the one that answers there."""
 
     def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], module: str = "async_wait") -> None:
         self._action = action
@@ -103,7 +103,7 @@ class Remote:
             raise WaitFailed(failure({}, malformed(exc))) from exc
 
     def call_until_answered(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
-        """`call`, again for a while where the connection breaks: for what may be asked twice."""
+        """Like `call`, but repeated for a while if the connection breaks: for requests that may be sent twice."""
         try:
             return self.send(lambda: self.call(request))[0]
         except (transport.Unreached, transport.Unanswered) as exc:
@@ -125,7 +125,7 @@ class Remote:
         return transport.send(line)
 
     def attempt(self, work: t.Callable[[], Result]) -> Result:
-        """Return what `work` returns; raise ConnectionLost where the connection broke meanwhile."""
+        """Return what `work` returns; raise ConnectionLost if the connection broke meanwhile."""
         try:
             with self._commands.watching(self._action._connection):
                 return work()
@@ -138,8 +138,8 @@ class Remote:
             raise
 
     def execute(self, **arguments: object) -> Result:
-        """Return what the module returns; raise ConnectionLost where nobody knows what it did."""
-        # Those that launch do the same, and answer what async_wait does.
+        """Return what the module returns; raise ConnectionLost if it is unknown what the module did."""
+        # Modules that launch answer the same requests as async_wait: the host may have kept one of them.
         others = _LAUNCHING if self._module in ("async_wait", *_LAUNCHING) else ()
         modules = dict.fromkeys([self._module, *others])
         calls = [
@@ -157,7 +157,7 @@ class Remote:
         return ConnectionLost(why, untold=bool(self._action._task.no_log) and not self._commands.reached)
 
     def _take_for_lost(self, reply: Result | Exception) -> None:
-        """Raise ConnectionLost where a call seems to have been cut off, unless that has been so for too long."""
+        """Raise ConnectionLost if a call seems to have been cut off, unless calls have been for too long."""
         why = transport.cut_off(reply)
         if not why:
             self._cut_off_since = None
@@ -168,15 +168,15 @@ class Remote:
             raise ConnectionLost(why)
 
     def keeps(self) -> set[str]:
-        """Return the hashes of the parts of launches that the host keeps (shared.py), as far as it has told."""
+        """Return the hashes of the parts of launches that the host keeps (shared.py), as far as it has reported."""
         return notes.Notes(self._action, self._task_vars).shared(self._async_dir)
 
     def note_kept(self, hashes: Collection[str], before: Collection[str]) -> None:
-        """Remember what `keeps` returns: what this launch has, and what those before it had."""
+        """Remember for `keeps` the shared parts of this launch, and those known before."""
         notes.Notes(self._action, self._task_vars).note_shared(self._async_dir, hashes, before)
 
     def hand_on(self, result: Result, set_facts: bool) -> None:
-        """Have handlers of the play notified that jobs notify, and where asked for, their facts be those of the host."""
+        """Notify the handlers of the play that jobs have notified, and on request make the jobs' facts facts of the host."""
         variables, facts, notified = report.to_hand_on(result["jobs"])
         late.notify(self._action, notified)
         if set_facts:
@@ -202,7 +202,7 @@ def malformed(exc: replies.Malformed) -> str:
 
 
 def failure(reply: Result, otherwise: str) -> Result:
-    """Return the result of a task whose remote call went wrong. Core writes the message where there is an exception."""
+    """Return the result of a task whose remote call failed. If it has an exception, core writes the message."""
     result = {**reply, "failed": True, "changed": False}
     if isinstance(result.get("msg"), str):
         result["msg"] = printable(result["msg"])

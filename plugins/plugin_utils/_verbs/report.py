@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What a wait returns: the jobs, how many ended how, and one sentence that says it all."""
+"""The result of a wait: the jobs, how many are in each state, and a summary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Decoder = Callable[[str, str], "Decoded"]
 
 _NAMED = 5
 _DETAIL_WIDTH = 160
-# What the host says that is not for the playbook.
+# Keys of the host's answer that playbooks do not get.
 _INTERNAL = (
     "asked",
     "deferred",
@@ -52,7 +52,7 @@ _VERBS = (
     (states.CANCELLED, "cancelled"),
     (states.LOST, "lost"),
 )
-# Messages of modules that say nothing beside the return code.
+# Messages of modules that say no more than the return code.
 _EMPTY_MESSAGES = (
     "non-zero return code",
     "The command exited with a non-zero return code.",
@@ -90,7 +90,7 @@ def build(outcome: WaitOutcome, decode: Decoder, on_timeout: str = "fail", timeo
 
 
 def job_of(view: Result, decode: Decoder) -> Result:
-    """Return what is told of a job."""
+    """Return the entry of a job in the result."""
     job = {key: value for key, value in view.items() if key not in _INTERNAL and value is not None}
     why = None
     if isinstance(job.get("result"), str):
@@ -112,7 +112,7 @@ def job_of(view: Result, decode: Decoder) -> Result:
 
 
 def _gather(job: Result) -> None:
-    """Put into a job the facts that its modules have returned; with a script, its host has told of them."""
+    """Add to a job the facts that its modules have returned; with a script, the host has collected them."""
     facts: Result = {}
     for result in _results_of(job):
         found = result.get("ansible_facts")
@@ -122,13 +122,13 @@ def _gather(job: Result) -> None:
 
 
 def _sync(told: Result) -> None:
-    """Take for failed what the host took for a success and Ansible does not."""
+    """Turn a success into a failure if Ansible, other than the host, takes the result for a failure."""
     if told["result"].get("failed") and told["state"] == states.SUCCEEDED:
         told["state"] = states.FAILED
 
 
 def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
-    """Put into a job what each of its tasks returned; return the name of the one that failed it."""
+    """Add to a job what each of its tasks returned; return the name of the task that made it fail."""
     told = json.loads(text)
     if told.get("final"):
         return _add_final(job, told)
@@ -149,7 +149,7 @@ def _add_tasks(job: Result, text: str, decode: Decoder) -> str | None:
 
 
 def _add_final(job: Result, told: Result) -> str | None:
-    """The same of a job with a script, whose host has made of its results what a playbook registers."""
+    """Do the same for a job with a script, of which the host has already made the results that a playbook registers."""
     entries = told["results"]
     for entry in entries:
         if isinstance(entry["result"], str):
@@ -175,7 +175,7 @@ def _add_final(job: Result, told: Result) -> str | None:
 
 
 def _registered(place: Result, entries: list[Result]) -> Result:
-    """Return what a name stands for in the job: the result of one task, or of all turns of a loop."""
+    """Return the registered value of a name: the result of one task, or of all turns of a loop."""
     if "entry" in place:
         return t.cast("Result", entries[place["entry"]]["result"])
     left_out = place.get("without") or ()
@@ -188,7 +188,7 @@ def _without(keys: t.Collection[str], result: Result) -> Result:
 
 
 def to_hand_on(jobs: t.Iterable[Result]) -> tuple[Result, Result, list[str]]:
-    """Return what jobs hand on to the play: what became variables there, what became facts, handlers that they notify."""
+    """Return what jobs hand on to the play: variables, facts, and the handlers that they notify."""
     variables: Result = {}
     facts: Result = {}
     notified: list[str] = []
@@ -214,7 +214,7 @@ def _distinct(items: t.Iterable[t.Any]) -> list[t.Any]:
 
 
 def reason(job: Result) -> str:
-    """Return in one line why a job did not succeed: rc 2: make: *** No targets."""
+    """Return in one line why a job did not succeed, such as: rc 2: make: *** No targets."""
     result = job.get("result") or {}
     rc = result.get("rc")
     message = "" if result.get("msg") in (None, *_EMPTY_MESSAGES) else str(result["msg"])

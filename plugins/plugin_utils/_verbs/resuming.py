@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Which jobs of an earlier batch are to be started again."""
+"""Selects the jobs of an earlier batch that have to be started again."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MOST_NAMED = 3
 
 
 def request(batch_id: str) -> Result:
-    """Return the request of what is known of a batch."""
+    """Return the request for the jobs of a batch."""
     return operating.Selection.of({"batch_id": [batch_id]}, everything=False, core=False).request("list")
 
 
 def left(jobs: Sequence[Job], reply: Result, batch_id: str) -> list[Job]:
-    """Return those of `jobs` that have failed, were lost or never ran in a batch; reply: what its host tells of it.
+    """Return those of `jobs` that failed, were lost or never ran in a batch; reply: the host's list of its jobs.
 
-    They depend on each other as before, and on those that succeeded no more. Raise Refused where it is not known, or runs.
+    They still depend on each other, but not on jobs that succeeded. Raise Refused if the batch is unknown or runs.
     """
     views = [view for view in reply["jobs"] if "error" not in view]
     _check_that_it_is_told(reply, batch_id)
@@ -43,7 +43,7 @@ def left(jobs: Sequence[Job], reply: Result, batch_id: str) -> list[Job]:
 
 
 def _check_that_it_is_told(reply: Result, batch_id: str) -> None:
-    """Raise Refused where the host has no record of a batch, or can't tell of all of it."""
+    """Raise Refused if the host has no record of a batch, or can't read all of it."""
     unread = [str(view.get("msg") or f"{view['jid']} cannot be read") for view in reply["jobs"] if "error" in view]
     unread += [] if reply["jobs"] else [str(trouble) for trouble in reply.get("troubles") or ()]
     if unread:
@@ -59,7 +59,7 @@ def _check_that_it_is_told(reply: Result, batch_id: str) -> None:
 
 
 def _check_that_it_has_ended(views: Sequence[Result], batch_id: str) -> None:
-    """Raise Refused where jobs of a batch, or what lost ones have left, still run."""
+    """Raise Refused if jobs of a batch, or processes of lost ones, still run."""
     unfinished = [str(view.get("name")) for view in views if view.get("state") not in _states.TERMINAL]
     if unfinished:
         raise Refused(

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""What `jobs:` may be: ids, jobs, registered results, registered loops, and lists of these, nested."""
+"""The values that `jobs:` accepts: ids, jobs, registered results, registered loops, and nested lists of these."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ View = dict[str, t.Any]
 
 @dataclass(slots=True)
 class Target:
-    """One job to wait for. `known` is its report where nothing is left to ask the host."""
+    """One job to wait for. `known` is its report, if the host need not be asked any more."""
 
     where: str
     jid: str | None

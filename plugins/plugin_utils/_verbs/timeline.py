@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Pictures of who ran when: one row a job, time from left to right."""
+"""Pictures of when jobs ran: one row for each job, time from left to right."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOOKS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One job, its times counted from the start of the picture."""
+    """One job; its times count from the start of the picture."""
 
     name: str
     state: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The jobs of one host, and their rows; `host` is None where there are no hosts to tell apart."""
+    """The jobs of one host, and their rows; `host` is None if there is only one, without a name."""
 
     host: str | None
     jobs: list[Mapping[str, t.Any]]
@@ -62,7 +62,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is drawn: from `origin`, in seconds since 1970, to `span` seconds later."""
+    """What is drawn, from `origin` (seconds since 1970) to `span` seconds later."""
 
     groups: list[Group]
     origin: float
@@ -73,7 +73,7 @@ class Picture:
         return [row for group in self.groups for row in group.rows]
 
     def lines(self) -> Iterator[Row | str]:
-        """Return the rows, and before those of each host its name, where there are several."""
+        """Yield the rows, with the name of each host, if there are several, before its rows."""
         for group in self.groups:
             if group.host is not None:
                 yield group.host
@@ -81,7 +81,7 @@ class Picture:
 
 
 def picture(jobs: object) -> Picture:
-    """Return what is to be drawn: jobs, a result that has them, or a dictionary with these of several hosts."""
+    """Return the Picture of jobs, of a result that has them, or of a dictionary with these for several hosts."""
     if isinstance(jobs, Mapping) and not _has_jobs(jobs):
         listed = [(str(host), _listed(one, f"[{str(host)!r}]")) for host, one in jobs.items()]
     else:
@@ -101,7 +101,7 @@ def _has_jobs(value: object) -> bool:
 
 def _listed(jobs: object, where: str) -> list[Mapping[str, t.Any]]:
     if isinstance(jobs, Mapping) and {"failed", "skipped", "unreachable"} & jobs.keys() and "jobs" not in jobs:
-        return []  # of a host on which the task did not come as far as that
+        return []  # of a host on which the task did not get that far
     if _has_jobs(jobs):
         jobs = t.cast("Mapping[str, object]", jobs)["jobs"]
     if not isinstance(jobs, Iterable) or isinstance(jobs, (str, Mapping)):
@@ -168,7 +168,7 @@ def _bar(row: Row, room: int, span: float) -> str:
     eighths = (lambda seconds: round(seconds / span * room * 8)) if span > 0 else (lambda seconds: 0)
     start, end, queued = eighths(row.start), eighths(row.end), eighths(row.queued)
     first = min(start // 8, room - 1)
-    # A whole cell at least: a job that was short is still there.
+    # At least a whole cell, so that short jobs are visible.
     cells, rest = divmod(max(end - first * 8, 8), 8)
     block = "█" * cells + (_EIGHTHS[rest] if rest else "")
     waited = _WAITING * (first - queued // 8)
@@ -176,7 +176,7 @@ def _bar(row: Row, room: int, span: float) -> str:
 
 
 def _scale(room: int, span: float) -> str:
-    """Return the line under the rows, with the time at its end and, where there is room, in its middle."""
+    """Return the line under the rows, with the time at its end and, if there is room, in its middle."""
     end, middle = brief(span), brief(span / 2)
     line = ["─"] * room
     line[room - len(end) :] = end

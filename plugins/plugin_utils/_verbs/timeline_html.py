@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""A page of who ran when: one file, which needs nothing from elsewhere, and takes nothing that a host says for HTML."""
+"""A page of when jobs ran: a single file, without external resources, in which text from hosts is never taken for HTML."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _MAX_NAME = 200
 _MAX_REASON = 2000
 _TAIL_LINES = 20
 _TAIL_CHARACTERS = 4000
-_WIDTH = 1000  # of a bar's own units; the page stretches it
-_LEAST = 3  # of these, so that a job that was short can be seen
-# Those whose end somebody has to look at come first.
+_WIDTH = 1000  # of a bar, in its own units; the page stretches it
+_LEAST = 3  # of these units, so that short jobs are visible
+# States that need attention come first.
 _ORDER = (
     *(states.FAILED, states.TIMED_OUT, states.CANCELLED, states.LOST),
     *(states.RUNNING, states.QUEUED, states.SUCCEEDED, states.SKIPPED),
@@ -45,7 +45,7 @@ def page(jobs: object) -> str:
     """Return an HTML document about jobs: those of one host, or of several."""
     drawn = picture(jobs)
     style, script = f"{_STYLE}{_colours()}", _SCRIPT
-    # The page works without anything from elsewhere; this sees to it that nothing of it could fetch or run something.
+    # The page needs no external resources; this policy keeps it from fetching or running anything else.
     policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -169,7 +169,7 @@ def _bar(row: Row, span: float) -> str:
     )
 
 
-# What is told of a job below its row, as terms and what they say.
+# The details of a job below its row, as terms and descriptions.
 
 
 def _reason(job: Job) -> str:
@@ -235,7 +235,7 @@ def _task(told: Job) -> str:
 
 
 def _tail(output: object) -> str:
-    """Return the last lines of what was printed, no more of them than a page can bear."""
+    """Return the last lines of the output, as many as a page can take."""
     if not isinstance(output, str):
         return ""
     kept = "\n".join(output.rstrip().splitlines()[-_TAIL_LINES:])

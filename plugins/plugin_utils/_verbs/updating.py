@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Changing how many jobs run at once: of which batches and pools, the remote call, the result. The call comes from outside."""
+"""Changing how many jobs run at once: the batches and pools, the remote call, the result. Callers pass in the call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Options = dict[str, t.Any]
 Result = dict[str, t.Any]
 Call = Callable[[dict[str, t.Any]], Result]
 
-_PATIENCE = 5.0  # seconds that supervisors have to answer
+_PATIENCE = 5.0  # seconds for supervisors to answer
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be changed; None for what is not."""
+    """What to change; None for what stays."""
 
     selection: operating.Selection
     concurrency: int | None
@@ -33,7 +33,7 @@ class Wanted:
 
     @classmethod
     def of(cls, options: Options) -> Wanted:
-        """Return what the options say; raise Refused where they say nothing, or contradict each other."""
+        """Return what the options ask for; raise Refused if they ask for nothing, or contradict each other."""
         concurrency, pool, size = options["concurrency"], options["pool"], options["pool_size"]
         if concurrency is None and pool is None and size is None:
             raise plainly("Say what to change: 'concurrency', or 'pool' and 'pool_size'.")
@@ -56,7 +56,7 @@ class Wanted:
             raise plainly(f"Option {given[0]!r}: it says whose 'concurrency' is to change, and there is none. Add it.")
 
     def request(self, check_mode: bool) -> dict[str, t.Any]:
-        """Return the request of it (its shape: module_utils/_protocol/requests.py)."""
+        """Return the request for it (its form: module_utils/_protocol/requests.py)."""
         more: dict[str, t.Any] = {"check": check_mode, "block": _PATIENCE}
         if self.concurrency is not None:
             more["concurrency"] = self.concurrency
@@ -100,7 +100,7 @@ def _pool(pool: Result) -> Result:
 
 
 def _errors(reply: Result, wanted: Wanted) -> list[str]:
-    """Return in sentences what could not be done."""
+    """Return sentences on what could not be done."""
     errors = [_sentence(str(job.get("msg") or job["jid"])) for job in reply["jobs"] if "error" in job]
     errors += [
         f"{job['jid']} was launched by ansible-core's async, which runs each job for itself: it has no concurrency."
@@ -127,7 +127,7 @@ def _sentence(text: str) -> str:
 
 
 def _of_batches(batches: list[Result], wanted: Wanted, check_mode: bool) -> list[str]:
-    """Return what is said of batches."""
+    """Return the message on batches."""
     if wanted.concurrency is None:
         return []
     updated, running = (
@@ -147,7 +147,7 @@ def _of_batches(batches: list[Result], wanted: Wanted, check_mode: bool) -> list
 
 
 def _of_pools(pools: list[Result], check_mode: bool) -> list[str]:
-    """Return what is said of pools."""
+    """Return the messages on pools."""
     return [text for text in (_of_pool(pool, check_mode) for pool in pools) if text]
 
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Waiting for jobs: bounded calls, again and again. The clock, the pauses and the calls come from outside."""
+"""Waiting for jobs, in repeated calls of limited length. Callers pass in the clock, the pauses and the calls."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.selection i
 MAX_BLOCK = 15.0
 MAX_BYTES = 8 * 1024 * 1024
 GRACE = 10.0
-# A host that never answered is given up after this time, even where the wait itself has no limit.
+# A host that never answered is given up after this time, even if the wait itself has no limit.
 FIRST_CONTACT = 300.0
 # The call that launches jobs waits for their end no longer than this.
 _FIRST_BLOCK = 5.0
-# Between two calls that came back at once and brought nothing.
+# The pause after a call that returned at once without news.
 _BREATH = 0.5
 
 Reply = dict[str, t.Any]
 
 
 class WaitFailed(Exception):
-    """The host answered a call with a failure; `result` is what it said."""
+    """The host answered a call with a failure; `result` is its answer."""
 
     def __init__(self, result: dict[str, t.Any]) -> None:
         super().__init__(str(result.get("msg", "")))
@@ -43,7 +43,7 @@ class WaitFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What the call that launched the jobs has brought of the wait for them, and for how many seconds it waited."""
+    """The answer on the jobs that the call that launched them brought, and for how many seconds it waited."""
 
     reply: Reply
     waited: float
@@ -51,7 +51,7 @@ class Begun:
 
 @dataclass(slots=True)
 class Surroundings:
-    """All that a wait needs of what is around it."""
+    """All that a wait needs from outside."""
 
     call: Callable[[dict[str, t.Any]], Reply]
     reset: Callable[[], None]
@@ -88,7 +88,7 @@ class Waiter:
         self.warnings: list[str] = []
         self.start = surroundings.clock()
         self.deadline = self.start + options.timeout if options.timeout else math.inf
-        self.kill_at = self.start  # when what was told to end is killed
+        self.kill_at = self.start  # when processes that were told to end are killed
         self.contact = False
         self.missing = False
 
@@ -107,8 +107,8 @@ class Waiter:
         return outcome
 
     def take(self, begun: Begun) -> None:
-        """Go on where the call that launched the jobs stopped."""
-        waited = min(max(begun.waited, 0.0), MAX_BLOCK)  # as the host says
+        """Take over the wait from the call that launched the jobs."""
+        waited = min(max(begun.waited, 0.0), MAX_BLOCK)  # the host's claim, bounded
         self.start -= waited
         self.deadline -= waited
         self.contact = True
@@ -116,7 +116,7 @@ class Waiter:
             self._update(index, job, begun.reply)
 
     def _pending(self) -> list[int]:
-        """Return the indexes of the jobs whose end, or result, or the end of what they have left is still to come."""
+        """Return the indexes of the jobs whose end, or result, or the end of their leftover processes, is still to come."""
         ending = [index for index, view in enumerate(self.views) if view.get("ending")]
         return sorted({*self._unanswered(), *ending})
 
@@ -125,18 +125,18 @@ class Waiter:
         return [index for index, view in enumerate(self.views) if not view["finished"] or view.get("deferred")]
 
     def _wait(self) -> bool:
-        """Return whether the time ran out."""
+        """Wait; return whether the time ran out."""
         while True:
             pending = self._pending()
             if not pending or self.errors or self._satisfied():
                 return False
             now = self.surroundings.clock()
-            # Results that did not fit into the last reply are fetched whatever the time.
+            # Results that did not fit into the last reply are fetched even after the deadline.
             deferred = any(self.views[index].get("deferred") for index in pending)
             if now >= self.deadline and not deferred and self.contact:
                 return True
             before, unanswered = self._states(), len(self._unanswered())
-            # what has no supervisor has to be looked after
+            # processes without a supervisor are ended only by calls of cancel
             op = "cancel" if any(self.views[index].get("ending") for index in pending) else "wait"
             self._ask(op, pending, 0.0 if deferred else self._block(now), told=True)
             if deferred and len(self._unanswered()) >= unanswered:
@@ -148,7 +148,7 @@ class Waiter:
                 self.surroundings.sleep(_BREATH)
 
     def _give_up_on_deferred(self) -> None:
-        """Each answer brings a result at least, and a host that sends none would be asked for ever."""
+        """Give up: each answer should bring at least one result, and a host that sends none would be asked for ever."""
         for target, view in zip(self.targets, self.views, strict=True):
             if view.get("deferred"):
                 self.errors.append(
@@ -199,7 +199,7 @@ class Waiter:
             except ConnectionLost as exc:
                 self._back_off(attempt, exc)
                 attempt += 1
-                # The time that was meant for waiting went by while there was no connection.
+                # The time for waiting has passed while there was no connection.
                 if "block" in request:
                     request["block"] = min(request["block"], self._block(self.surroundings.clock()))
             else:
@@ -269,14 +269,14 @@ class Waiter:
 
 
 def first_request(jids: list[str], options: WaitOptions) -> dict[str, t.Any]:
-    """Return what the call that launches these jobs may ask for at once: see Begun."""
+    """Return the request that the call that launches these jobs makes at once: see Begun."""
     block = min(_FIRST_BLOCK, options.poll or MAX_BLOCK, options.timeout or MAX_BLOCK)
     request = _request("wait", [(jid, None) for jid in jids])
     return {**request, "mode": options.mode, "block": block, "max_bytes": MAX_BYTES}
 
 
 def _request(op: str, jobs: list[tuple[str | None, str | None]]) -> dict[str, t.Any]:
-    """Return what all requests about these jobs have (their shapes: module_utils/_protocol/requests.py)."""
+    """Return what all requests about these jobs have (their form: module_utils/_protocol/requests.py)."""
     return {"op": op, "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs]}
 
 

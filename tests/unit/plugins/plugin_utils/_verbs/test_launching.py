@@ -34,8 +34,8 @@ class Remote:
     def keeps(self) -> set[str]:
         return set(self.noted)
 
-    def note_kept(self, hashes: t.Collection[str]) -> None:
-        self.noted = set(hashes)
+    def note_kept(self, hashes: t.Collection[str], before: t.Collection[str]) -> None:
+        self.noted = {*hashes, *before}
 
     def send(self, call: t.Callable[[], dict[str, t.Any]], patience: float) -> tuple[dict[str, t.Any], bool]:
         return call(), True

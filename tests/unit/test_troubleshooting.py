@@ -54,7 +54,11 @@ DETAILS = (
     "module_utils/_verbs/short_program.py",
 )
 # What tells of a mistake in this code, or is caught where it comes from: some texts, and some exceptions.
-NEVER_SHOWN = {"it has what only the host knows, and this launch takes no scripts.", "nothing was added"}
+NEVER_SHOWN = {
+    "it has what only the host knows, and this launch takes no scripts.",
+    "nothing was added",
+    "these are no notes",
+}
 FOR_PROGRAMMERS = {"TypeError", "KeyError", "AttributeError", "ImportError", "IllegalTransition", "BatchExists"}
 # Calls whose strings are names or programs, and variables that hold documentation.
 NAMES_AND_PROGRAMS = {"namedtuple", "compile"}

@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
             core = Core(self, task_vars or {})
             entries = launching.single_entry(core, options["task"], options["name"])
             if options["singleton"] and not any("name" in entry for entry in entries if isinstance(entry, dict)):
-                raise Refused("Option 'singleton': it goes by the name of the job, and there is none. Add 'name'.")
+                raise Refused("Option 'singleton': it identifies a job by its name, and this job has none. Add 'name'.")
             started = launching.launch(
                 core,
                 entries,

@@ -306,7 +306,7 @@ msg:
     In check mode, says which jobs would be started.
   type: str
   returned: when nothing was started, in check mode, and with O(wait=true)
-  sample: "Batch b482910475620183 is there already: nothing was started."
+  sample: "Batch b482910475620183 already exists: nothing was started."
 diff:
   description: The jobs that would be started, one on each line, without those that have C(check_mode) V(false).
   type: dict

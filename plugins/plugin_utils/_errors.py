@@ -19,8 +19,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedE
 _MOST_LISTED = 50
 _MOST_NEAR = 3
 _HIDDEN = (
-    "the reason is not shown, for 'no_log' is set and it may hold a value. "
-    "Leave 'no_log' out once, where nothing secret is at stake, to see it."
+    "the reason is not shown because 'no_log' is set and it might reveal a value. "
+    "To see it, try once without 'no_log' and without secrets."
 )
 # Characters that are not text to a terminal or to XML: control characters (except tabs and newlines), those that change
 # the direction of writing, line separators, lone surrogates.

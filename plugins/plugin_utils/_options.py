@@ -200,7 +200,7 @@ def memory_max(value: object) -> int:
     """Return the bytes that a job may use. Too little for an interpreter is a mistake in the unit."""
     number = _bytes(value)
     if number < _LEAST_MEMORY:
-        raise unfit("it must be 1M or more, for no job runs in less", value)
+        raise unfit("it must be 1M or more, because no job runs in less", value)
     return number
 
 
@@ -213,7 +213,7 @@ def pool(value: object) -> str:
     """Return the name of a pool, which also names a folder on the host."""
     if not pools.is_name(value):
         raise unfit(
-            "it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and begin with none of the last two",
+            "it must be a name of 1 to 64 letters (a to z), digits, '_', '-' and '.', and must not begin with '-' or '.'",
             value,
         )
     return str(value)
@@ -231,7 +231,7 @@ def places(value: object) -> int:
 def _min_free_memory(value: object) -> int:
     number = _bytes(value)
     if not number:
-        raise plainly("it must be more than 0. Leave it out where any memory is enough.")
+        raise plainly("it must be more than 0. Leave it out if any amount of memory is enough.")
     return number
 
 

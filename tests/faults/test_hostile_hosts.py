@@ -54,7 +54,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, play) -> None:
     played = play([Hostile(tmp_path, bomb)], waiting(), check=False, timeout=120)
     told = played.result("wait")
     assert told["failed"]
-    assert "nothing of it is used" in told["msg"] and "more than" in told["msg"]
+    assert "none of it is used" in told["msg"] and "more than" in told["msg"]
 
 
 @pytest.mark.parametrize("timeout", [0, 3])
@@ -63,7 +63,7 @@ def test_a_result_that_never_comes_ends_the_wait(tmp_path, play, timeout) -> Non
     played = play([Hostile(tmp_path, packed(DEFERRED))], waiting(timeout=timeout), check=False, timeout=120)
     told = played.result("wait")
     assert told["failed"]
-    assert f"{JID} has a result, and does not send it" in told["msg"]
+    assert f"{JID} has a result, but does not send it" in told["msg"]
     assert time.monotonic() - began < 60
 
 

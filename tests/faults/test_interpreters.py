@@ -102,7 +102,7 @@ def test_without_proc_jobs_are_ended_and_only_what_was_done_is_told(host, play):
     assert (ends["state"], does_not["state"]) == ("timed_out", "timed_out")
     assert ends["msg"] == "timed out: it ran longer than its timeout of 2 s"
     assert ends["duration"] < 8
-    assert does_not["msg"].endswith("it did not end at SIGTERM and was killed"), does_not
+    assert does_not["msg"].endswith("it did not end on SIGTERM and was killed"), does_not
     assert does_not["duration"] < 20
     shown = subprocess.run(["docker", "top", machine.container], check=True, capture_output=True, text=True).stdout
     assert "4242" not in shown, shown

@@ -210,7 +210,7 @@ def test_jobs_that_do_not_end_when_they_are_told_to(host, play, report):
         "daemon": "succeeded",
         "daemon limited": "timed_out",
     }
-    assert "did not end at SIGTERM and was killed" in waited["stubborn limited"]["msg"]
+    assert "did not end on SIGTERM and was killed" in waited["stubborn limited"]["msg"]
     assert 12 <= waited["stubborn limited"]["duration"] < 60
     listed = {job["name"]: job for job in played.result("info")["jobs"]}
     # the module, the shell, and the shell's children
@@ -221,7 +221,7 @@ def test_jobs_that_do_not_end_when_they_are_told_to(host, play, report):
         "stubborn",
         "daemon cancelled",
     }
-    assert "did not end at SIGTERM and was killed" in cancelled["stubborn"]["msg"]
+    assert "did not end on SIGTERM and was killed" in cancelled["stubborn"]["msg"]
     # a daemon that outlives its job does not belong to it any more; nothing else is left
     assert one.run("pgrep", "--full", "--list-full", "sleep 6").split()[1:] == ["sleep", "611"]
     assert one.run("pgrep", "--full", "background.jobs", check=False) == ""

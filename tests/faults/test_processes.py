@@ -209,7 +209,7 @@ def tasks_of(batches):
 def check_ends(played, told):
     """Check that each job has ended in one state, and that all sources agree on it."""
     for result in played.results("launch"):
-        assert not result["failed"] or "the supervisor did not come up" in result["msg"], result["msg"]
+        assert not result["failed"] or "the supervisor did not start" in result["msg"], result["msg"]
     waited = {job["ansible_job_id"]: job for job in played.result("wait")["jobs"]}
     assert {job["state"] for job in waited.values()} <= TERMINAL
     listed = {job["ansible_job_id"]: job["state"] for job in played.result("info then")["jobs"]}

@@ -337,7 +337,7 @@ def _limit(frame):
         if "nice" in frame:
             os.setpriority(os.PRIO_PROCESS, 0, frame["nice"])
     except OSError as exc:
-        message = "cannot start it: the host does not hold it to its limits: %s" % exc
+        message = "cannot start it: the host cannot enforce its limits: %s" % exc
         os.write(1, json.dumps({"failed": True, "changed": False, "msg": message}).encode("ascii"))
         os._exit(1)
 

@@ -38,7 +38,7 @@ class _Scope:
 
     def holds(self, value):
         if not isinstance(value, bool):
-            raise TemplateFailed("a condition cannot be worked out without Jinja2")
+            raise TemplateFailed("a condition cannot be evaluated without Jinja2")
         return value
 
 

@@ -140,7 +140,8 @@ def _now(utc=False, fmt=None):
 @_direct
 def _lookup(name="", *dummy, **unused):
     raise Failure(
-        "The lookup plugin %r works on the controller only: what a job finds out while it runs is not there." % (name,)
+        "The lookup plugin %r works on the controller only: what a job finds out while it runs is not known there."
+        % (name,)
     )
 
 

@@ -99,7 +99,9 @@ def unique(environment, a, case_sensitive=None, attribute=None):
         return list(found)
     except Exception as exc:  # whatever Jinja2's filter can't compare
         if case_sensitive is False or attribute:
-            raise Failure("Jinja2's unique filter failed, and there is no other one for these parameters.") from exc
+            raise Failure(
+                "Jinja2's unique filter failed, and no other implementation supports these parameters."
+            ) from exc
     return _unique(a)
 
 

@@ -25,7 +25,7 @@ def _yaml():
     try:
         import yaml
     except ImportError:
-        raise Failure("PyYAML is not there: it has to be installed on the host, or on the controller.") from None
+        raise Failure("PyYAML is missing: it must be installed on the host or on the controller.") from None
     return yaml
 
 

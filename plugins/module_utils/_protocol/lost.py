@@ -84,7 +84,7 @@ def _conclude(reader, why, opened):
 
 def _why_lost(reader, why, folder):
     log = folder.look("supervisor.log")
-    said = "; what it said last stands in %s/supervisor.log" % reader.path if log is not None and log.st_size else ""
+    said = "; its last output is in %s/supervisor.log" % reader.path if log is not None and log.st_size else ""
     return "lost: %s before the job returned a result%s" % (why, said)
 
 

@@ -122,7 +122,7 @@ class Pool:
                 return
             except BlockingIOError as exc:
                 if time.monotonic() >= deadline:
-                    raise Busy("others are at the pool %s" % self.name) from exc
+                    raise Busy("others hold the lock of the pool %s" % self.name) from exc
             time.sleep(_LOOK_AGAIN)
 
     def _is_there(self):

@@ -101,7 +101,7 @@ class BatchReader(journal.JobStates):
         protocol = header.get("protocol", PROTOCOL) if isinstance(header, dict) else None
         if journal.is_integer(protocol) and protocol > PROTOCOL:
             raise NewerRecord(
-                "%s is a record of protocol %d, and this version of background.jobs reads up to %d: use the version that "
+                "%s is a record of protocol %d, but this version of background.jobs reads only up to %d: use the version that "
                 "launched the batch, or a later one" % (path, protocol, PROTOCOL)
             )
         if not _is_header(header):

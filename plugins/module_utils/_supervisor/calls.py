@@ -96,7 +96,7 @@ class Calls:
         if run.error:
             return results.failure(run.error)
         if run.status is None:
-            return self.with_output(index, running, run, results.failure("it was given up"), stdout, stderr)
+            return self.with_output(index, running, run, results.failure("it was abandoned"), stdout, stderr)
         why = None
         if run.kills is not None and self._groups.kills(index) > run.kills:
             why = running.short_of_memory = self.too_much(index)

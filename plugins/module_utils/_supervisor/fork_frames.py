@@ -89,7 +89,7 @@ class Frames:
             return None
         size = struct.unpack_from("!I", self.received)[0]
         if size > _MOST_OF_A_FRAME:
-            raise TemplateGone("its template process said what it can't have meant")
+            raise TemplateGone("its template process sent an invalid answer")
         return None if len(self.received) < 4 + size else size
 
     def _next(self):

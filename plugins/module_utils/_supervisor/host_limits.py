@@ -13,11 +13,11 @@ import os
 from ansible_collections.background.jobs.plugins.module_utils._system import cgroups, systemd, users
 
 _WAY_OUT = (
-    "Become root on a host with systemd, or where control groups can be made; an ordinary user needs a user manager that "
+    "Become root on a host with systemd, or on one where control groups can be created; an ordinary user needs a user manager that "
     "holds them (systemd 252 or later, 'loginctl enable-linger %s'). Or leave %r out"
 )
 _ENDS_WITH_SESSION = (
-    "The jobs will be killed when the login session of %s ends, for logind is set to do so (KillUserProcesses=yes), and "
+    "The jobs will be killed when the login session of %s ends, because logind is configured to do so (KillUserProcesses=yes), and "
     "nothing else can hold them: %s. Have root run 'loginctl enable-linger %s', or launch them as root (become: true)."
 )
 
@@ -51,7 +51,7 @@ def prepare(plan, host=None, proc="/proc/self"):
     host = host or systemd.Host()
     if plan.get("min_free_memory") and free_memory() is None:
         raise Refused(
-            "min_free_memory can't be kept: the host does not say how much is free (MemAvailable in /proc/meminfo)"
+            "min_free_memory can't be enforced: the host does not say how much is free (MemAvailable in /proc/meminfo)"
         )
     jobs = [job for job in plan["jobs"] if job["skip"] is None]
     _check_niceness(jobs)

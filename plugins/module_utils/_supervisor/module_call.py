@@ -136,12 +136,12 @@ class ModuleCall:
         """Return how it ended, to be appended to the reason why it was told to."""
         if self.stuck:
             pids = ", ".join(map(str, self.stuck))
-            how = "did not end at SIGKILL" if self.was_killed else "could not be told to end"
+            how = "did not end on SIGKILL" if self.was_killed else "could not be signalled"
             return "; it %s and is left as it is (process %s)" % (how, pids)
         if not self.has_ended:
-            return "; its template process does not %s" % ("start it" if self.pid is None else "tell of its end")
+            return "; its template process does not %s" % ("start it" if self.pid is None else "report its end")
         if self.give_up is not None and self.was_killed:
-            return "; it did not end at %s and was killed" % _name_of(self.number)
+            return "; it did not end on %s and was killed" % _name_of(self.number)
         return ""
 
     def read(self):

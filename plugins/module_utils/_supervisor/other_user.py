@@ -48,7 +48,7 @@ class Becoming:
         """Return the words of the command line; ValueError if a shell would change them."""
         for word in interpreter:
             if not _PLAIN.match(word):
-                raise ValueError("the path of its interpreter %r can't be handed to become" % word)
+                raise ValueError("the path of its interpreter %r can't be passed to become" % word)
         return [word.replace(becoming.INTERPRETER, " ".join(interpreter)) for word in self._words]
 
     @staticmethod
@@ -70,7 +70,7 @@ class Becoming:
         self.said.seek(0)
         lines = self.said.read(65536).decode("utf-8", "replace").split("\n")
         said = " ".join(line.strip() for line in lines if line.strip())[-_MOST_SAID:]
-        return "becoming %s failed: %s" % (self.user, said or "the program for that said nothing")
+        return "becoming %s failed: %s" % (self.user, said or "the program for that printed nothing")
 
     def took_too_long(self):
         return "%s (no sign of it within %g seconds)" % (self.why_not(), PATIENCE)

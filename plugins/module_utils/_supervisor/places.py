@@ -145,7 +145,7 @@ class Places:
 
 
 def _why(name, exc):
-    return "the pool %s can't be kept: %s" % (name, exc)
+    return "the pool %s can't be set up: %s" % (name, exc)
 
 
 def _without_first(waiting):

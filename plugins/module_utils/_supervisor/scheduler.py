@@ -247,7 +247,7 @@ class Scheduler:
             return []
         if self._failures * 100 <= self._max_failures * self._total:
             return []
-        self.halted = "%d of %d jobs failed, and more than %g percent must not" % (
+        self.halted = "%d of %d jobs failed, which is more than the %g percent allowed" % (
             self._failures,
             self._total,
             self._max_failures,
@@ -293,7 +293,7 @@ class Scheduler:
             return "depends on %s, which is %s" % (self._jobs[done].name, self.states[done])
         unused = job.run_when == FAILURE and not self._waits_for[index]
         if unused and not any(self._is_bad(other) for other in job.depends_on):
-            return "runs when one of those that it depends on fails, and none did"
+            return "it runs only if a job that it depends on fails, and none did"
         return None
 
     def _is_good(self, index):

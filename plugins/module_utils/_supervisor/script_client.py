@@ -24,7 +24,7 @@ from ansible_collections.background.jobs.plugins.module_utils._system import pro
 PENDING = "pending"
 
 _RECEIVE = 1 << 20
-_GONE = "the process that works out its tasks ended"
+_GONE = "the process that evaluates its tasks ended"
 
 
 class ScriptAttempt:
@@ -217,7 +217,7 @@ class ScriptAttempt:
 
     def kill(self):
         """Kill its process, which does not say what is next. Return the next action."""
-        self._why += "; it was killed while it worked out what is next"
+        self._why += "; it was killed while it evaluated what comes next"
         return self.lose(self._why)
 
     def _close(self):

@@ -333,7 +333,7 @@ class Supervisor:
     def _end_always(self, index):
         attempt = self._running[index].attempt
         limit = self._jobs[index].get("always_timeout", defaults.ALWAYS_TIMEOUT)
-        attempt.give_up("; what it does always was ended after %g s" % limit)
+        attempt.give_up("; its 'always' section was ended after %g s" % limit)
         if self._running[index].call is not None:
             self._stop(index, attempt.fate, _TIMED_OUT % limit)
         else:
@@ -398,7 +398,7 @@ class Supervisor:
     def _script_goes_on(self, index, attempt, action):
         self._starting.discard(index)
         if action is attempts.END and self._running[index].call is not None:
-            self._stop(index, attempt.fate, "ended with the process that works out its tasks")
+            self._stop(index, attempt.fate, "ended with the process that evaluates its tasks")
             return
         self._follow(index, action)
 

@@ -150,7 +150,7 @@ def _version_1(controller, own, mounts, batch_id):
     try:
         _make(folder)
     except OSError as exc:
-        raise Unavailable(controller, "no control group can be made in %s (%s)" % (parent, exc.strerror)) from exc
+        raise Unavailable(controller, "no control group can be created in %s (%s)" % (parent, exc.strerror)) from exc
     return folder
 
 
@@ -199,7 +199,9 @@ def _divide(parent, controllers, batch_id):
         _hand_on(folder, controllers)
     except OSError as exc:
         _remove([folder])
-        raise Unavailable(controllers[0], "no control group can be made in %s (%s)" % (parent, exc.strerror)) from exc
+        raise Unavailable(
+            controllers[0], "no control group can be created in %s (%s)" % (parent, exc.strerror)
+        ) from exc
     return folder
 
 

@@ -123,7 +123,7 @@ class Host:
         deadline = time.monotonic() + _MOVE_PATIENCE
         while "/%s" % name not in self.text("proc/self/cgroup"):
             if time.monotonic() > deadline:
-                raise NoScope("systemd made a scope, and did not put the process into it")
+                raise NoScope("systemd created a scope, but did not put the process into it")
             time.sleep(_LOOK_AGAIN)  # there is no event for being moved
         return name
 
@@ -132,7 +132,7 @@ class Host:
         user = users.own_name()
         if not self.lingers(user):
             raise NoScope(
-                "the user manager of %s ends with the last session of the user, for lingering is not enabled" % user
+                "the user manager of %s ends with the last session of the user, because lingering is not enabled" % user
             )
         runtime = self.path("run/user/%d" % os.geteuid())
         if not os.path.exists(os.path.join(runtime, "bus")):
@@ -153,8 +153,8 @@ class Host:
         except OSError as exc:
             raise NoScope("busctl can't be run (%s)" % exc.strerror) from exc
         except subprocess.TimeoutExpired as exc:
-            raise NoScope("systemd gave busctl no answer in %g s" % _BUSCTL_PATIENCE) from exc
+            raise NoScope("systemd did not answer busctl within %g s" % _BUSCTL_PATIENCE) from exc
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()
-            raise NoScope("systemd refused a scope (%s)" % (said or "busctl said nothing"))
+            raise NoScope("systemd refused a scope (%s)" % (said or "busctl printed nothing"))
         return done.stdout.decode("utf-8", "replace")

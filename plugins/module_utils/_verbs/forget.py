@@ -59,9 +59,9 @@ class _Forgetting:
     def _why_kept(self, position, job):
         """Return why the record of a finished job must stay, None if it need not."""
         if position in self._left:
-            return "processes of it still run"
+            return "some of its processes still run"
         if job.elsewhere and self._asked.state(job)["state"] == states.LOST:
-            return "processes of it may still run on %s" % job.elsewhere
+            return "some of its processes may still run on %s" % job.elsewhere
         return None
 
     def finish(self):

@@ -84,7 +84,7 @@ def _of_batches(readers, present, tell):
     found = []
     for reader in readers:
         if reader in in_use:
-            tell("batch %s is left alone: processes of a lost job of it still run" % reader.batch_id)
+            tell("batch %s is left alone: processes of one of its lost jobs still run" % reader.batch_id)
         else:
             found += _of_batch(reader, present)
     return found
@@ -127,10 +127,10 @@ def _alone(directory, begun, tell):
         try:
             stack.enter_context(batch_lock.lock(directory, alone=True, patience=0))
         except BlockingIOError:
-            tell("what killed launches have left is left alone, for somebody launches at the moment")
+            tell("what killed launches left behind is kept, because a launch is in progress")
             begun = []
         except (files.UnsafePath, OSError) as exc:
-            tell("what killed launches have left is left alone: %s" % exc)
+            tell("what killed launches left behind is kept: %s" % exc)
             begun = []
         yield [batch_id for batch_id in begun if batch_lock.is_begun(directory, batch_id)]
 

@@ -58,7 +58,7 @@ class _List:
         answers = [self._answer(job, left.get(position)) for position, job in enumerate(self._asked.jobs)]
         if self._room <= 0:
             self._asked.troubles.append(
-                "the jobs have printed too much to be told at once: ask for fewer jobs, or a shorter tail"
+                "the jobs have printed too much to be returned at once: ask for fewer jobs, or a shorter tail"
             )
         return answers
 

@@ -175,19 +175,19 @@ def _states_of(plan, directory):
         recorded = [job["name"] for job in reader.header["jobs"]] if reader else None
     except files.UnsafePath as exc:
         raise LaunchError(
-            "The record of batch %s, which is there already, can't be read: %s. Nothing was started." % (batch_id, exc)
+            "The record of batch %s, which already exists, can't be read: %s. Nothing was started." % (batch_id, exc)
         ) from exc
     if reader is None:
         return None
     if reader.elsewhere:
         raise LaunchError(
-            "Batch %s was launched on another machine, %s, which has this directory too. Nothing was started. "
+            "Batch %s was launched on another machine, %s, which shares this directory. Nothing was started. "
             "Give another batch_id for each host, or none." % (batch_id, reader.elsewhere)
         )
     planned = [job["name"] for job in plan["jobs"]]
     if recorded != planned:
         raise LaunchError(
-            "Batch %s is there already with other jobs (%d: %s) than those of this task (%d: %s). Nothing was started. "
+            "Batch %s already exists, with other jobs (%d: %s) than those of this task (%d: %s). Nothing was started. "
             "Give another batch_id, or none."
             % (batch_id, len(recorded), results.brief_names(recorded), len(planned), results.brief_names(planned))
         )
@@ -214,7 +214,7 @@ def _running(name, directory):
     for job in jobs:
         if job.get("processes"):
             raise LaunchError(
-                "Nothing was started: a job of this name, %s, was lost, and processes of it still run (%d, the first is %d). "
+                "Nothing was started: a job of this name, %s, was lost, and some of its processes still run (%d, the first is %d). "
                 "End them with async_cancel, or try again when they have ended."
                 % (job["jid"], job["processes"], job["pid"])
             )
@@ -271,7 +271,7 @@ def _converse(process, order):
                 answer = _answer_in(said[process.stdout]) if stream is process.stdout else None
                 if answer:
                     return answer
-        return {"error": "the supervisor did not come up: %s" % _told(said.values(), process)}
+        return {"error": "the supervisor did not start: %s" % _told(said.values(), process)}
 
 
 def _hand_over(stream, data):

@@ -30,7 +30,7 @@ def serve(request, async_dir, handlers):
 def be(module, handlers, keeping=True):
     """Be the module `module`: answer the request of its action plugin, and keep the module for the next one."""
     if not module.params["_request"]:
-        module.fail_json(msg="This works as a task of a playbook only: its action plugin makes the requests.")
+        module.fail_json(msg="This works only as a task of a playbook: its action plugin makes the requests.")
     async_dir = module.params["_async_dir"]
     try:
         reply = serve(packing.unpack(module.params["_request"]), async_dir, handlers)

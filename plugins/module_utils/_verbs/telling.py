@@ -121,8 +121,8 @@ def _described(job, state):
 def lives_elsewhere(batch):
     """Return the message for a job of another machine that shares the directory."""
     return (
-        "its batch was launched on another machine, %s, and only there can it be seen whether it still runs, and be "
-        "cancelled. If that machine is no more, remove %s by hand." % (batch.elsewhere, batch.path)
+        "its batch was launched on another machine, %s, and only there can anyone see whether it still runs, or "
+        "cancel it. If that machine no longer exists, remove %s by hand." % (batch.elsewhere, batch.path)
     )
 
 

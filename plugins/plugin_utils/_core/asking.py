@@ -79,7 +79,7 @@ class Recorder:
             if self.looking_up:
                 return really_command(*rest, **more)
             raise plainly(
-                "its action plugin runs commands on the host itself, which cannot be put off to a job. Use a plain task."
+                "its action plugin runs commands on the host itself, which cannot be left to a job. Use a plain task."
             )
 
         def needle(*dummy: t.Any) -> t.Any:

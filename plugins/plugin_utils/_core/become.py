@@ -29,12 +29,12 @@ _OPTIONS = ("become_user", "become_flags", "become_exe")
 # Become methods of ansible-core for network devices and Windows, not for hosts with a POSIX shell.
 _REFUSED = frozenset(("enable", "runas"))
 _ASKS = (
-    "a password is set for it, and passwords are not sent to hosts for jobs. Let sudo ask for none there, "
-    "launch as root, or launch the jobs of that user with a task of their own that becomes it."
+    "a become password is set, and passwords are not sent to hosts for jobs. Configure sudo there not to ask for one, "
+    "launch as root, or launch the jobs of that user with a separate task that becomes that user."
 )
 _NO_WAY_BACK = (
-    "the jobs of this launch run as {user!r}, which cannot go back to the user of the connection. "
-    "Launch them with a task of their own that does not become another user."
+    "the jobs of this launch run as {user!r}, who cannot switch back to the user of the connection. "
+    "Launch them with a separate task that does not become another user."
 )
 
 
@@ -91,9 +91,7 @@ class Users:
         """Return the become plugin with its options; see TaskExecutor._set_plugin_options."""
         plugin: BecomeBase | None = plugin_loader.become_loader.get(method)
         if plugin is None:
-            raise Refused(
-                f"there is no become plugin {method!r}: a typing error, or a collection that is not installed."
-            )
+            raise Refused(f"there is no become plugin {method!r}: a typo, or a collection that is not installed.")
         if plugin.name in _REFUSED:
             raise Refused(f"become_method {method!r} does not work for jobs. Use sudo or su.")
         if plugin.require_tty:

@@ -90,7 +90,7 @@ class Calls:
         if found is None:
             hint = nearest(module, (), also=self.modules_like(module, home))
             raise plainly(
-                f"there is no module {module!r}: a typing error, a collection that is not installed, or a key that a job does not have.{hint}"
+                f"there is no module {module!r}: a typo, a collection that is not installed, or a key that a job does not have.{hint}"
             )
         actions.refuse(found.resolved_fqcn)
         # Building modules does not know short names from the collections of a role: take the full one.
@@ -134,7 +134,5 @@ class Calls:
             collection_list=collections,
         )
         if handler is None:
-            raise plainly(
-                f"its action plugin {chosen!r} cannot be loaded. Run the task as a plain one, which says why."
-            )
+            raise plainly(f"its action plugin {chosen!r} cannot be loaded. Run it as a plain task to see why.")
         return t.cast("ActionBase", handler)

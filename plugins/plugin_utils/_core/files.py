@@ -281,7 +281,7 @@ class _Connection:
     def __getattr__(self, name: str) -> t.Any:
         if name in ("exec_command", "put_file", "fetch_file"):
             raise plainly(
-                "its action plugin uses the connection itself, which cannot be put off to a job. Use a plain task."
+                "its action plugin uses the connection itself, which cannot be left to a job. Use a plain task."
             )
         return getattr(self._connection, name)
 

@@ -28,11 +28,11 @@ _LAUNCHING = (
     "it launches in the background already. Leave out 'async' and 'poll': 'timeout' limits the jobs, "
     "and with 'wait: true' the task waits for them."
 )
-_OTHER_THAN_LAUNCHING = "it is not for the background. Leave out 'async' and 'poll'."
+_OTHER_THAN_LAUNCHING = "it cannot run in the background. Leave out 'async' and 'poll'."
 _INSTEAD_OF_ASYNC = {
     "async_batch": _LAUNCHING,
     "async_run": _LAUNCHING,
-    "async_wait": "it is what waits. Leave out 'async' and 'poll' (or write 'poll' as an option): 'timeout' limits the wait.",
+    "async_wait": "it only waits. Leave out 'async' and 'poll' (or write 'poll' as an option): 'timeout' limits the wait.",
 }
 
 
@@ -89,4 +89,4 @@ def send_poll_event(action: ActionBase, task_vars: Mapping[str, t.Any], views: l
             told = (host, action._task, UnifiedTaskResult.from_action_result_dict(result))
         queue.send_callback("v2_runner_on_async_poll", *told)
     except (AttributeError, ImportError, TypeError) as exc:
-        action._display.vvv(f"callbacks were not told of the poll: {exc}")
+        action._display.vvv(f"callbacks were not notified of the poll: {exc}")

@@ -198,7 +198,7 @@ def _load(include: RoleInclude, play: t.Any, parent: CoreRole | None, from_files
     depending = [one for one in ancestors if isinstance(one, _RoleAsWritten) and one.is_loading]
     if any(one._role_path == path for one in depending):
         names = " -> ".join(str(one) for one in [*depending, include.get_name()])
-        raise Refused(f"roles depend on each other: {names}. Take one of these dependencies out.")
+        raise Refused(f"roles depend on each other: {names}. Remove one of these dependencies.")
     role.is_loading = True
     refusing(role._load_role_data, include, parent_role=parent)
     role.is_loading = False

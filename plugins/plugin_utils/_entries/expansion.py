@@ -99,7 +99,9 @@ class _Entry(Written):
             where, source, around, keywords.of_job(source) if isinstance(source, Mapping) else keywords.JOB
         )
         if "run_when" in self.source and "depends_on" not in self.source:
-            raise self.refuse("run_when", "it says which end of other jobs to wait for, and there is no 'depends_on'.")
+            raise self.refuse(
+                "run_when", "it says which outcome of other jobs to wait for, but there is no 'depends_on'."
+            )
         self._scripts = scripts
         self._is_local = keywords.is_local(self.action or "")
         self._call = self.call() if self.keys is keywords.JOB and not self._is_local else None

@@ -53,14 +53,14 @@ def resolve(jobs: Sequence[Job], loops: Iterable[Loop], wanted: Wanted) -> None:
         if edges > _MOST_EDGES:
             raise _refused(
                 jobs[index],
-                f"these are more than {_MOST_EDGES} dependencies in all. Let one job depend on the whole loop, and the others on that job.",
+                f"there are more than {_MOST_EDGES} dependencies in all. Let one job depend on the whole loop, and the others on that job.",
             )
     cycle = _cycle(groups, len(jobs))
     if cycle is not None:
         first = jobs[cycle[0]]
         if len(cycle) == 2:
             raise _refused(first, f"the job depends on itself: {_shown(first)} -> {_shown(first)}.")
-        raise _refused(first, f"the jobs wait for each other, so that none of them could start: {_path(jobs, cycle)}.")
+        raise _refused(first, f"the jobs wait for each other, so none of them could start: {_path(jobs, cycle)}.")
 
 
 def _refused(job: Job, text: str | Refused) -> JobRefused:
@@ -92,7 +92,7 @@ class _Names:
         loops = self._loops.get(name, [])
         if len(loops) > 1:
             places = ", ".join(where for where, dummy in loops)
-            said = f"is ambiguous: the loops of {places} are called so. Give them other names."
+            said = f"is ambiguous: the loops of {places} have that name. Give them different names."
             raise _refused(job, Refused(f"{shorten(name, 80)!r} {said}", f"a name {said}"))
         if not loops:
             hint = nearest(name, self._told) or " Check the names."

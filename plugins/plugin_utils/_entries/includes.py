@@ -53,7 +53,7 @@ def _options(include: Written, action: str, scope: Scope) -> dict[str, t.Any]:
             hint = nearest(key, known)
             raise include.refuse(action, f"{key!r} is not one of its options.{hint} They are: {allowed}.")
     if "apply" in options and keywords.is_import(action):
-        raise include.refuse(action, "an import has no 'apply': what stands beside it holds for its tasks anyway.")
+        raise include.refuse(action, "an import has no 'apply': the keys beside it apply to its tasks anyway.")
     return {key: value if key == "apply" else include.rendered(action, value, scope) for key, value in options.items()}
 
 
@@ -75,7 +75,7 @@ def _found(include: Written, action: str, options: Mapping[str, t.Any]) -> Itera
 def _refuse_endless(include: Written, action: str, included: Included) -> None:
     file = included.home.files[0]
     if included.home.files.count(file) > _DEEPEST:
-        raise include.refuse(action, f"{file} includes itself, again and again. Give it a condition that ends this.")
+        raise include.refuse(action, f"{file} includes itself, again and again. Add a condition that ends this.")
 
 
 def _applied(include: Written, action: str, options: Mapping[str, t.Any], around: Around) -> Around:

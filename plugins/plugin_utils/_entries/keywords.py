@@ -29,12 +29,12 @@ _JOB = _ALL | _LOOP | _RETRIES | {"notify", "run_once", *_JUDGING, "depends_on",
 
 _ON_TASK = "it is decided once for all jobs. Put it on the task that launches, on its block or on the play."
 _OPTION = "it is an option of the launching task, not a key of one job. Move it up beside 'tasks'."
-_NO_BLOCK = "there is no 'block' that it could belong to. Add 'block' with a list of tasks."
+_NO_BLOCK = "there is no 'block' beside it. Add 'block' with a list of tasks."
 
 REFUSED = {
     "action": "name the module itself: 'ansible.builtin.command: ...', not 'action: command ...'.",
     "always": _NO_BLOCK,
-    "always_timeout": "it limits the 'always' section of a block, and this is none. Use 'timeout'.",
+    "always_timeout": "it limits the 'always' section of a block, and this is not a block. Use 'timeout'.",
     "any_errors_fatal": _OPTION,
     "async": "every entry is a background job already. Use 'timeout' for its limit in seconds.",
     "block": "a job is one module or one block. Move the module into the block.",
@@ -58,7 +58,7 @@ REFUSED = {
     "poll": "an entry is never polled by itself. Use async_wait, or 'wait: true' on the task that launches.",
     "pool_size": _OPTION,
     "port": _ON_TASK,
-    "register": "the result comes when the job ends. Register the result of async_wait, it holds that of every job.",
+    "register": "there is no result until the job ends. Register the result of async_wait, which has that of every job.",
     "remote_user": _ON_TASK,
     "rescue": _NO_BLOCK,
     "singleton": "it is an option of async_run, not a key of its task.",
@@ -72,20 +72,20 @@ REFUSED = {
     "wait_timeout": _OPTION,
 }
 
-_OF_JOB = "it is a key of the job, not of a task inside of it. Put it beside the outer 'block'."
+_OF_JOB = "it is a key of the job, not of a task inside it. Put it beside the outer 'block'."
 _INSIDE = {
     **REFUSED,
     "always_timeout": _OF_JOB,
     "async": "the tasks of a job run one after the other. Make it a job of its own.",
     **dict.fromkeys(LIMITS, _OF_JOB),
     "block": "a task is one module or one block. Move the module into the block.",
-    "depends_on": "it is for whole jobs. The tasks inside of a job run in the order written.",
+    "depends_on": "it is for whole jobs. The tasks inside a job run in the order written.",
     "poll": "the tasks of a job run one after the other. Make it a job of its own.",
     "run_when": "it is for whole jobs. Use 'rescue' or 'always' here.",
 }
 _NO_LOOP = "a block has no loop, as in Ansible. Put 'loop' on its tasks, or on an include_tasks of them."
 _NO_RETRIES = "only a task, or a whole job, is tried again. Put it there."
-_APPLY = "an include does not hand it on, as in Ansible. Put it under 'apply', or use an import."
+_APPLY = "an include does not pass it on, as in Ansible. Put it under 'apply', or use an import."
 _IMPORT_LOOP = "imports have no loop, as in Ansible. Use include_tasks or include_role."
 
 
@@ -190,6 +190,6 @@ LOOP_CONTROL = frozenset(("loop_var", "index_var", "label", "extended", "extende
 # Keys that work only between the items of a task inside of a job.
 LOOP_CONTROL_INSIDE = ("break_when", "pause")
 LOOP_CONTROL_REFUSED = {
-    "pause": "jobs are launched all at once. Use 'concurrency' to have fewer of them at a time.",
+    "pause": "jobs are launched all at once. Use 'concurrency' to run fewer of them at a time.",
     "break_when": "jobs are launched all at once, before the first result is known.",
 }

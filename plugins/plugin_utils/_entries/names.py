@@ -31,9 +31,9 @@ def check(name: str) -> str:
     """Return `name` without surrounding blanks; raise `Refused` if it is not valid."""
     name = name.strip()
     if not name:
-        raise plainly("it is empty. Leave it out to have one made up.")
+        raise plainly("it is empty. Leave it out to have a name generated.")
     if len(name) > MAX_LENGTH:
-        raise plainly(f"it has {len(name)} characters, {MAX_LENGTH} is the most.")
+        raise plainly(f"it has {len(name)} characters; at most {MAX_LENGTH} are allowed.")
     return name
 
 
@@ -69,7 +69,7 @@ def make_unique(jobs: Iterable[Named]) -> None:
             raise refusal_of(
                 job,
                 "name",
-                f"{other.where} has the same name, and names tell jobs apart. Change one of them "
+                f"{other.where} has the same name, and the names of jobs must be unique. Change one of them "
                 "(in a loop: use the item in the name, or loop_control.index_var).",
             )
     taken = set(given)

@@ -32,7 +32,7 @@ _MOST_RETRIES = 1_000_000
 _MOST_BACKOFF = 1000.0
 _OUTSIDE = "Put it into the play, before the launch."
 _AT_LAUNCH = (
-    "This key has to be known at launch. Let the host decide by a key that may be late (such as 'when'), "
+    "The value of this key must be known at launch. Let the host decide with a key that it evaluates itself (such as 'when'), "
     "or launch the rest after an async_wait."
 )
 
@@ -167,7 +167,7 @@ class Values:
         if "retries" not in self.source:
             for key in ("delay", "backoff"):
                 if key in self.source:
-                    raise self.refuse(key, "it is the time between retries, and there is no 'retries'. Add it.")
+                    raise self.refuse(key, "it is the time between retries, but there is no 'retries'. Add it.")
             return {}
         retries = self.number("retries", scope, 0, 0, _MOST_RETRIES)
         if retries != int(retries):

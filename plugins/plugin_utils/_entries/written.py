@@ -53,7 +53,9 @@ class Written(Values):
         """Return the key that defines the loop: `loop`, or a with_<lookup>."""
         found = [key for key in self.source if keywords.is_loop(key)]
         if len(found) > 1:
-            raise self.refuse(found[1], f"there is {found[0]!r} as well, and a task has one loop. Keep one of them.")
+            raise self.refuse(
+                found[1], f"there is {found[0]!r} as well, but a task has only one loop. Keep one of them."
+            )
         return found[0] if found else None
 
     @property
@@ -72,7 +74,7 @@ class Written(Values):
         candidates = []
         for key in self.source:
             if not isinstance(key, str):
-                raise self.refuse(str(key), "it is no string, and keys must be. Put it in quotes.")
+                raise self.refuse(str(key), "it is not a string, and keys must be strings. Put it in quotes.")
             reason = self.keys.why_refused(key)
             if reason is not None:
                 raise self.refuse(key, reason)
@@ -92,12 +94,14 @@ class Written(Values):
         noun = self.keys.noun
         modules = [key for key in candidates if self.language.is_module(key, self.around.home)]
         if modules and "block" in self.keys.allowed:
-            return self.refuse(modules[0], "a block runs the tasks in it, and no module of its own. Move it into it.")
+            return self.refuse(
+                modules[0], "a block runs the tasks in it, and no module of its own. Move the module into the block."
+            )
         if len(modules) > 1:
             each = "entries" if noun == "job" else "tasks"
             return self.refuse(
                 modules[1],
-                f"a {noun} runs one module, and this names {len(modules)} ({', '.join(modules)}). Make them {each} of their own.",
+                f"a {noun} runs one module, but this one names {len(modules)} ({', '.join(modules)}). Make them separate {each}.",
             )
         unknown = [key for key in candidates if key not in modules]
         known = ", ".join(sorted(self.keys.allowed - {"args"}))
@@ -135,7 +139,7 @@ class Written(Values):
         """Yield a Turn for each item of the loop, or a single one without a loop."""
         if self.loop_key is None:
             if "loop_control" in self.source:
-                raise self.refuse("loop_control", "there is no 'loop' that it could control.")
+                raise self.refuse("loop_control", "there is no 'loop' for it to control.")
             yield Turn(self.where)
             return
         control = self._loop_control()
@@ -176,7 +180,7 @@ class Written(Values):
             if key not in keywords.LOOP_CONTROL and key not in possible:
                 known = ", ".join(sorted((*keywords.LOOP_CONTROL, *possible)))
                 hint = nearest(key, [*keywords.LOOP_CONTROL, *keywords.LOOP_CONTROL_REFUSED])
-                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Known are: {known}.")
+                raise self.refuse(f"loop_control.{key}", f"unknown.{hint} Options are: {known}.")
 
     def _items(self) -> list[object] | str:
         """Return the items; if the loop cannot be rendered, but a condition is false anyway, return that condition."""

@@ -73,7 +73,7 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
         _check_updated(reply.get(key, []), key, (*texts, *outcome), numbers)
     if "jobs" in request:
         asked = [job["jid"] for job in request["jobs"]]
-        _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about other jobs than were asked for")
+        _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about jobs other than those asked for")
     return t.cast("Reply", reply)
 
 
@@ -86,12 +86,12 @@ def launched(reply: Reply, count: int, may_miss: bool = False) -> Reply:
     reply = {**reply, "async_dir": printable(reply["async_dir"])}
     for key in {"missing", "shared"} & reply.keys():
         reply[key] = _texts(reply[key], key)
-    _expect(may_miss or "missing" not in reply, "it misses what it was sent")
+    _expect(may_miss or "missing" not in reply, "it lacks what it was sent")
     found = reply.get("states")
     if found is not None:
-        _expect(isinstance(found, list) and len(found) == count, "it is about other jobs than were launched")
+        _expect(isinstance(found, list) and len(found) == count, "it is about jobs other than those launched")
         for state in found:
-            _expect(state in states.ALL, f"{shorten(state, 40)!r} is no state")
+            _expect(state in states.ALL, f"{shorten(state, 40)!r} is not a state")
     if "attached" in reply:
         _check_job(reply["attached"])
         _expect("state" in reply["attached"], "it does not say how far the job is")
@@ -118,7 +118,7 @@ def _check_job(job: object) -> None:
     if "error" not in told:
         state = told.get("state")
         if state not in states.ALL:
-            raise Malformed(f"{shorten(state, 40)!r} is no state")
+            raise Malformed(f"{shorten(state, 40)!r} is not a state")
         _expect(told.get("finished") is (state in states.TERMINAL), f"a job is {state}, and 'finished' says otherwise")
 
 
@@ -132,7 +132,7 @@ _OF_UPDATED = {
 def _check_updated(updated: object, key: str, texts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
     _expect(
         isinstance(updated, list) and all(isinstance(one, dict) for one in updated),
-        f"{key!r} is no list of dictionaries",
+        f"{key!r} is not a list of dictionaries",
     )
     for one in t.cast("list[Reply]", updated):
         for name in texts:
@@ -172,15 +172,15 @@ def _is_process(value: object) -> bool:
 
 
 def _texts(value: object, key: str) -> list[str]:
-    _expect(isinstance(value, list) and all(isinstance(text, str) for text in value), f"{key!r} is no list of texts")
+    _expect(isinstance(value, list) and all(isinstance(text, str) for text in value), f"{key!r} is not a list of texts")
     return [printable(text) for text in t.cast("list[str]", value)]
 
 
 def _warnings(value: object) -> list[t.Any]:
     """Return the module's warnings, and those that ansible-core 2.21 adds: the task's so far, as objects of its own."""
-    _expect(isinstance(value, list), "'warnings' is no list of texts")
+    _expect(isinstance(value, list), "'warnings' is not a list of texts")
     warnings = t.cast("list[t.Any]", value)
-    _expect(not any(isinstance(warning, _OF_JSON) for warning in warnings), "'warnings' is no list of texts")
+    _expect(not any(isinstance(warning, _OF_JSON) for warning in warnings), "'warnings' is not a list of texts")
     return [printable(warning) if isinstance(warning, str) else warning for warning in warnings]
 
 

@@ -39,7 +39,7 @@ class Arguments:
             return self._known(value)
         if actions.decides(self._call.fqcn, key, self._call.arguments):
             raise Refused(
-                f"its option {key!r} has to be known at launch, for its action plugin decides by it on the controller, "
+                f"its option {key!r} must be known at launch, because its action plugin uses it on the controller, "
                 f"and this {self._view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
         if key == local.WHOLE:

@@ -82,7 +82,7 @@ def _meta(task: LateTask, given: Mapping[str, t.Any]) -> str:
         task.around.flow.known.clear()  # handlers may change the values
     if what not in _METAS:
         raise Refused(
-            f"'meta: {what}' steers the play on the controller. In a job there are: {', '.join(_METAS)}. "
+            f"'meta: {what}' steers the play on the controller. A job supports: {', '.join(_METAS)}. "
             "Put it in the play, outside of the jobs."
         )
     return what
@@ -90,16 +90,14 @@ def _meta(task: LateTask, given: Mapping[str, t.Any]) -> str:
 
 def _refuse_prompt(given: Mapping[str, t.Any]) -> None:
     if given.get("seconds") is None and given.get("minutes") is None:
-        raise Refused(
-            "nobody is there to answer a 'pause' in a job. Give it 'seconds' or 'minutes', or put it into the play."
-        )
+        raise Refused("nobody can answer a 'pause' in a job. Give it 'seconds' or 'minutes', or put it into the play.")
 
 
 def _refuse_late_names(one: Round, given: Mapping[str, t.Any]) -> None:
     for name in given:
         if one.view.trail(name) is not None:
             raise Refused(
-                f"the name of the variable {one.view.account(name)}. Use one variable, and in it a dictionary with such keys."
+                f"the name of the variable {one.view.account(name)}. Use one variable that holds a dictionary with such keys."
             )
 
 

@@ -24,7 +24,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import Bloc
 
 Nodes = list[Node]
 
-_ITS_PLACES = "Handlers are those of the play, and of the roles in this job."
+_ITS_PLACES = "A job can notify the handlers of the play, and those of its own roles."
 # Keys of a job of one task that belong to the job, and have been evaluated.
 _OF_JOB = ("name", "when", "timeout", "always_timeout", "depends_on", "run_when", "ignore_errors", *keywords.LIMITS)
 

@@ -104,7 +104,8 @@ class LateTask(Written):
         if kind_of is not None and kind_of not in _LATE_LOOPS:
             known = ", ".join(f"with_{name}" for name in sorted(_LATE_LOOPS))
             raise self.refuse(
-                key, f"its items are known on the host only, which can work out: {known}. Use one of them, or 'loop'."
+                key,
+                f"its items are known on the host only, where these loops work: {known}. Use one of them, or 'loop'.",
             )
         control = self._loop_control(late=True)
         names = {control["loop_var"], "ansible_loop_var", "ansible_loop"}

@@ -148,7 +148,7 @@ class View:
             return None
         if not expressions.stands_alone(parsed.tree):
             raise Refused(
-                f"its template {self._account_of(used)}, and a template that does so cannot include or import another "
+                f"its template {self._account_of(used)}, and such a template cannot include or import another "
                 "file, which is not there. Write it as one file."
             )
         if self._needs_controller(parsed.tree):
@@ -212,7 +212,7 @@ class View:
         late = next((name for name in sorted(used) if self.is_late(name)), None)
         what = f"it uses {why}, which only the controller has"
         if late is None:
-            return Refused(f"{what}, beside what is known on the host only. {_WAY_OUT}")
+            return Refused(f"{what}, together with what is known on the host only. {_WAY_OUT}")
         return Refused(f"{what}, for {late!r}, which {self._said_of(late)}. {_WAY_OUT}")
 
     def account(self, value: object, expression: bool = False) -> str:
@@ -278,7 +278,7 @@ class View:
             self.tables[FACTS][ALL_FACTS] = self._known(kept, expression=False, lenient=True)
 
 
-_WAY_OUT = "Work it out before the launch, put it into a variable that needs nothing of the job, or launch the rest after an async_wait."
+_WAY_OUT = "Evaluate it before the launch, put it into a variable that needs nothing from the job, or launch the rest after an async_wait."
 
 
 def _used_in(node: nodes.Node) -> set[str]:

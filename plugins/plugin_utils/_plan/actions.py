@@ -20,8 +20,8 @@ NOT_PLUGINS = frozenset(
 )
 
 TRANSFERS = (
-    "it hands over files from the controller, which in background jobs works for copy, template, unarchive, assemble, "
-    "script and uri of ansible-core alone. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
+    "it transfers files from the controller, which works in background jobs only for copy, template, unarchive, assemble, "
+    "script and uri of ansible-core. Put the files on the host with a plain task first, and let the job read them there (remote_src: true)."
 )
 _CONTROLLER = "it does its work on the controller. Put it in a plain task before the launch, or after the wait."
 _INCLUDE = "it adds tasks to the play, which a job cannot do. Write the tasks themselves, each as an entry."
@@ -34,7 +34,7 @@ REFUSED = {
     "group_by": _CONTROLLER,
     "import_playbook": _INCLUDE,
     "include": _INCLUDE,
-    "raw": "it runs without a module, so that nothing could watch it. Use ansible.builtin.shell.",
+    "raw": "it runs without a module, so nothing could watch it. Use ansible.builtin.shell.",
     "reboot": "it waits for the host on the controller. Use a plain task.",
     "set_stats": _CONTROLLER,
     "validate_argument_spec": _CONTROLLER,

@@ -237,7 +237,7 @@ def _refuse_limits(job: Job) -> None:
 
 
 _LIMITED = (
-    "the host does not hold tasks of another user than that of the launch to it. "
+    "the host can enforce it only for tasks that run as the user of the launch. "
     "Launch the job with a task that becomes that user, or leave out the limit."
 )
 
@@ -253,7 +253,7 @@ def _check_tokens(turn: Record, token: str) -> None:
 
 
 _USED_UP = (
-    "its action plugin decides on the controller by an argument that is known on the host only, while the job runs. "
+    "its action plugin uses an argument on the controller that is known on the host only, while the job runs. "
     "Use tasks with 'when' for each case, or launch the rest after an async_wait."
 )
 

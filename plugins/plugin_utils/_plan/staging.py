@@ -30,7 +30,7 @@ SCRIPT_MODE: t.Final = 0o700
 _BLOCK = 1024 * 1024
 
 UNKNOWN_ACTION: t.Final = (
-    "its action plugin is not that of ansible-core, and does what cannot be put off to a job. Use a plain task, "
+    "its action plugin is not that of ansible-core, and does something that cannot be left to a job. Use a plain task, "
     "or the full name (such as ansible.builtin.copy)."
 )
 

@@ -187,7 +187,7 @@ def launch(
     if "states" in reply and was_asked_once:
         started.changed = False
         started.preview = started.difference = None
-        started.attached = f"Batch {batch_id} is there already: nothing was started."
+        started.attached = f"Batch {batch_id} already exists: nothing was started."
     return started
 
 
@@ -266,14 +266,12 @@ def _order(
         what, they, them = ("1 job was", "It", "it") if count == 1 else (f"{count} jobs were", "They", "them")
         raise AnsibleConnectionFailure(
             f"The connection broke while {what} being launched, and did not come back: {exc} "
-            f"{they} may be running. Launch again with 'batch_id: {batch_id}', which starts {them} where that was not "
-            f"done, or wait by this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
+            f"{they} may be running. Launch again with 'batch_id: {batch_id}', which starts {them} if that was not "
+            f"done, or wait with this batch_id. The id of the first job is {_planner.jid(batch_id, 0)}."
         ) from exc
     if reply.get("failed") or "async_dir" not in reply:
         raise LaunchFailed(
-            _remote.failure(
-                reply, "the host gave no answer to the launch. With -vvv Ansible shows what it said instead."
-            )
+            _remote.failure(reply, "the host did not answer the launch. With -vvv, Ansible shows what it said instead.")
         )
     try:
         return replies.launched(reply, len(plan["jobs"]), may_miss), was_asked_once
@@ -315,7 +313,7 @@ def single_entry(core: Core, task: object, name: object) -> list[object]:
                 f"'task', key {key!r}: async_run starts one job. Use async_batch for jobs that depend on others."
             )
     if name is not None and task.get("name") not in (None, name):
-        raise Refused("'task', key 'name': 'name' beside 'task' says otherwise. Keep one of them.")
+        raise Refused("'task', key 'name': it differs from the 'name' beside 'task'. Keep one of them.")
     return [task if name is None else {**task, "name": name}]
 
 
@@ -332,7 +330,7 @@ def crowded(task_vars: Mapping[str, t.Any]) -> list[str]:
         return []
     return [
         f"There are {hosts} hosts and {forks} forks, and a launch with 'wait: true' holds a fork until the jobs of its host "
-        "have ended: the jobs of other hosts start only then. Launch without it, and wait with async_wait in a task after it."
+        "have ended: the jobs of other hosts start only then. Launch without it, and wait with async_wait in a later task."
     ]
 
 

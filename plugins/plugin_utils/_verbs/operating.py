@@ -82,7 +82,7 @@ class Selection:
         given = [key for key in SELECTING if options.get(key) is not None]
         if options.get("jobs") is not None:
             if given or options.get("all"):
-                raise Refused(f"Option {(given or ['all'])[0]!r}: 'jobs' says already which jobs. Keep one of them.")
+                raise Refused(f"Option {(given or ['all'])[0]!r}: 'jobs' already says which jobs. Keep one of them.")
             return cls(_selection.select(options["jobs"]), None)
         if not given and not everything:
             raise Refused(
@@ -106,7 +106,7 @@ def _fitting(options: Options, core: bool) -> dict[str, t.Any]:
     for state in states or ():
         if state not in _states.ALL:
             raise Refused(
-                f"Option 'state': {shorten(state, 40)!r} is none.{nearest(state, _states.ALL)} "
+                f"Option 'state': {shorten(state, 40)!r} is not a state.{nearest(state, _states.ALL)} "
                 f"States are: {', '.join(_states.ALL)}."
             )
     return {
@@ -167,7 +167,7 @@ def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
     named = [key for key in ("name", "batch_id") if options.get(key) is not None]
     if options.get("jobs") is not None:
         if named:
-            raise Refused(f"Option {named[0]!r}: 'jobs' says already which jobs. Keep one of them.")
+            raise Refused(f"Option {named[0]!r}: 'jobs' already says which jobs. Keep one of them.")
         return _selection.select(options["jobs"]), []
     if not named:
         raise Refused("Say which jobs: 'jobs', 'name' or 'batch_id'.")
@@ -176,7 +176,7 @@ def targets_of(options: Options, call: Call) -> tuple[list[Target], list[str]]:
         what = " and ".join(f"{key} {', '.join(repr(shorten(one, 60)) for one in options[key])}" for key in named)
         raise Refused(
             f"There are no jobs with {what} on this host. Check that this task has the user (remote_user, become) and "
-            "ansible_async_dir of the one that launched, or set 'missing_ok: true' where that is fine."
+            "ansible_async_dir of the one that launched, or set 'missing_ok: true' if that is fine."
         )
     return targets, warnings
 
@@ -191,7 +191,7 @@ def prune(call: Call, selection: Selection, check_mode: bool) -> Result:
     reply["troubles"] = [
         *(reply.get("troubles") or ()),
         *(
-            f"The record of {listed(job)['name']} is kept: it is lost, but processes of it still run. async_cancel ends them."
+            f"The record of {listed(job)['name']} is kept: the job is lost, but some of its processes still run. async_cancel ends them."
             for job in finished
             if job not in ended
         ),
@@ -227,7 +227,7 @@ def signal_number(value: object) -> int:
         return int(signal.Signals[text if text.startswith("SIG") else f"SIG{text}"])
     except (KeyError, ValueError):
         raise Refused(
-            f"Option 'signal': {shorten(value, 40)!r} is no signal.{_signals_like(text)} "
+            f"Option 'signal': {shorten(value, 40)!r} is not a signal.{_signals_like(text)} "
             "Use a name such as TERM, INT or HUP."
         ) from None
 
@@ -274,7 +274,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
     if left:
         result["changed"] = True
         result["msg"] += (
-            f" Of lost jobs, {left} process{'' if left == 1 else 'es'} that still ran {'was' if left == 1 else 'were'} ended."
+            f" {left} process{'' if left == 1 else 'es'} that lost jobs had left {'was' if left == 1 else 'were'} ended."
         )
     if selection.targets is None:  # for a selection, jobs on other machines are no errors
         reply["troubles"] = [*(reply.get("troubles") or ()), *far]
@@ -283,7 +283,7 @@ def cancel(surroundings: Surroundings, selection: Selection, options: Options, h
         result.update(failed=True, msg="; ".join([*far, *waited.errors]) or str(waited.unreachable))
     elif waited.timed_out:
         held = [_not_ended(view) for view in waited.views if not view["finished"] or view.get("ending")]
-        result.update(failed=True, msg=f"After {patience:g} s there are jobs that have not ended: {'; '.join(held)}.")
+        result.update(failed=True, msg=f"After {patience:g} s, some jobs have not ended: {'; '.join(held)}.")
     return _finish(result, reply)
 
 
@@ -292,7 +292,7 @@ def _not_ended(view: Result) -> str:
     name = shorten(view["name"], _NAME_WIDTH)
     if view.get("ending"):
         pids = ", ".join(str(pid) for pid, dummy in view["ending"][:_NAMED])
-        return f"{name} (what it has started does not go at SIGKILL: process {pids})"
+        return f"{name} (what it started survives SIGKILL: process {pids})"
     if pid := view.get("supervisor"):
-        return f"{name} (its supervisor, process {pid}, may be stopped: 'kill -CONT {pid}' lets it go on)"
+        return f"{name} (its supervisor, process {pid}, may be stopped: 'kill -CONT {pid}' resumes it)"
     return name

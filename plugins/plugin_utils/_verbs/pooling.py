@@ -59,10 +59,10 @@ def _meant(own: str | None, named: Sequence[str | None]) -> str:
     """Return the pool that `pool_size` belongs to."""
     names = [own] if own is not None else sorted({name for name in named if name is not None})
     if not names:
-        raise plainly("Option 'pool_size': there is no pool that it could be the size of. Add 'pool'.")
+        raise plainly("Option 'pool_size': there is no pool for it to apply to. Add 'pool'.")
     if len(names) > 1:
         raise plainly(
-            f"Option 'pool_size': the jobs are of {len(names)} pools, and it does not tell of which it is the size. "
+            f"Option 'pool_size': the jobs use {len(names)} pools, and it does not say which of them it is for. "
             f"Set the variable {VARIABLE}, which has a size for each."
         )
     return names[0]

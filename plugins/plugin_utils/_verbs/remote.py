@@ -95,7 +95,7 @@ class Remote:
         result = self.execute(_request=packing.pack(request))
         if result.get("failed") or "reply" not in result:
             raise WaitFailed(
-                failure(result, "the host gave no answer to the request. With -vvv Ansible shows what it said instead.")
+                failure(result, "the host did not answer the request. With -vvv, Ansible shows what it said instead.")
             )
         try:
             return replies.unpacked(result["reply"], request)
@@ -198,7 +198,7 @@ class Remote:
 
 
 def malformed(exc: replies.Malformed) -> str:
-    return f"What the host answered cannot be right, and nothing of it is used: {exc}."
+    return f"What the host answered cannot be right, and none of it is used: {exc}."
 
 
 def failure(reply: Result, otherwise: str) -> Result:

@@ -242,14 +242,14 @@ def _message(
     if outcome.unreachable is not None:
         ids = _listed([job["ansible_job_id"] for job in jobs if not job["finished"]])
         sentences.append(
-            f"The host cannot be reached any more ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}."
+            f"The host can no longer be reached ({shorten(outcome.unreachable, 200)}). Its jobs are left as they are: {ids}."
         )
     sentences += _sentences_of_bad(bad, len(jobs))
     unfinished = [_unfinished(job) for job in jobs if not job["finished"]]
     if unfinished and outcome.unreachable is None:
         within = f" within {duration(timeout)}" if outcome.timed_out else " yet"
         sentences.append(
-            f"{len(unfinished)} of {amount(len(jobs), 'job')} did not finish{within}: {_listed(unfinished)}. What runs goes on."
+            f"{len(unfinished)} of {amount(len(jobs), 'job')} did not finish{within}: {_listed(unfinished)}. Running jobs continue."
         )
     forgiven = sum(counts[state] for state in states.UNSUCCESSFUL) - len(bad)
     if forgiven:

@@ -48,7 +48,7 @@ def _check_that_it_is_told(reply: Result, batch_id: str) -> None:
     unread += [] if reply["jobs"] else [str(trouble) for trouble in reply.get("troubles") or ()]
     if unread:
         raise Refused(
-            f"Option 'resume': what has become of all jobs of batch {batch_id} can't be told: {'; '.join(unread[:_MOST_NAMED])}. "
+            f"Option 'resume': the state of the jobs of batch {batch_id} is not fully known: {'; '.join(unread[:_MOST_NAMED])}. "
             "Leave 'resume' out to start all jobs."
         )
     if not reply["jobs"]:
@@ -69,7 +69,7 @@ def _check_that_it_has_ended(views: Sequence[Result], batch_id: str) -> None:
     orphaned = [str(view.get("name")) for view in views if view.get("state") == _states.LOST and view.get("processes")]
     if orphaned:
         raise Refused(
-            f"Option 'resume': {len(orphaned)} of the jobs of batch {batch_id} were lost, and processes of them still run: "
+            f"Option 'resume': {len(orphaned)} of the jobs of batch {batch_id} were lost, but some of their processes still run: "
             f"{results.brief_names(orphaned)}. End them with async_cancel, or try again when they have ended."
         )
 
@@ -78,5 +78,5 @@ def _again(job: Job, numbers: dict[int, int]) -> Job:
     before = job.depends_on
     job.depends_on = [numbers[index] for index in before if index in numbers]
     if job.run_when == "failure" and before and not job.depends_on:
-        job.skip = job.skip or "what it depends on has succeeded before"
+        job.skip = job.skip or "what it depends on had already succeeded"
     return job

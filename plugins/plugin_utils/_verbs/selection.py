@@ -60,7 +60,7 @@ def _walk(value: object, where: str) -> Iterator[Target]:
             yield from _walk(inner, f"{where}[{index}]")
     else:
         number = (
-            " An id that is a number lost its quotes on the way."
+            " An id given as a number has lost its quotes on the way."
             if isinstance(value, (int, float)) and not isinstance(value, bool)
             else ""
         )
@@ -72,7 +72,7 @@ def _from_text(text: str, where: str) -> Target:
     if not _JID.match(text):
         raise Refused(
             f"{where} is not a job: {shorten(text, 60)!r} is not a job id (such as j123456789012.3456). "
-            f"The option 'name' takes the names of jobs. {_WAYS_OUT}"
+            f"For the names of jobs, use the option 'name'. {_WAYS_OUT}"
         )
     return Target(where=where, jid=str.__str__(text))
 

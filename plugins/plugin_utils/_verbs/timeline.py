@@ -106,7 +106,7 @@ def _listed(jobs: object, where: str) -> list[Mapping[str, t.Any]]:
         jobs = t.cast("Mapping[str, object]", jobs)["jobs"]
     if not isinstance(jobs, Iterable) or isinstance(jobs, (str, Mapping)):
         raise Refused(
-            "timeline needs the jobs that async_wait returned, its result, or a dictionary with that of each host: "
+            "timeline needs the jobs that async_wait returned, its result, or a dictionary with the result of each host: "
             f"got {kind(jobs)}{where and f' in {where}'}."
         )
     listed = list(jobs)

@@ -38,9 +38,9 @@ class Wanted:
         if concurrency is None and pool is None and size is None:
             raise plainly("Say what to change: 'concurrency', or 'pool' and 'pool_size'.")
         if pool is None and size is not None:
-            raise plainly("Option 'pool_size': it does not tell of which pool. Add 'pool'.")
+            raise plainly("Option 'pool_size': it does not say of which pool. Add 'pool'.")
         if pool is not None and size is None:
-            raise plainly("Option 'pool': it does not tell how many places it is to have. Add 'pool_size'.")
+            raise plainly("Option 'pool': it does not say how many places the pool should have. Add 'pool_size'.")
         if concurrency is None:
             cls._check_no_selection(options)
             selection = operating.Selection([], None)
@@ -53,7 +53,9 @@ class Wanted:
         given = [key for key in ("jobs", *operating.SELECTING) if options.get(key) is not None]
         given += ["all"] if options["all"] else []
         if given:
-            raise plainly(f"Option {given[0]!r}: it says whose 'concurrency' is to change, and there is none. Add it.")
+            raise plainly(
+                f"Option {given[0]!r}: it says whose 'concurrency' to change, but there is no 'concurrency'. Add it."
+            )
 
     def request(self, check_mode: bool) -> dict[str, t.Any]:
         """Return the request for it (its form: module_utils/_protocol/requests.py)."""
@@ -103,19 +105,19 @@ def _errors(reply: Result, wanted: Wanted) -> list[str]:
     """Return sentences on what could not be done."""
     errors = [_sentence(str(job.get("msg") or job["jid"])) for job in reply["jobs"] if "error" in job]
     errors += [
-        f"{job['jid']} was launched by ansible-core's async, which runs each job for itself: it has no concurrency."
+        f"{job['jid']} was launched by ansible-core's async, which runs each job on its own: it has no concurrency."
         for job in reply["jobs"]
         if job.get("source") == "core"
     ]
     for batch in reply.get("batches") or ():
         if batch["outcome"] == "unheard":
             errors.append(
-                f"Batch {batch['batch_id']} did not take it: its supervisor, process {batch.get('supervisor')}, may be stopped, "
-                "its disk full, or it is of an earlier version of background.jobs."
+                f"Batch {batch['batch_id']} did not apply the change: its supervisor, process {batch.get('supervisor')}, "
+                "may be stopped, its disk full, or it is of an earlier version of background.jobs."
             )
         elif batch["outcome"] == "elsewhere":
             errors.append(
-                f"Batch {batch['batch_id']} runs on another machine, {batch.get('machine')}, and can be changed there only."
+                f"Batch {batch['batch_id']} runs on another machine, {batch.get('machine')}, and can only be changed there."
             )
     if any(pool["outcome"] == "unheard" for pool in reply.get("pools") or ()):
         errors += [_sentence(trouble) for trouble in reply.get("troubles") or ()]
@@ -143,7 +145,11 @@ def _of_batches(batches: list[Result], wanted: Wanted, check_mode: bool) -> list
         number = "1 batch" if len(updated) == 1 else f"{len(updated)} batches"
         changed = "would be changed" if check_mode else "was changed" if len(updated) == 1 else "were changed"
         return [f"{number} {changed}: {at_once}."]
-    return [f"All that runs has {at_once} already." if running else "No such batch runs: nothing is to be changed."]
+    return [
+        f"All running batches already allow {at_once}."
+        if running
+        else "No such batch is running: there is nothing to change."
+    ]
 
 
 def _of_pools(pools: list[Result], check_mode: bool) -> list[str]:
@@ -154,7 +160,7 @@ def _of_pools(pools: list[Result], check_mode: bool) -> list[str]:
 def _of_pool(pool: Result, check_mode: bool) -> str:
     name, outcome = pool["name"], pool["outcome"]
     if outcome == "ended":
-        return f"Pool {name} is not in use: the next launch brings its size."
+        return f"Pool {name} is not in use: the next launch sets its size."
     if outcome == "unchanged":
         return f"Pool {name} has {amount(pool['size'], 'place')} already."
     if outcome != "updated":

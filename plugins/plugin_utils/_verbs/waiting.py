@@ -152,7 +152,7 @@ class Waiter:
         for target, view in zip(self.targets, self.views, strict=True):
             if view.get("deferred"):
                 self.errors.append(
-                    f"{target.where}: the host says that {target.jid} has a result, and does not send it"
+                    f"{target.where}: the host says that {target.jid} has a result, but does not send it"
                 )
 
     def _satisfied(self) -> bool:

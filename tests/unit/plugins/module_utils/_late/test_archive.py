@@ -116,7 +116,7 @@ try:
 except templating.TemplateFailed as exc:
     print(json.dumps(str(exc)))
 """
-    assert "PyYAML is not there" in bare(code)
+    assert "PyYAML is missing" in bare(code)
 
 
 def test_the_names_need_no_jinja2(bare):

@@ -182,7 +182,7 @@ def test_what_cannot_be_interrupted_is_killed(launch):
     done.serve("cancel", grace=0.5, block=20.0)
     (answer,) = done.wait()
     assert answer["state"] == "cancelled"
-    assert "it was killed while it worked out what is next" in answer["msg"]
+    assert "it was killed while it evaluated what comes next" in answer["msg"]
     assert gone(child)
 
 
@@ -197,7 +197,7 @@ def test_a_job_whose_process_is_killed_is_lost_and_the_next_gets_a_new_evaluator
         os.kill(pid, signal.SIGKILL)
     first, second = done.wait()
     assert (first["state"], second["state"]) == ("lost", "succeeded")
-    assert first["msg"] == "lost: the process that works out its tasks ended before the job had ended"
+    assert first["msg"] == "lost: the process that evaluates its tasks ended before the job had ended"
 
 
 def test_a_job_goes_on_where_only_the_evaluator_is_killed(launch, tmp_path):

@@ -90,7 +90,7 @@ def test_records_of_a_later_version_are_refused_and_left_alone(writer, changes):
     create(writer)
     rewrite_header(writer, protocol=records.PROTOCOL + 1, **changes)
     with pytest.raises(
-        records.NewerRecord, match=r"protocol 2, and this version of background\.jobs reads up to 1: use"
+        records.NewerRecord, match=r"protocol 2, but this version of background\.jobs reads only up to 1: use"
     ):
         records.BatchReader(writer.async_dir, BATCH)
 

@@ -223,7 +223,7 @@ def test_a_job_that_cannot_enter_its_group_does_not_run_its_module(tree, tmp_pat
 
     done = Supervised(tmp_path, Gone({}, False), ["open(%r, 'w')" % str(tmp_path / "ran")], memory_max=1 << 26)
     assert done.answers[0]["state"] == "failed"
-    assert "does not hold it to its limits" in json.loads(done.answers[0]["result"])["msg"]
+    assert "cannot enforce its limits" in json.loads(done.answers[0]["result"])["msg"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -261,7 +261,7 @@ def test_held_jobs_start_when_there_is_enough_again(tmp_path, monkeypatch):
 
 def test_a_host_that_does_not_tell_its_memory_is_refused(monkeypatch):
     monkeypatch.setattr(host_limits, "free_memory", lambda: None)
-    with pytest.raises(host_limits.Refused, match=r"min_free_memory can't be kept: .*MemAvailable"):
+    with pytest.raises(host_limits.Refused, match=r"min_free_memory can't be enforced: .*MemAvailable"):
         host_limits.prepare({"jobs": [], "min_free_memory": 1}, NoSystemd())
 
 

@@ -206,7 +206,7 @@ def test_a_job_whose_template_is_stopped_ends_all_the_same(batch):
     processes.send(template, signal.SIGSTOP)
     (answer,) = done.serve("cancel", grace=0.2)
     assert answer["state"] == "cancelled"
-    assert answer["msg"] == "cancelled while it ran; its template process does not tell of its end"
+    assert answer["msg"] == "cancelled while it ran; its template process does not report its end"
     wait_for_supervisor(done)
     assert gone(template.pid)
 

@@ -199,7 +199,7 @@ def test_it_is_ended_at_its_time_limit_with_what_it_has_started(other):
     [
         ("echo 'sudo: a password is required' >&2; false", "becoming nobody failed: sudo: a password is required"),
         ("runuser -u nobody-there --", "becoming nobody failed: runuser: user nobody-there does not exist"),
-        ("true", "becoming nobody failed: the program for that said nothing"),
+        ("true", "becoming nobody failed: the program for that printed nothing"),
         ("/nonexistent/sudo", "/nonexistent/sudo: not found"),
     ],
 )

@@ -239,7 +239,7 @@ def test_a_pool_that_cannot_be_kept_is_told_and_nothing_is_started(batch, tmp_pa
     (where / "pools").symlink_to(tmp_path)
     with pytest.raises(launcher.LaunchError) as refused:
         batch(["pass"], pool="p", plan=sized(1))
-    assert "the pool p can't be kept" in str(refused.value)
+    assert "the pool p can't be set up" in str(refused.value)
     assert "symbolic link" in str(refused.value)
     assert os.listdir(str(tmp_path / "async")) == [".background_jobs"]
 

@@ -144,7 +144,7 @@ GOOD, BAD = "succeeded", "failed"
         ("failure", [GOOD, BAD], "starts"),
         ("failure", [BAD, BAD], "starts"),
         ("failure", [GOOD, "lost"], "starts"),
-        ("failure", [GOOD, GOOD], "runs when one of those that it depends on fails, and none did"),
+        ("failure", [GOOD, GOOD], "it runs only if a job that it depends on fails, and none did"),
         ("always", [GOOD, GOOD], "starts"),
         ("always", [BAD, "timed_out"], "starts"),
     ],
@@ -173,7 +173,7 @@ def test_what_waits_for_a_failure_hears_of_one_further_up_but_not_of_a_false_con
     scheduler = Scheduler([job("a", skip=True), *chain[1:]])
     assert scheduler.settle(0) == [
         (1, "depends on a, which is skipped"),
-        (2, "runs when one of those that it depends on fails, and none did"),
+        (2, "it runs only if a job that it depends on fails, and none did"),
     ]
 
 

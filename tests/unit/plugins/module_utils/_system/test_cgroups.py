@@ -124,7 +124,7 @@ def test_a_job_has_groups_for_what_it_is_limited_in_alone(tree):
 def test_a_hierarchy_that_is_not_writable_is_told_and_nothing_is_left(tree):
     memory = tree.mount("memory", "/x")
     tree.refusing = tree.mount("cpu", "/x").parent
-    with pytest.raises(Unavailable, match=r"can be made in .*/sys/cpu/x \(Read-only file system\)") as caught:
+    with pytest.raises(Unavailable, match=r"can be created in .*/sys/cpu/x \(Read-only file system\)") as caught:
         tree.find("memory", "cpu")
     assert caught.value.controller == "cpu"
     tree.refusing = None

@@ -166,7 +166,7 @@ def test_another_user_asks_a_user_manager_that_lingers(root, as_nobody):
     ("there", "why"),
     [
         ([], "systemd is not the first process"),
-        (["run/systemd/system/x"], "ends with the last session of the user, for lingering is not enabled"),
+        (["run/systemd/system/x"], "ends with the last session of the user, because lingering is not enabled"),
         (["run/systemd/system/x", "var/lib/systemd/linger/nobody"], "has no D-Bus"),
         (
             ["run/systemd/system/x", "var/lib/systemd/linger/nobody", "run/user/%d/bus" % UID],

@@ -73,7 +73,7 @@ def test_what_a_launch_is_writing_is_left_alone(killed_launch):
         fcntl.flock(lock, fcntl.LOCK_SH)  # as a launch does until its records are complete
         found, troubles = prune(killed_launch)
         assert found == []
-        assert "somebody launches" in troubles[0]
+        assert "a launch is in progress" in troubles[0]
         assert len(os.listdir(killed_launch)) == 4
     assert len(prune(killed_launch)[0]) == 1
 

@@ -223,7 +223,7 @@ def test_a_batch_with_other_jobs_is_refused_and_not_harmed(batch, programs):
     first.wait()
     other = Batch(first.async_dir, programs)
     other.plan["batch_id"] = first.batch_id
-    with pytest.raises(launcher.LaunchError, match=r"is there already with other jobs \(2: job 0, job 1\).*started"):
+    with pytest.raises(launcher.LaunchError, match=r"already exists, with other jobs \(2: job 0, job 1\).*started"):
         other.launch()
     assert first.results()[0] == {"changed": False, "n": 1}
 
@@ -378,7 +378,7 @@ def test_what_is_said_beside_the_answer_of_a_supervisor_is_not_taken_for_it(coun
 
 def test_where_a_supervisor_does_not_come_up_what_was_said_is_told_and_nothing_runs(counted, interpreter):
     interpreter("echo printed; echo complained >&2; exit 3")
-    with pytest.raises(launcher.LaunchError, match=r"Nothing was started: .*did not come up: printed; complained"):
+    with pytest.raises(launcher.LaunchError, match=r"Nothing was started: .*did not start: printed; complained"):
         counted.launch()
     interpreter("exit 3")
     with pytest.raises(launcher.LaunchError, match="it said nothing, and exited with status 3"):

@@ -108,9 +108,9 @@ def test_root_goes_back_to_the_user_of_the_connection_and_others_cannot() -> Non
     made = asked(users(launching={}), become=False)
     assert made is not None and made.user == "deploy"
     assert asked(users(launching={}, remote_user="root"), become=False) is None
-    with pytest.raises(Refused, match="run as 'web', which cannot go back"):
+    with pytest.raises(Refused, match="run as 'web', who cannot switch back"):
         asked(users(launching={"become_user": "web"}), become=False)
-    with pytest.raises(Refused, match="cannot go back"):
+    with pytest.raises(Refused, match="cannot switch back"):
         asked(users(launching={}, remote_user=None), become=False)
 
 

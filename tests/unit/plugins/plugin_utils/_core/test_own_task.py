@@ -35,7 +35,7 @@ def test_windows_and_mitogen_are_refused() -> None:
     [
         ("async_run", "launches in the background already.*'wait: true'"),
         ("async_batch", "launches in the background already.*'timeout' limits the jobs"),
-        ("async_wait", "is what waits.*'timeout' limits the wait"),
+        ("async_wait", "only waits.*'timeout' limits the wait"),
         ("async_cancel", "Leave out 'async'"),
         ("async_info", "Leave out 'async'"),
         ("async_prune", "Leave out 'async'"),

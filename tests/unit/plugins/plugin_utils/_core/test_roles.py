@@ -156,7 +156,7 @@ def test_a_role_may_have_other_variables_and_no_tasks(sources: Sources) -> None:
         ({"name": "nope"}, ["'nope' was not found"]),
         ({"name": "web", "tasks_from": "nope"}, ["tasks/nope"]),
         ({"name": "wrong"}, ["wrong/tasks/main.yml must be a list of tasks"]),
-        ({"name": "one"}, ["roles depend on each other: one -> two -> one. Take one of these dependencies out."]),
+        ({"name": "one"}, ["roles depend on each other: one -> two -> one. Remove one of these dependencies."]),
     ],
 )
 def test_bad_roles(sources: Sources, options: dict[str, str], words: list[str]) -> None:

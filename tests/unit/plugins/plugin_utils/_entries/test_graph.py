@@ -68,7 +68,7 @@ def test_names_become_jobs(entries: list[t.Any], expected: dict[str, list[str]])
         ([LOOP, after("pakc", name="z")], ["'pack'"]),
         (
             [after(loop=["a"]), after(loop=["b"]), after("command", name="z")],
-            ["'command' is ambiguous", "tasks[0], tasks[1]", "other names"],
+            ["'command' is ambiguous", "tasks[0], tasks[1]", "different names"],
         ),
         ([after("a", name="a")], ["depends on itself: a -> a"]),
         ([after("pack", name="pack", loop=["a", "b"])], ["depends on itself: pack (item=a) -> pack (item=a)"]),

@@ -34,7 +34,10 @@ CASES: dict[str, tuple[dict[str, t.Any], str]] = {
     "environment": ({"environment": GIVEN}, "key 'environment': it must be a dictionary.*: got a string"),
     "run_when": ({"depends_on": "n", "run_when": GIVEN}, "key 'run_when': it must be one of .*: got a string"),
     "depends_on": ({"depends_on": GIVEN}, "key 'depends_on': it names a job that is not in this launch"),
-    "what Ansible says": ({"timeout": "{{ s3cr3t }}"}, "key 'timeout': the reason is not shown, for 'no_log' is set"),
+    "what Ansible says": (
+        {"timeout": "{{ s3cr3t }}"},
+        "key 'timeout': the reason is not shown because 'no_log' is set",
+    ),
     "a literal": ({"timeout": SECRET}, "key 'timeout': it must be a number of seconds: got a string"),
     "its name": ({"name": GIVEN, "timeout": -1}, r"tasks\[0\] \('\{\{ secret \}\}'\), key 'timeout'"),
     "a name too long": ({"name": "{{ long }}"}, "key 'name': it has 1200 characters"),

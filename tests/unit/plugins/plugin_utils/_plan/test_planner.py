@@ -333,14 +333,14 @@ def test_the_calls_of_a_script_stand_in_its_turns() -> None:
 def test_a_late_value_that_an_action_plugin_uses_up_is_refused() -> None:
     late = [{"$template": "{{ out }}"}]
     assert plan([scripted(step(scope={"x": "T_0_"}), late=late)])
-    with pytest.raises(Refused, match=r"decides on the controller.*async_wait"):
+    with pytest.raises(Refused, match=r"uses an argument on the controller.*async_wait"):
         plan([scripted(step(), late=late)])
 
 
 def test_a_script_in_check_mode_needs_no_late_value() -> None:
     record: dict[str, t.Any] = {"late": [{"$template": "{{ out }}"}], "calls": []}
     planner._check_tokens({**record, "recipe": {"kind": "script", "checked": {"skipped": True}}}, "T")
-    with pytest.raises(Refused, match="decides on the controller"):
+    with pytest.raises(Refused, match="uses an argument on the controller"):
         planner._check_tokens({**record, "recipe": {"kind": "copy"}}, "T")
 
 

@@ -85,6 +85,6 @@ def test_a_host_keeps_what_it_was_sent_and_nothing_else() -> None:
 def test_a_host_that_misses_what_it_was_sent_is_not_believed() -> None:
     for keeps in ((), HASHES):
         remote = Remote(*[{"missing": HASHES}] * 2, keeps=keeps)
-        with pytest.raises(launching.LaunchFailed, match="it misses what it was sent"):
+        with pytest.raises(launching.LaunchFailed, match="it lacks what it was sent"):
             send(remote)
         assert remote.brought[-1] == HASHES

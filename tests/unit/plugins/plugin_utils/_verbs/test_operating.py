@@ -73,9 +73,9 @@ def test_a_selection_by_what_fits_is_left_to_the_host() -> None:
     ("options", "words"),
     [
         ({}, "Say which jobs"),
-        ({"jobs": JID, "name": ["a"]}, "Option 'name': 'jobs' says already"),
+        ({"jobs": JID, "name": ["a"]}, "Option 'name': 'jobs' already says"),
         ({"jobs": JID, "all": True}, "Option 'all'"),
-        ({"state": ["sleeping"]}, "'sleeping' is none"),
+        ({"state": ["sleeping"]}, "'sleeping' is not a state"),
         ({"jobs": ["x"]}, "is not a job"),
     ],
 )
@@ -131,7 +131,7 @@ def test_to_wait_for_nobody_is_refused_unless_that_is_fine() -> None:
     assert operating.targets_of({"name": ["a"], "missing_ok": True}, Host([]).call) == ([], [])
     with pytest.raises(Refused, match="Say which jobs"):
         operating.targets_of({}, Host().call)
-    with pytest.raises(Refused, match="'jobs' says already"):
+    with pytest.raises(Refused, match="'jobs' already says"):
         operating.targets_of({"jobs": JID, "batch_id": ["c"]}, Host().call)
 
 
@@ -181,7 +181,7 @@ def test_the_record_of_a_lost_job_that_still_runs_is_kept_and_told_of() -> None:
     result = operating.prune(host.call, select(everything=True), False)
     assert [one["name"] for one in result["jobs"]] == ["job 1"]
     assert result["warnings"] == [
-        "The record of job 0 is kept: it is lost, but processes of it still run. async_cancel ends them."
+        "The record of job 0 is kept: the job is lost, but some of its processes still run. async_cancel ends them."
     ]
     assert len(host.requests[1]["jobs"]) == 1
 
@@ -232,7 +232,7 @@ class Slow(Host):
     [
         ({"supervisor": 4711}, 33.0, "its supervisor, process 4711, may be stopped: 'kill -CONT 4711'"),
         ({"supervisor": 4711, "always_timeout": 100}, 133.0, "process 4711"),
-        ({"ending": [[77, 5], [78, 6]]}, 33.0, "what it has started does not go at SIGKILL: process 77, 78"),
+        ({"ending": [[77, 5], [78, 6]]}, 33.0, "what it started survives SIGKILL: process 77, 78"),
     ],
 )
 def test_what_does_not_end_is_waited_for_no_longer_than_its_time_and_then_named(
@@ -242,7 +242,7 @@ def test_what_does_not_end_is_waited_for_no_longer_than_its_time_and_then_named(
     result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert limit <= host.now <= limit + 1
     assert result["failed"] and not result["changed"]
-    assert result["msg"].startswith(f"After {limit:g} s there are jobs that have not ended: job 0 (")
+    assert result["msg"].startswith(f"After {limit:g} s, some jobs have not ended: job 0 (")
     assert words in result["msg"] and "job 1" not in result["msg"]
     assert not {"supervisor", "ending", "always_timeout"}.intersection(*result["jobs"])
     assert max(request["block"] for request in host.requests) <= 15
@@ -264,7 +264,7 @@ def test_what_still_runs_of_a_lost_job_is_ended_and_that_is_told() -> None:
     host = Host([job(0, "lost", ended_processes=3)], [job(0, "lost")])
     result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", False)
     assert (result["changed"], result["jobs"][0]["state"]) == (True, "lost")
-    assert result["msg"] == "0 jobs cancelled. Of lost jobs, 3 processes that still ran were ended."
+    assert result["msg"] == "0 jobs cancelled. 3 processes that lost jobs had left were ended."
 
     host = Host([job(0, "lost", processes=3), job(1, "lost")])
     result = operating.cancel(host.surroundings(), select(everything=True), CANCEL, "web1", True)
@@ -293,5 +293,5 @@ def test_signals(value: object, number: int) -> None:
 
 @pytest.mark.parametrize("value", ["NONSENSE", "0", "-9", "99", "", "1.5"])
 def test_what_is_no_signal_is_refused(value: str) -> None:
-    with pytest.raises(Refused, match="is no signal"):
+    with pytest.raises(Refused, match="is not a signal"):
         operating.signal_number(value)

@@ -38,7 +38,7 @@ def test_sizes(jobs: list[Job], own: str | None, size: int | None, variable: obj
     ("jobs", "own", "size", "variable", "says"),
     [
         ([job()], None, 3, None, "Option 'pool_size': there is no pool .* Add 'pool'"),
-        ([job("p"), job("q")], None, 3, None, "Option 'pool_size': the jobs are of 2 pools.* variable background_jobs"),
+        ([job("p"), job("q")], None, 3, None, "Option 'pool_size': the jobs use 2 pools.* variable background_jobs"),
         ([job("p")], None, None, None, r"'one'\), key 'pool': nothing says how many places 'p' has. Give 'pool_size'"),
         ([job("dwonloads")], None, None, {"downloads": 3}, "Did you mean 'downloads'"),
         ([job("p", source={})], "p", None, None, "Option 'pool': nothing says how many places 'p' has"),

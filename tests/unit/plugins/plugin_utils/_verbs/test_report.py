@@ -59,7 +59,7 @@ def test_the_message_of_the_design() -> None:
         ([view("a"), view("b")], "2 jobs succeeded."),
         (
             [view("a", "queued", pool="p", in_line=True, msg="waits for a place in pool p"), view("b", "queued")],
-            "2 of 2 jobs did not finish yet: a (waits for a place in pool p), b. What runs goes on.",
+            "2 of 2 jobs did not finish yet: a (waits for a place in pool p), b. Running jobs continue.",
         ),
         ([view("a"), view("b", "skipped")], "1 job succeeded. 1 skipped."),
         ([view("b", "skipped")], "1 job skipped."),
@@ -115,7 +115,7 @@ def test_skipped_is_no_failure_and_ignored_is_not_listed() -> None:
 def test_time_out(on_timeout: str, failed: bool) -> None:
     result = build(view("a"), view("b", "running"), timed_out=True, on_timeout=on_timeout, timeout=600.0)
     assert result["failed"] is failed
-    assert result["msg"] == "1 of 2 jobs did not finish within 10m00s: b. What runs goes on. 1 succeeded."
+    assert result["msg"] == "1 of 2 jobs did not finish within 10m00s: b. Running jobs continue. 1 succeeded."
 
 
 def test_unreachable_gives_the_ids() -> None:

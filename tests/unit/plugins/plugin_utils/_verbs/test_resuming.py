@@ -52,7 +52,7 @@ def test_jobs_depend_on_those_that_are_started_again() -> None:
 def test_what_is_there_for_a_failure_does_not_run_where_there_was_none() -> None:
     jobs = [job("a"), job("b", 0, run_when="failure"), job("c", 0, run_when="always")]
     found = left(jobs, a="succeeded", b="skipped", c="failed")
-    assert [(one.name, one.skip) for one in found] == [("b", "what it depends on has succeeded before"), ("c", None)]
+    assert [(one.name, one.skip) for one in found] == [("b", "what it depends on had already succeeded"), ("c", None)]
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
@@ -69,7 +69,7 @@ def test_a_batch_that_is_not_known_is_an_error() -> None:
 def test_a_job_whose_record_cannot_be_read_is_told_as_that() -> None:
     unread = {"jid": "j482910475620183.1", "error": "not_found", "msg": "could not look for job j482910475620183.1: no"}
     with pytest.raises(
-        Refused, match=r"can't be told: could not look for job j482910475620183.1: no. Leave"
+        Refused, match=r"is not fully known: could not look for job j482910475620183.1: no. Leave"
     ) as refused:
         resuming.left([job("a"), job("b")], answer({"name": "a", "state": "failed"}, unread), BATCH)
     assert "None" not in str(refused.value)
@@ -77,7 +77,7 @@ def test_a_job_whose_record_cannot_be_read_is_told_as_that() -> None:
 
 def test_a_batch_whose_record_cannot_be_read_is_not_said_to_have_none() -> None:
     troubles = [f"the record of batch {BATCH} can't be read: batch.json is damaged"]
-    with pytest.raises(Refused, match=r"can't be told: the record of batch .* damaged"):
+    with pytest.raises(Refused, match=r"is not fully known: the record of batch .* damaged"):
         resuming.left([job("a")], answer(troubles=troubles), BATCH)
 
 
@@ -88,7 +88,9 @@ def test_troubles_with_other_batches_are_no_reason() -> None:
 
 def test_what_still_runs_of_a_lost_job_is_no_reason_to_start_another() -> None:
     view = {"name": "a", "state": "lost", "processes": 2}
-    with pytest.raises(Refused, match=r"1 of the jobs .* were lost, and processes of them still run: a[.] End them"):
+    with pytest.raises(
+        Refused, match=r"1 of the jobs .* were lost, but some of their processes still run: a[.] End them"
+    ):
         resuming.left([job("a")], answer(view), BATCH)
     assert len(resuming.left([job("a")], answer({**view, "processes": 0}), BATCH)) == 1
 

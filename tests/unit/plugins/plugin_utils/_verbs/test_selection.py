@@ -116,7 +116,7 @@ def test_what_was_waited_for_already_is_not_asked_for_again() -> None:
     ("value", "words"),
     [
         ("../../etc/passwd", ["jobs is not a job", "'../../etc/passwd'", "job id"]),
-        ("nightly", ["takes the names"]),
+        ("nightly", ["For the names"]),
         (["j1.2", "j1.2\n/x"], ["jobs[1]"]),
         ({"ansible_job_id": "../x"}, ["jobs.ansible_job_id"]),
         ([None], ["jobs[0]", "nothing"]),

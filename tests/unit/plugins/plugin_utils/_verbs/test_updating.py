@@ -48,7 +48,7 @@ def update(reply: dict[str, t.Any], check_mode: bool = False, **given: t.Any) ->
         ({"concurrency": 3}, "Say which jobs"),
         ({"pool": "p", "pool_size": 3, "name": "a"}, "Option 'name': .* 'concurrency' .* Add it"),
         ({"pool": "p", "pool_size": 3, "all": True}, "Option 'all': .* 'concurrency' .* Add it"),
-        ({"concurrency": 3, "jobs": ["j1.1"], "name": "a"}, "Option 'name': 'jobs' says already"),
+        ({"concurrency": 3, "jobs": ["j1.1"], "name": "a"}, "Option 'name': 'jobs' already says"),
         ({"concurrency": -1, "all": True}, "'concurrency': .* whole number"),
         ({"pool": "a/b", "pool_size": 3}, "'pool': it must be a name"),
         ({"pool": "p", "pool_size": 0}, "'pool_size': .* 1 or more"),
@@ -80,9 +80,9 @@ def test_the_request() -> None:
         ([batch("updated", now=4)], 4, True, "1 batch was changed: 4 jobs at once."),
         ([batch("updated"), batch("unchanged")], 1, True, "1 batch was changed: 1 job at once."),
         ([batch("updated"), batch("updated")], 0, True, "2 batches were changed: as many jobs at once as there are."),
-        ([batch("unchanged"), batch("ended")], 1, False, "All that runs has 1 job at once already."),
-        ([batch("ended")], 1, False, "No such batch runs: nothing is to be changed."),
-        ([], 1, False, "No such batch runs: nothing is to be changed."),
+        ([batch("unchanged"), batch("ended")], 1, False, "All running batches already allow 1 job at once."),
+        ([batch("ended")], 1, False, "No such batch is running: there is nothing to change."),
+        ([], 1, False, "No such batch is running: there is nothing to change."),
     ],
 )
 def test_what_is_said_of_batches(batches: list[dict[str, t.Any]], concurrency: int, changed: bool, msg: str) -> None:
@@ -96,7 +96,7 @@ def test_what_is_said_of_batches(batches: list[dict[str, t.Any]], concurrency: i
         (pool("updated"), False, True, "Pool p has 4 places now, and had 2."),
         (pool("updated"), True, True, "Pool p would have 4 places, and has 2."),
         (pool("unchanged", 4), False, False, "Pool p has 4 places already."),
-        (pool("ended", None), False, False, "Pool p is not in use: the next launch brings its size."),
+        (pool("ended", None), False, False, "Pool p is not in use: the next launch sets its size."),
     ],
 )
 def test_what_is_said_of_pools(told: dict[str, t.Any], check: bool, changed: bool, msg: str) -> None:
@@ -115,8 +115,14 @@ def test_check_mode_tells_what_there_would_be() -> None:
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
-        ({"batches": [batch("unheard")]}, f"Batch {BATCH} did not take it: its supervisor, process 7, may be stopped"),
-        ({"batches": [batch("elsewhere", machine="web2")]}, "runs on another machine, web2, and can be changed there"),
+        (
+            {"batches": [batch("unheard")]},
+            f"Batch {BATCH} did not apply the change: its supervisor, process 7, may be stopped",
+        ),
+        (
+            {"batches": [batch("elsewhere", machine="web2")]},
+            "runs on another machine, web2, and can only be changed there",
+        ),
         ({"jobs": [{**JOB, "source": "core"}]}, "launched by ansible-core's async, .* it has no concurrency"),
         (
             {"jobs": [{"jid": "j1.1", "dir": "/d", "error": "not_found", "msg": "could not find job j1.1?"}]},

@@ -288,7 +288,7 @@ def test_a_host_that_holds_results_back_for_ever_is_given_up(timeout: float) -> 
     host = FakeHost({"j1.1": 1.0, "j1.2": 2.0}, page=0)
     outcome = wait(host, timeout=timeout)
     assert outcome.errors == [
-        f"jobs[{index}]: the host says that j1.{index + 1} has a result, and does not send it" for index in range(2)
+        f"jobs[{index}]: the host says that j1.{index + 1} has a result, but does not send it" for index in range(2)
     ]
     assert len(host.requests) < 5
 

@@ -19,7 +19,8 @@ forget  jobs                                        removes the records of jobs 
 prune   jobs or select, remove, leftovers           remove: does what forget does, else what list does; leftovers: also
         if wanted                                   with what former launches and batches have left behind
 
-jobs       [{"jid", "dir": async directory, or null for the task's, "ending": from the answer before, if it had one}]
+jobs       [{"jid", "dir": async directory, or null for the task's, "ending" and, of a wait, "revision": from the answer before, if
+           it had one}]
 select     {"names": [patterns], "batch_ids": [ids], "states": [states], "older_than", "newer_than": seconds, each of them or
            null, "core": whether jobs of core's async count too}: the jobs in the async directory that fit all of it
 leftovers  a selection, as in select: which of them
@@ -33,6 +34,8 @@ were named, or those that fit, by age:
 {"jid", "dir"}                         always
 {"error": not_found, invalid or        if nothing is known of it; elsewhere: it runs on another machine, and is not cancelled
  elsewhere, "msg"}
+{"revision"}                           wait: those that have not ended; whoever sends it with the next request is told
+                                       {"unchanged"} alone for as long as it is the same
 {"source": background.jobs or core,    all others. msg: why it came to its state, if that is known. Times are seconds
  "state", "finished", "name",          since the epoch, null if there was none. For core's jobs, name, batch_id, module
  "batch_id", "module", "attempts",     and queued_at are null
@@ -97,10 +100,11 @@ def _are_jobs(value):
 def _is_job(value):
     return (
         isinstance(value, dict)
-        and {"jid", "dir"} <= set(value) <= {"jid", "dir", "ending"}
+        and {"jid", "dir"} <= set(value) <= {"jid", "dir", "ending", "revision"}
         and isinstance(value["jid"], str)
         and (value["dir"] is None or isinstance(value["dir"], str))
         and (value.get("ending") is None or _are_processes(value["ending"]))
+        and isinstance(value.get("revision", ""), str)
     )
 
 

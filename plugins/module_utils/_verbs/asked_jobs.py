@@ -18,15 +18,16 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import batc
 class AskedJob:
     """One job of a request, of this collection or of core's async, or an id that is no job."""
 
-    __slots__ = ("ask_to_end", "batch", "directory", "error", "family", "index", "jid", "processes_ended")
+    __slots__ = ("ask_to_end", "batch", "directory", "error", "family", "index", "jid", "processes_ended", "revision")
 
-    def __init__(self, jid, directory, family=()):
+    def __init__(self, jid, directory, family=(), revision=None):
         self.jid = jid
         self.directory = directory
         self.batch = self.index = None  # the reader of its batch, and its number there; None for core's jobs
         self.error = None  # {"error", "msg"} if nothing else can be reported of it
         self.family = dict(family)  # {pid: start} of its processes that were told to end before
         self.ask_to_end = False  # whether it had not ended yet when the jobs were told to end
+        self.revision = revision  # what the asker knows of it already
         self.processes_ended = 0  # how many of those that it had left behind
 
     @property
@@ -61,7 +62,7 @@ class AskedJobs:
         core = []
         for asked in self._selected(request["select"]) if "select" in request else request["jobs"]:
             directory = os.path.abspath(os.path.expanduser(asked["dir"] or async_dir))
-            job = AskedJob(asked["jid"], directory, asked.get("ending") or ())
+            job = AskedJob(asked["jid"], directory, asked.get("ending") or (), asked.get("revision"))
             self.jobs.append(job)
             job.error = self._find(job)
             if not job.error and not job.batch:

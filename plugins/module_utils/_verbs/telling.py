@@ -59,8 +59,14 @@ class Results:
         """Return the entry of each job; results are included until they reach `max_bytes`, at least one."""
         answers, total = [], 0
         for job in self._asked.jobs:
+            revision = _revision(self._asked, job)
+            if revision is not None and revision == job.revision:
+                answers.append({"jid": job.jid, "dir": job.directory, "unchanged": True})
+                continue
             told, state = about(self._asked, job)
             answers.append(told)
+            if revision is not None:
+                told["revision"] = revision
             if not told.get("finished"):
                 continue
             if total >= self._max_bytes:
@@ -71,6 +77,14 @@ class Results:
             told.update(self._read[job])
             total += sum(map(len, self._read[job].values()))
         return answers
+
+
+def _revision(asked, job):
+    """Return what changes with the entry of a job that has not ended, None for others."""
+    if asked.is_final(job):
+        return None
+    state = asked.state(job)
+    return "%s, attempt %d%s" % (state["state"], state.get("attempts", 1), ", in line" if state.get("in_line") else "")
 
 
 def with_results(asked, max_bytes):

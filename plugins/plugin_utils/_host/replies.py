@@ -24,9 +24,11 @@ Reply = dict[str, t.Any]
 # A result, the results of a block's tasks, and those of other jobs: no honest host sends more at once.
 MOST_UNPACKED = 2 * records.RESULT_LIMIT + 64 * 1024 * 1024
 
-_TEXTS = frozenset(("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr"))
+_TEXTS = frozenset(
+    ("name", "msg", "batch_id", "module", "source", "pool", "result", "tasks", "stdout", "stderr", "revision")
+)
 _SHOWN = frozenset(("name", "msg", "batch_id", "module", "source", "pool"))
-_FLAGS = frozenset(("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten"))
+_FLAGS = frozenset(("finished", "deferred", "in_line", "ignore_errors", "no_log", "asked", "forgotten", "unchanged"))
 _NUMBERS = frozenset(
     (
         "always_timeout",
@@ -74,6 +76,11 @@ def unpacked(text: object, request: Mapping[str, t.Any]) -> Reply:
     if "jobs" in request:
         asked = [job["jid"] for job in request["jobs"]]
         _expect([job["jid"] for job in reply["jobs"]] == asked, "it is about jobs other than those asked for")
+        known = [
+            not told.get("unchanged") or "revision" in job
+            for job, told in zip(request["jobs"], reply["jobs"], strict=True)
+        ]
+        _expect(all(known), "it says that a job has not changed, but not what it was")
     return t.cast("Reply", reply)
 
 
@@ -115,7 +122,7 @@ def _check_job(job: object) -> None:
         told["depends_on"] = _texts(told["depends_on"], "depends_on")
     ending = told.get("ending", [])
     _expect(isinstance(ending, list) and all(map(_is_process, ending)), "'ending' of a job names no processes")
-    if "error" not in told:
+    if "error" not in told and not told.get("unchanged"):
         state = told.get("state")
         if state not in states.ALL:
             raise Malformed(f"{shorten(state, 40)!r} is not a state")

@@ -30,6 +30,7 @@ _DETAIL_WIDTH = 160
 _INTERNAL = (
     "asked",
     "deferred",
+    "revision",
     "running_for",
     "source",
     "batch_id",

@@ -181,6 +181,9 @@ class Waiter:
             request.update(block=block, max_bytes=MAX_BYTES)
         if op == "wait":
             request["mode"] = self.options.mode
+            for job, index in zip(request["jobs"], indexes, strict=True):
+                if "revision" in self.views[index]:
+                    job["revision"] = self.views[index]["revision"]
         if op == "cancel":
             request.update(grace=max(0.0, self.kill_at - self.surroundings.clock()), told=told)
             for job, index in zip(request["jobs"], indexes, strict=True):
@@ -220,14 +223,16 @@ class Waiter:
         if "error" in job:
             self._mistaken(index, job, reply)
             return
+        if job.get("unchanged"):
+            _run_on(self.views[index], reply)
+            return
         target = self.targets[index]
         view = {key: value for key, value in job.items() if key not in ("jid", "dir")}
         view["ansible_job_id"] = target.jid
         view["name"] = target.name or job.get("name") or target.jid
         if "item" not in job and target.item is not ABSENT and not job.get("no_log"):
             view["item"] = target.item
-        if job.get("started_at") is not None and not job.get("finished"):
-            view["running_for"] = max(0.0, reply["now"] - job["started_at"])
+        _run_on(view, reply)
         self.views[index] = view
 
     def _mistaken(self, index: int, job: View, reply: Reply) -> None:
@@ -278,6 +283,11 @@ def first_request(jids: list[str], options: WaitOptions) -> dict[str, t.Any]:
 def _request(op: str, jobs: list[tuple[str | None, str | None]]) -> dict[str, t.Any]:
     """Return what all requests about these jobs have (their form: module_utils/_protocol/requests.py)."""
     return {"op": op, "jobs": [{"jid": jid, "dir": directory} for jid, directory in jobs]}
+
+
+def _run_on(view: View, reply: Reply) -> None:
+    if view.get("started_at") is not None and not view.get("finished"):
+        view["running_for"] = max(0.0, reply["now"] - view["started_at"])
 
 
 def _unseen(target: Target) -> View:

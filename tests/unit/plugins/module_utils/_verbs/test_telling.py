@@ -62,6 +62,43 @@ def test_no_more_is_read_ahead_than_one_answer_may_have(batch, monkeypatch):
     assert ["result" in one for one in results.told()] == [True, True, False, False, False]
 
 
+def test_what_has_not_changed_is_not_told_again(batch, tmp_path):
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+    some = batch(["open(%r).read(); result['n'] = 1" % gate, "result['n'] = 2"], concurrency=1)
+    until(lambda: some.wait(block=0.1)[0]["state"] == "running")
+
+    def ask_again(answers):
+        jobs = [dict(asked, revision=told["revision"]) for asked, told in zip(named(*some.jids())["jobs"], answers)]
+        return serve(some.async_dir, "wait", jobs=jobs, block=0)["jobs"]
+
+    first = serve(some.async_dir, "wait", **named(*some.jids()), block=0)["jobs"]
+    assert [one["state"] for one in first] == ["running", "queued"]
+    again = ask_again(first)
+    assert [set(one) for one in again] == [{"jid", "dir", "unchanged"}] * 2
+    with open(gate, "w"):
+        pass
+    some.wait()
+    assert [json.loads(one["result"])["n"] for one in ask_again(first)] == [1, 2]
+
+
+def test_another_attempt_and_a_place_in_line_are_told(tmp_path):
+    asked = asked_jobs.AskedJobs(named(), str(tmp_path))
+    job = asked_jobs.AskedJob("j1.1", str(tmp_path))
+    seen = set()
+    for state in (
+        {"state": "queued"},
+        {"state": "queued", "in_line": True},
+        {"state": "running"},
+        {"state": "running", "attempts": 2},
+    ):
+        asked.state = lambda job, state=state: state
+        seen.add(telling._revision(asked, job))
+    assert len(seen) == 4
+    asked.state = lambda job: {"state": "failed"}
+    assert telling._revision(asked, job) is None
+
+
 def test_a_wait_reads_ahead(batch, tmp_path, monkeypatch):
     gate = str(tmp_path / "gate")
     os.mkfifo(gate)

@@ -89,7 +89,11 @@ class FakeHost:
                     sent += 1
                 else:
                     job["deferred"] = True
-            jobs.append(job)
+            else:
+                job["revision"] = "running, attempt 1"
+            known = next(asked.get("revision") for asked in request["jobs"] if asked["jid"] == jid)
+            unchanged = known is not None and known == job.get("revision")
+            jobs.append({"jid": jid, "dir": "/d", "unchanged": True} if unchanged else job)
         return {"now": self.now, "user": "root", "async_dir": "/d", "jobs": jobs}
 
 

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -261,3 +262,32 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 def test_what_is_shown_can_be_run(path: Path, failures: dict[str, list[str]]) -> None:
     unexpected = [why for why in failures[host_of(path)] if not EXPECTED.match(why)]
     assert not unexpected, "\n".join(unexpected)
+
+
+def command_lines() -> list[str]:
+    """Return the commands of Ansible that are shown; `make test` does what the others say."""
+    blocks = [block for path in PAGES for language, block in shown(path) if language in ("sh", "shell", "console")]
+    lines = {line.removeprefix("$ ") for block in blocks for line in block.splitlines()}
+    return sorted(line for line in lines if re.match(r"ansible(-playbook)? ", line))
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_what_is_shown_can_be_run_in_a_shell(line: str, tmp_path: Path) -> None:
+    """Playbooks are there and take what they are given; single tasks are understood, for a host without jobs."""
+    hosts = {"this": {"ansible_connection": "local", "ansible_async_dir": str(tmp_path / "async")}}
+    groups = {name: {"hosts": {"this": None}} for name in ("web", "db")}
+    inventory = {"all": {"hosts": hosts, "children": groups, "vars": {"ansible_python_interpreter": sys.executable}}}
+    (tmp_path / "inventory").write_text(yaml.safe_dump(inventory))
+    program, *words = shlex.split(line, comments=True)
+    words += ["--list-tasks"] if program == "ansible-playbook" else ["--check", "-i", "inventory"]
+    env = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *words],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=env,
+    )
+    said = re.search(r'"msg": "(.*)"', done.stdout)
+    assert done.returncode == 0 or (said and EXPECTED.match(said[1])), done.stdout + done.stderr

@@ -35,5 +35,5 @@ class ActionModule(ActionBase):
             self,
             task_vars or {},
             "async_cancel",
-            lambda world: operating.cancel(world, selection, options, host, check_mode),
+            lambda surroundings: operating.cancel(surroundings, selection, options, host, check_mode),
         )

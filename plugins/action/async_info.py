@@ -32,5 +32,5 @@ class ActionModule(ActionBase):
         if tail is not None and tail < 0:
             raise Refused(f"Option 'tail': it must be a number of lines, 0 or more: got {tail}.")
         return remote.operate(
-            self, task_vars or {}, "async_info", lambda world: operating.info(world.call, selection, tail)
+            self, task_vars or {}, "async_info", lambda surroundings: operating.info(surroundings.call, selection, tail)
         )

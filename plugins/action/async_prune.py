@@ -30,5 +30,8 @@ class ActionModule(ActionBase):
         selection = operating.Selection.of(options, options["all"], options["core_jobs"])
         check_mode = bool(self._task.check_mode)
         return remote.operate(
-            self, task_vars or {}, "async_prune", lambda world: operating.prune(world.call, selection, check_mode)
+            self,
+            task_vars or {},
+            "async_prune",
+            lambda surroundings: operating.prune(surroundings.call, selection, check_mode),
         )

@@ -29,5 +29,8 @@ class ActionModule(ActionBase):
         wanted = updating.Wanted.of(_options.read(self._task.args, ARGUMENT_SPEC))
         check_mode = bool(self._task.check_mode)
         return remote.operate(
-            self, task_vars or {}, "async_update", lambda world: updating.update(world.call, wanted, check_mode)
+            self,
+            task_vars or {},
+            "async_update",
+            lambda surroundings: updating.update(surroundings.call, wanted, check_mode),
         )

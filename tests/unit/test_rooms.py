@@ -124,7 +124,7 @@ FOLLOWING = {
     "info",
     "orphans",
     "serving",
-    "telling",
+    "job_views",
 }
 VERBS = {
     "async_info": FOLLOWING | {"options"},

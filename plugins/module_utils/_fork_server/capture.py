@@ -98,7 +98,7 @@ class Stream:
             pass
 
 
-class Handed:
+class OpenFile:
     """Like a Stream, in one open file: for a job whose user must not enter the folder. fd: is moved out of the way."""
 
     def __init__(self, fd, keep):
@@ -277,7 +277,7 @@ def install(base, keep, fds=()):
     fds: of files to be used instead.
     """
     names = ("stdout", "stderr")
-    streams = [(name, Handed(fd, keep)) for name, fd in zip(names, fds)]
+    streams = [(name, OpenFile(fd, keep)) for name, fd in zip(names, fds)]
     streams = streams or [(name, Stream("%s.%s" % (base, name), keep)) for name in names]
     modules = []
     open_process = subprocess.Popen.__init__

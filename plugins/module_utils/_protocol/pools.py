@@ -182,7 +182,7 @@ class Pool:
         fd = self.folder.opener(batch_id, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            tell(fd, 0, [])
+            publish(fd, 0, [])
         except OSError:
             os.close(fd)
             files.remove(batch_id, self.folder)
@@ -216,7 +216,7 @@ class Pool:
             return None
 
 
-def tell(fd, held, waiting):
+def publish(fd, held, waiting):
     """Write the places and waiting jobs of a batch into its file, which needs no more room than before."""
     _write(fd, {"held": held, "waiting": waiting})
 

@@ -58,7 +58,7 @@ def steps_of(job):
     return found
 
 
-def may_come_again(job, step):
+def may_repeat(job, step):
     """Say whether a step may run more than once."""
     return bool(job.get("retries") or step.get("retries"))
 
@@ -78,7 +78,7 @@ def write(plan, batch):
             for step in steps_of(job):
                 if step.get("staged"):
                     folder = staged.make(str(index))
-                    if may_come_again(job, step):
+                    if may_repeat(job, step):
                         folder = folder.make(_AGAIN)
                     for name, digest, mode in step["staged"]:
                         _write_one(source, folder, name, digest, mode)
@@ -155,7 +155,7 @@ def prepare(batch, index, job, step):
 
     batch: the Folder of the batch, or its path. OSError (for a full disk, say) if that cannot be done.
     """
-    if not step.get("staged") or not may_come_again(job, step):
+    if not step.get("staged") or not may_repeat(job, step):
         return
     try:
         folder = files.folder_of(batch).enter(FOLDER).enter(str(index))

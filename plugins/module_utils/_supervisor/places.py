@@ -95,7 +95,7 @@ class Places:
         before = self._places[name].held
         return self._change(name, try_to) and self._places[name].held > before
 
-    def tell(self, name, waiting):
+    def publish(self, name, waiting):
         """Tell the others how many places of a pool the batch has, and who waits for one (perhaps nobody)."""
         at = self._places[name]
         if at.told == (at.held, waiting):
@@ -111,7 +111,7 @@ class Places:
                 told = change(at)
                 is_new = told != at.told
                 if is_new:
-                    pools.tell(at.fd, *told)
+                    pools.publish(at.fd, *told)
         except pools.Busy:
             self._again[name] = _TRY_AGAIN
             return False

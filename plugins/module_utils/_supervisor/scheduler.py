@@ -135,7 +135,7 @@ class Scheduler:
         if index is None:
             for pool in self._lines:
                 if pool is not None and pool not in self._shut:
-                    self._places.tell(pool, [])  # jobs that can't start now must not hold up other batches
+                    self._places.publish(pool, [])  # jobs that can't start now must not hold up other batches
             return None
         self._take(index, states.RUNNING)
         self._running.add(index)

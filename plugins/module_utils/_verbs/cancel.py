@@ -17,7 +17,7 @@ import signal
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify, processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, telling, wait
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, job_views, wait
 
 _CANCELS_A_LINE = 400  # a request to a supervisor has to fit into PIPE_BUF (4096 bytes), or two of them might mix
 
@@ -32,7 +32,7 @@ def answer(request, async_dir):
         ending = Cancellation(asked, request["grace"], time.monotonic())
         ending.begin(None if request.get("told") else request.get("signal", signal.SIGTERM))
         wait.until(lambda: asked.are_answered("all"), asked, watcher, request["block"], ending=ending)
-    answers = telling.with_results(asked, request["max_bytes"])
+    answers = job_views.with_results(asked, request["max_bytes"])
     for position, left in ending.left.items():
         answers[position]["ending"] = sorted(left.items())
     return {"jobs": answers, "troubles": asked.troubles}
@@ -81,7 +81,7 @@ class Cancellation:
         for job in self._asked.jobs:
             if not self._asked.is_final(job) and job.elsewhere:
                 name = job.batch.header["jobs"][job.index]["name"]
-                where = telling.lives_elsewhere(job.batch)
+                where = job_views.lives_elsewhere(job.batch)
                 told = "job %s (%s) can't be cancelled here: %s" % (name, job.jid, where)
                 job.error = {"error": "elsewhere", "msg": told}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, records, states
 from ansible_collections.background.jobs.plugins.module_utils._system import files
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, job_views
 
 _TROUBLES = 5  # how many of a kind are listed one by one
 
@@ -19,7 +19,7 @@ def answer(request, async_dir):
     """Answer a request to forget jobs."""
     asked = asked_jobs.AskedJobs(request, async_dir)
     asked.settle()
-    answers = telling.with_results(asked, 0)
+    answers = job_views.with_results(asked, 0)
     note_forgotten(asked, answers)
     return {"jobs": answers, "troubles": asked.troubles}
 

@@ -12,7 +12,7 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import output, pools, results, states
 from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, core_async, job_views
 
 _MOST_PRINTED = 32 * 1024 * 1024  # characters of output in one answer
 
@@ -64,13 +64,13 @@ class _List:
 
     def _answer(self, job, left):
         """left: the processes that it has left behind, {pid: Process}, or None."""
-        told, state = telling.about(self._asked, job)
+        told, state = job_views.view_of(self._asked, job)
         if left:
             told.update(_usage(min(left), left))
         elif told.get("state") == states.RUNNING and not job.elsewhere:
             told.update(self._used_by(job, state))
         elif told.get("state") == states.FAILED and not told["msg"]:
-            told["msg"] = results.brief(telling.parsed(telling.result_text(job, state)))
+            told["msg"] = results.brief(job_views.parsed(job_views.result_text(job, state)))
         if "state" in told and not told["no_log"]:
             printed = self._printed(job, state, self._tail if self._room > 0 else 0)
             self._room -= sum(len(printed.get(stream, "")) for stream in output.STREAMS)
@@ -100,7 +100,7 @@ class _List:
             texts = [output.text_of(kept.read(job.index, stream, lines=tail)) for stream in streams]
             size = max(size, kept.size(job.index) or 0)  # it may have grown
         else:
-            result = telling.parsed(telling.result_text(job, state))
+            result = job_views.parsed(job_views.result_text(job, state))
             texts = [result.get(stream) for stream in output.STREAMS]
             texts = [text if isinstance(text, str) else "" for text in texts]
             size = sum(len(text.encode("utf-8", "replace")) for text in texts)

@@ -12,14 +12,14 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import pools, store
 from ansible_collections.background.jobs.plugins.module_utils._system import files
-from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, forget, garbage, info, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, forget, garbage, info, job_views
 
 
 def answer(request, async_dir):
     """Answer a request to prune."""
     leftovers = request.get("leftovers")
     asked = info.found(request, async_dir, all_batches=leftovers is not None)
-    answers = telling.with_results(asked, 0) if request["remove"] else info.listed(asked)
+    answers = job_views.with_results(asked, 0) if request["remove"] else info.listed(asked)
     told = []
     if leftovers is not None:
         with _found(asked, leftovers) as found:

@@ -16,7 +16,7 @@ import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import place, pools
 from ansible_collections.background.jobs.plugins.module_utils._system import files, inotify
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling, wait
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, job_views, wait
 
 UPDATED, UNCHANGED, ENDED, ELSEWHERE, UNHEARD = "updated", "unchanged", "ended", "elsewhere", "unheard"
 _PATIENCE = 2.0  # seconds to wait for the lock of a pool
@@ -36,7 +36,7 @@ def answer(request, async_dir):
             wait.until(batches.are_settled, asked, watcher, request["block"])
             batches = batches.told()
     resized = _resize(asked, request["pools"], request["check"]) if "pools" in request else []
-    jobs = [telling.about(asked, job)[0] for job in asked.jobs]
+    jobs = [job_views.view_of(asked, job)[0] for job in asked.jobs]
     return {"jobs": jobs, "troubles": asked.troubles, "batches": batches, "pools": resized}
 
 

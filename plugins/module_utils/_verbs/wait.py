@@ -12,7 +12,7 @@ import contextlib
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._system import inotify
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, job_views
 
 _CHECK_LIFE = 1.0  # seconds between checks that supervisors and core's wrappers are alive
 
@@ -22,9 +22,9 @@ def answer(request, async_dir):
     with contextlib.closing(inotify.Watcher()) as watcher:
         asked = asked_jobs.AskedJobs(request, async_dir, watcher)
         asked.refresh(look_for_processes=True)
-        results = telling.Results(asked, request["max_bytes"])
+        results = job_views.Results(asked, request["max_bytes"])
         until(lambda: asked.are_answered(request["mode"]), asked, watcher, request["block"], meanwhile=results.read_on)
-    return {"jobs": results.told(), "troubles": asked.troubles}
+    return {"jobs": results.views(), "troubles": asked.troubles}
 
 
 def until(is_done, asked, watcher, block, *, ending=None, meanwhile=None):

@@ -157,11 +157,11 @@ class _Recording:
     def _set_folder(self, handler: t.Any) -> None:
         handler._connection._shell.tmpdir = f"{self._files.token}/{self._files.number}"
 
-    def tape(self, handler: t.Any, run: Run, world: HostState, diff: bool = False, check_mode: bool = False) -> Tape:
+    def tape(self, handler: t.Any, run: Run, state: HostState, diff: bool = False, check_mode: bool = False) -> Tape:
         """Run an action plugin against a HostState, and return its Tape."""
         task = handler._task
         arguments, before, folder = task.args, self._tape, handler._connection._shell.tmpdir
-        tape = self._tape = Tape(world)
+        tape = self._tape = Tape(state)
         # Files of the same name have the same place in every state: only one of the states will be real.
         self._files.number = self._first
         self._set_folder(handler)
@@ -184,9 +184,9 @@ class _Recording:
             self._last = self._files.number = max(self._last, self._files.number)
         return tape
 
-    def _main(self, handler: t.Any, run: Run, world: HostState, check_mode: bool = False) -> Tape | None:
+    def _main(self, handler: t.Any, run: Run, state: HostState, check_mode: bool = False) -> Tape | None:
         """Return the tape of the state in which everything succeeds; None if it does not (`failure`), or is one plain call."""
-        tape = self.tape(handler, run, world, self._step.diff, check_mode)
+        tape = self.tape(handler, run, state, self._step.diff, check_mode)
         if tape.result.get("failed"):
             self.failure = tape.result
             return None

@@ -42,11 +42,11 @@ class Arguments:
                 f"its option {key!r} must be known at launch, because its action plugin uses it on the controller, "
                 f"and this {self._view.account(value)}. Use tasks with 'when' for each case, or launch the rest after an async_wait."
             )
-        if key == local.WHOLE:
+        if key == local.ARGS:
             raise local.late_as_a_whole(self._one, value)
         if key == "_raw_params" and actions.is_script(self._call.fqcn):
             return self._words(t.cast("str", value))
-        if key in actions.WHOLE:
+        if key in actions.LATE_AS_A_WHOLE:
             return self._stand_in(value)
         return self._stood_in(value)
 

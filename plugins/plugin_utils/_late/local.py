@@ -19,7 +19,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSE
 if t.TYPE_CHECKING:
     from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
 
-WHOLE = "_variable_params"
+ARGS = "_variable_params"
 """The argument that stands for `args` if that is one template."""
 _METAS = ("flush_handlers", "noop", "end_role")
 
@@ -50,7 +50,7 @@ def turn(task: LateTask, fqcn: str, one: Round) -> Node:
 def _arguments(task: LateTask, one: Round) -> dict[str, t.Any]:
     action = t.cast("str", task.action)
     given = task.language.arguments(action, task.source[action], task.source.get("args", ABSENT))
-    whole = given.pop(WHOLE, None)
+    whole = given.pop(ARGS, None)
     if whole is not None:
         if one.view.trail(whole) is not None:
             raise late_as_a_whole(one, whole)

@@ -372,7 +372,7 @@ class LateTask(Written):
         call = self._call()
         defaults = self.defaults(call.fqcn, call.arguments, scope)
         late = {key: value for key, value in defaults.items() if one.view.trail(value) is not None}
-        if late and local.WHOLE in call.arguments:
+        if late and local.ARGS in call.arguments:
             raise self.refuse(
                 "args",
                 f"they are one template, and what module_defaults adds {one.view.account(late)}. Write them one by one.",

@@ -91,7 +91,7 @@ def is_script(fqcn: str) -> bool:
     return fqcn in ("ansible.builtin.script", "ansible.legacy.script")
 
 
-WHOLE = frozenset(("content",))
+LATE_AS_A_WHOLE = frozenset(("content",))
 """Options that an action plugin turns into one text, whatever their values."""
 
 

@@ -75,7 +75,7 @@ class HostState:
 class Tape:
     """What an action plugin asked of one HostState, in order, and its result."""
 
-    world: HostState
+    state: HostState
     events: list[ModuleCall | Command | Transfer] = field(default_factory=list)
     result: Record = field(default_factory=dict)
     compared: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Tape:
         asked = sum(isinstance(event, ModuleCall) and event.leaf == "stat" for event in self.events)
         self.events.append(call)
         if call.leaf == "stat":
-            status = dict(self.world.stats[min(asked, len(self.world.stats) - 1)])
+            status = dict(self.state.stats[min(asked, len(self.state.stats) - 1)])
             if "checksum" in status:
                 status["checksum"] = checksum = _EqualToAll()
                 checksum.compared = self.compared
@@ -101,7 +101,7 @@ class Tape:
         """Note a command; return its status."""
         asked = sum(isinstance(event, Command) for event in self.events)
         self.events.append(command)
-        return self.world.codes[min(asked, len(self.world.codes) - 1)]
+        return self.state.codes[min(asked, len(self.state.codes) - 1)]
 
     def only_call(self) -> ModuleCall | None:
         """Return the call if nothing else was asked, so that there is nothing to decide."""

@@ -21,7 +21,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     results,
 )
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, launcher, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, job_views, launcher
 
 from .conftest import Batch, named, wait_for_supervisor
 from .conftest import ask as _ask
@@ -484,7 +484,7 @@ def test_where_a_record_goes_away_during_a_wait_that_is_told(batch):
     os.rename(journal, journal + ".away")
     try:
         asked.refresh(look_for_processes=True)
-        (answer,) = telling.with_results(asked, 1 << 20)
+        (answer,) = job_views.with_results(asked, 1 << 20)
         assert answer["error"] == "not_found"
         os.mkfifo(journal)
         with pytest.raises(records.files.UnsafePath, match="not a regular file"):

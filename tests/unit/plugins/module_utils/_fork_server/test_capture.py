@@ -66,7 +66,7 @@ def test_of_more_the_first_and_the_last_part_are_kept_with_a_mark_and_no_more(fo
 def test_so_it_is_in_a_file_that_was_handed_over(tmp_path, chunk):
     data = b"".join(b"%06d\n" % number for number in range(3000))
     path = tmp_path / "0.children.stdout"
-    handed = capture.Handed(os.open(str(path), os.O_RDWR | os.O_CREAT), KEEP)
+    handed = capture.OpenFile(os.open(str(path), os.O_RDWR | os.O_CREAT), KEEP)
     for begin in range(0, len(data), chunk):
         handed.write(data[begin : begin + chunk])
     first, mark, last = path.read_bytes().partition(b"\n... ")
@@ -77,7 +77,7 @@ def test_so_it_is_in_a_file_that_was_handed_over(tmp_path, chunk):
 
 
 def test_what_took_over_the_number_of_a_file_that_was_handed_over_is_left_alone(tmp_path):
-    handed = capture.Handed(os.open(str(tmp_path / "handed"), os.O_RDWR | os.O_CREAT), KEEP)
+    handed = capture.OpenFile(os.open(str(tmp_path / "handed"), os.O_RDWR | os.O_CREAT), KEEP)
     other = os.open(str(tmp_path / "other"), os.O_RDWR | os.O_CREAT)
     handed.write(b"before")
     os.dup2(other, handed._fd)

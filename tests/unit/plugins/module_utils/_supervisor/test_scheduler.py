@@ -388,7 +388,7 @@ class Places:
         self.told[name] = [[arrived, count - 1], *rest] if count > 1 else rest
         return True
 
-    def tell(self, name, waiting):
+    def publish(self, name, waiting):
         self.told[name] = waiting
 
     def give_back(self, name):

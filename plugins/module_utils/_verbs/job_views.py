@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The entries of jobs in answers (their form: _protocol/requests.py)."""
+"""What an answer says of each job, its view (the form: _protocol/requests.py)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import r
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 
-def about(asked, job):
-    """Return the entry of a job, without its result, and its state, which is None if it is unknown."""
-    told = {"jid": job.jid, "dir": job.directory}
+def view_of(asked, job):
+    """Return the view of a job, without its result, and its state, which is None if it is unknown."""
+    view = {"jid": job.jid, "dir": job.directory}
     if job.error:
-        return dict(told, **job.error), None
+        return dict(view, **job.error), None
     state = asked.state(job)
     if state["state"] is None:  # its results file went away while we looked
-        return dict(told, **job.not_found()), None
-    told.update(_described(job, state))
+        return dict(view, **job.not_found()), None
+    view.update(_described(job, state))
     if job.ask_to_end:
-        told["asked"] = True
+        view["asked"] = True
     if job.processes_ended:
-        told["ended_processes"] = job.processes_ended
-    return told, state
+        view["ended_processes"] = job.processes_ended
+    return view, state
 
 
 class Results:
@@ -55,32 +55,32 @@ class Results:
         self._read[job] = {key: text for key, text in texts.items() if text is not None}
         self._total += sum(map(len, self._read[job].values()))
 
-    def told(self):
-        """Return the entry of each job; results are included until they reach `max_bytes`, at least one."""
-        answers, total = [], 0
+    def views(self):
+        """Return the view of each job; results are included until they reach `max_bytes`, at least one."""
+        views, total = [], 0
         for job in self._asked.jobs:
             revision = _revision(self._asked, job)
             if revision is not None and revision == job.revision:
-                answers.append({"jid": job.jid, "dir": job.directory, "unchanged": True})
+                views.append({"jid": job.jid, "dir": job.directory, "unchanged": True})
                 continue
-            told, state = about(self._asked, job)
-            answers.append(told)
+            view, state = view_of(self._asked, job)
+            views.append(view)
             if revision is not None:
-                told["revision"] = revision
-            if not told.get("finished"):
+                view["revision"] = revision
+            if not view.get("finished"):
                 continue
             if total >= self._max_bytes:
-                told["deferred"] = True
+                view["deferred"] = True
                 continue
             if job not in self._read:
                 self._take(job, state)
-            told.update(self._read[job])
+            view.update(self._read[job])
             total += sum(map(len, self._read[job].values()))
-        return answers
+        return views
 
 
 def _revision(asked, job):
-    """Return what changes with the entry of a job that has not ended, None for others."""
+    """Return what changes with the view of a job that has not ended, None for others."""
     if asked.is_final(job):
         return None
     state = asked.state(job)
@@ -88,8 +88,8 @@ def _revision(asked, job):
 
 
 def with_results(asked, max_bytes):
-    """Return the entry of each job: see Results.told."""
-    return Results(asked, max_bytes).told()
+    """Return the view of each job: see Results.views."""
+    return Results(asked, max_bytes).views()
 
 
 def _described(job, state):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, telling
+from ansible_collections.background.jobs.plugins.module_utils._verbs import asked_jobs, job_views
 
 from ..conftest import ask as serve
 from ..conftest import named, until
@@ -36,9 +36,9 @@ def test_results_are_read_as_jobs_end_and_only_once(batch, tmp_path, monkeypatch
     until(lambda: some.wait(block=0.1)[0]["finished"])
     asked = asked_jobs.AskedJobs(named(*some.jids()), some.async_dir)
     asked.refresh(look_for_processes=True)
-    read, really = [], telling.result_text
-    monkeypatch.setattr(telling, "result_text", lambda job, state: read.append(job.index) or really(job, state))
-    results = telling.Results(asked, max_bytes=1 << 20)
+    read, really = [], job_views.result_text
+    monkeypatch.setattr(job_views, "result_text", lambda job, state: read.append(job.index) or really(job, state))
+    results = job_views.Results(asked, max_bytes=1 << 20)
     results.read_on()
     assert read == [0]
     with open(gate, "w"):
@@ -46,7 +46,7 @@ def test_results_are_read_as_jobs_end_and_only_once(batch, tmp_path, monkeypatch
     some.wait()
     asked.refresh(look_for_processes=True)
     read.clear()
-    assert [json.loads(one["result"])["n"] for one in results.told()] == [1, 2]
+    assert [json.loads(one["result"])["n"] for one in results.views()] == [1, 2]
     assert read == [1]
 
 
@@ -55,11 +55,11 @@ def test_no_more_is_read_ahead_than_one_answer_may_have(batch, monkeypatch):
     done.wait()
     asked = asked_jobs.AskedJobs(named(*done.jids()), done.async_dir)
     asked.refresh(look_for_processes=True)
-    results = telling.Results(asked, max_bytes=1500)
+    results = job_views.Results(asked, max_bytes=1500)
     results.read_on()
     results.read_on()
     assert len(results._read) == 2
-    assert ["result" in one for one in results.told()] == [True, True, False, False, False]
+    assert ["result" in one for one in results.views()] == [True, True, False, False, False]
 
 
 def test_what_has_not_changed_is_not_told_again(batch, tmp_path):
@@ -93,10 +93,10 @@ def test_another_attempt_and_a_place_in_line_are_told(tmp_path):
         {"state": "running", "attempts": 2},
     ):
         asked.state = lambda job, state=state: state
-        seen.add(telling._revision(asked, job))
+        seen.add(job_views._revision(asked, job))
     assert len(seen) == 4
     asked.state = lambda job: {"state": "failed"}
-    assert telling._revision(asked, job) is None
+    assert job_views._revision(asked, job) is None
 
 
 def test_a_wait_reads_ahead(batch, tmp_path, monkeypatch):
@@ -105,13 +105,13 @@ def test_a_wait_reads_ahead(batch, tmp_path, monkeypatch):
     some = batch(["result['n'] = 1", "open(%r).read()" % gate])
     ended = []
 
-    def read_on(results, really=telling.Results.read_on):
+    def read_on(results, really=job_views.Results.read_on):
         really(results)
         if results._read and not ended:
             ended.append([job.index for job in results._read])
             with open(gate, "w"):
                 pass
 
-    monkeypatch.setattr(telling.Results, "read_on", read_on)
+    monkeypatch.setattr(job_views.Results, "read_on", read_on)
     serve(some.async_dir, "wait", **named(*some.jids()), block=60)
     assert ended == [[0]]

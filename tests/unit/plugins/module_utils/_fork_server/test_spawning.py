@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 
@@ -69,12 +70,12 @@ def test_a_function_that_does_more_is_left_alone():
     def make(umask):
         def harmless():
             if umask:
-                os.umask(umask)  # noqa: F821
+                os.umask(umask)
 
         def more():
             if umask:
-                os.umask(umask)  # noqa: F821
-            os.setsid()  # noqa: F821
+                os.umask(umask)
+            os.setsid()
 
         return harmless, more
 

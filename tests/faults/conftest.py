@@ -265,6 +265,7 @@ class Player:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.known = {"ANSIBLE_HOME": str(folder / "ansible")}  # env of a controller that notes what hosts keep
         self.started: list[Running] = []
 
     def start(
@@ -288,8 +289,8 @@ class Player:
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "--inventory", "inventory.json", "play.yml", *options]
-        # a home of its own: another host may have had this port before
-        own = {"ANSIBLE_HOME": str(self._folder / "ansible")}
+        # a controller that knows nothing of what hosts keep: another one may have had this port before
+        own = {"ANSIBLE_HOME": str(folder / "ansible")}
         self.started.append(Running(command, {**os.environ, **ANSIBLE, **own, **(env or {})}, folder))
         return self.started[-1]
 

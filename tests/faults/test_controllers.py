@@ -140,22 +140,27 @@ def far(host) -> Iterator[tuple[Any, Relay]]:
 
 
 @pytest.fixture
-def killed_launch(far, play, until) -> Callable[[str, str, float], None]:
-    """killed_launch(batch_id, way, share): launch, and kill the controller.
+def killed_launch(far, play, until) -> Callable[[str, str, float, bool], None]:
+    """killed_launch(batch_id, way, share, known): launch, and kill the controller.
 
     Ways: after a share of the "time" that a launch takes; when the host has got a share of the "bytes", and gets no
-    more; or "late": a share of half a second after it has got all of them.
+    more; or "late": a share of half a second after it has got all of them. known: whether the controller knows what the
+    host keeps, and sends less.
     """
     behind, relay = far
-    begun = time.monotonic()
-    play(behind, [batch("launch", "b999999999999999", [0] * SIZE)], env=ALONE)
-    most, takes = relay.bytes["up"], time.monotonic() - begun
+    controllers = ALONE, ALONE | play.known
+    measured = []
+    for number, env in enumerate((controllers[1], *controllers)):
+        before, begun = relay.bytes["up"], time.monotonic()
+        play(behind, [batch("launch", f"b99999999999999{number}", [0] * SIZE)], env=env)
+        measured.append((relay.bytes["up"] - before, time.monotonic() - begun))
 
-    def launch(batch_id: str, way: str, share: float) -> None:
+    def launch(batch_id: str, way: str, share: float, known: bool) -> None:
+        most, takes = measured[1 + known]
         resets, before = relay.resets, relay.bytes["up"]
         if way == "bytes":
-            relay.reset_after(max(1, int(share * most)), "up", for_good=True)
-        running = play.start(behind, [batch("launch", batch_id, [0] * SIZE)], env=ALONE)
+            relay.reset_after(max(1, int(0.95 * share * most)), "up", for_good=True)
+        running = play.start(behind, [batch("launch", batch_id, [0] * SIZE)], env=controllers[known])
         if way == "time":
             time.sleep(share * takes)
         elif way == "bytes":
@@ -175,8 +180,9 @@ def test_a_controller_is_killed_in_a_launch(killed_launch, far, rng, rounds, rep
     came = Counter[str]()
     for number in range(1, rounds(6, 100) + 1):
         batch_id, way, share = f"b{number:015d}", ("late", "bytes", "time")[number % 3], rng.random()
-        print(f"round {number}: killed after {share:.3f}, {way}")
-        killed_launch(batch_id, way, share)
+        known = number % 2 == 1
+        print(f"round {number}: killed after {share:.3f}, {way}{', what the host keeps is known' if known else ''}")
+        killed_launch(batch_id, way, share, known)
         records = behind.python(RECORDS, batch_id)
         ran = Counter(
             which for what, which, dummy, dummy in log_of(behind) if what == "end" and which.startswith(batch_id)

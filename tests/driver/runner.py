@@ -24,6 +24,9 @@ from leftovers import Scratch
 LOGS = machine.CACHE / "logs"
 TAIL = 60
 MOST_NAMES = 12
+LOOK_AGAIN = (
+    1.0  # seconds: a signal that the kernel hands to another thread does not wake the one that has to act on it
+)
 
 
 @dataclass
@@ -69,24 +72,26 @@ class Job:
         self._deadline = time.monotonic() + part.limit
         self._process: subprocess.Popen[bytes] | None = None
         self._is_over = False
+        self._starting = threading.Lock()  # what is being started is to be killed too
 
     def call(self, *command: str | Path, env: dict[str, str], cwd: Path = machine.ROOT) -> tuple[int, str]:
         """Run a command; return its exit status and output."""
-        if self._is_over:
-            raise Failed("interrupted, or out of time")
         with self.log.open("ab") as log:
             log.write(f"+ {' '.join(map(str, command))}\n".encode())
             log.flush()
             start = log.tell()
-            self._process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env | {"TMPDIR": str(self.folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            with self._starting:
+                if self._is_over:
+                    raise Failed("interrupted, or out of time")
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=env | {"TMPDIR": str(self.folder)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             status = self._end(self._process)
         return status, self.log.read_bytes()[start:].decode(errors="replace")
 
@@ -112,7 +117,8 @@ class Job:
         return output
 
     def kill(self) -> None:
-        self._is_over = True
+        with self._starting:
+            self._is_over = True
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -138,11 +144,12 @@ class Runner:
         LOGS.mkdir(parents=True, exist_ok=True)
         (LOGS / "summary.log").unlink(missing_ok=True)  # from an earlier run
         threads = [threading.Thread(target=self._lane, daemon=True) for dummy in range(self.lanes)]
-        for thread in threads:
-            thread.start()
         try:
             for thread in threads:
-                thread.join()
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(LOOK_AGAIN)
         finally:
             # If this was interrupted: end all that was started, and start nothing more.
             with self.changed:

@@ -563,6 +563,7 @@ def test_a_supervisor_that_is_told_to_end_cancels_its_jobs_and_does_what_they_do
     }
     running = batch([[block], "pass"], concurrency=1)
     assert until(lambda: os.path.exists(marks[3]))
+    assert until(lambda: "pid" in running.serve("list")[0])  # which the supervisor may write down later
     template = processes.look(running.serve("list")[0]["pid"]).ppid
     for pid in (template, running.reply["pid"]):  # as for all that a service manager ends
         os.kill(pid, signal.SIGTERM)

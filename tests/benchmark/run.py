@@ -99,11 +99,13 @@ class Host:
         ).stdout
 
     def clean(self) -> None:
+        """Remove the records of jobs, and not the programs that the host keeps."""
         # a launch may have been all that was measured: its jobs come to their end first
         self.run(
             "sh",
             "-c",
-            "while pgrep -f '[b]ackground.jobs supervisor' >/dev/null; do sleep 0.1; done; rm -rf /root/.ansible_async",
+            "while pgrep -f '[b]ackground.jobs supervisor' >/dev/null; do sleep 0.1; done; cd /root/.ansible_async || exit 0; "
+            "rm -rf j*; ls -A .background_jobs | grep -vx modules | sed s,^,.background_jobs/, | xargs -r rm -rf",
         )
 
     def close(self) -> None:

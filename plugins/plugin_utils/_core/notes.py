@@ -50,18 +50,22 @@ class Notes:
     def read(self) -> Known:
         try:
             return _checked(json.loads(self._path().read_text()))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return Known({}, {})
 
     def write(self, known: Known) -> None:
-        """Replace the notes atomically; if two workers write at once, the changes of one may be lost."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._path()
-        if not path.exists():
-            _forget_old(self._folder)
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps(known))
-        written.replace(path)
+        """Replace the notes atomically; if two workers write at once, the changes of one may be lost.
+
+        A disk that does not take them is no error: jobs may have been launched already. What is not noted is sent again.
+        """
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            path = self._path()
+            if not path.exists():
+                _forget_old(self._folder)
+            written = path.with_suffix(f".{os.getpid()}")
+            written.write_text(json.dumps(known))
+            written.replace(path)
 
     def shared(self, async_dir: str) -> set[str]:
         """Return the hashes of the shared parts that are kept."""

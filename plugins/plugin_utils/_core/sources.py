@@ -40,7 +40,7 @@ def _python_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # core does not take it from there either
+    except OSError:  # core does not take it from there either
         return
     for entry in ordered:
         if entry.is_dir():

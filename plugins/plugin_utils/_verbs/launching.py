@@ -243,6 +243,7 @@ def _send(
     reply, was_asked_once = _order(remote, {**plan, "shared": unknown}, arguments, may_miss=len(unknown) < len(texts))
     if "missing" in reply:  # a kept part was removed or changed meanwhile
         known = set()
+        remote.note_kept((), ())  # or each later launch would find out anew
         reply, again = _order(remote, {**plan, "shared": texts}, arguments)
         was_asked_once = was_asked_once and again
     if told := reply.get("shared"):

@@ -112,3 +112,12 @@ def test_old_notes_go_when_a_host_is_met_for_the_first_time(home: Path) -> None:
     of("c").write(notes.Known({}, {}))
     assert not old.exists()
     assert recent.exists()
+
+
+def test_a_disk_that_takes_no_notes_is_no_error(home: Path) -> None:
+    of().write(notes.Known({"async_run": MODULE}, {}))
+    (found,) = (home / "background_jobs").iterdir()
+    found.unlink()
+    found.mkdir()  # so that it can neither be read nor replaced, by root either
+    of().write(notes.Known({"async_run": MODULE}, {}))
+    assert of().read() == notes.Known({}, {})

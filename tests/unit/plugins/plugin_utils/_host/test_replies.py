@@ -34,6 +34,15 @@ def test_an_honest_answer_arrives_as_it_is() -> None:
     assert len(arrive(reply(JOB, ENDED), {"select": {}})["jobs"]) == 2
 
 
+def test_that_nothing_has_changed_is_an_answer_to_who_knows_what_it_was() -> None:
+    unchanged = {"jid": "j1.1", "dir": "/d", "unchanged": True}
+    (asked,) = ASKED["jobs"]
+    assert arrive(reply(unchanged), {"jobs": [{**asked, "revision": "running"}]})["jobs"] == [unchanged]
+    for request in (ASKED, {"select": {}}):
+        with pytest.raises(replies.Malformed, match="is not a state"):
+            arrive(reply(unchanged), request)
+
+
 @pytest.mark.parametrize(
     ("told", "why"),
     [

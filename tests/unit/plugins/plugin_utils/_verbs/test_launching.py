@@ -76,6 +76,13 @@ def test_what_is_missing_is_sent_again_with_all_else() -> None:
     assert remote.noted == set(HASHES[1:]), "what it did not keep is sent with the next launch"
 
 
+def test_a_host_that_keeps_nothing_any_more_is_not_asked_for_it_again() -> None:
+    remote = Remote({"missing": HASHES[:1]}, {"pid": 1}, {"pid": 2}, keeps=HASHES)
+    send(remote)
+    send(remote)
+    assert remote.brought == [[], HASHES, HASHES], "the second launch is one call"
+
+
 def test_a_host_keeps_what_it_was_sent_and_nothing_else() -> None:
     remote = Remote({"pid": 1, "shared": [*HASHES, "f" * 64]})
     send(remote)

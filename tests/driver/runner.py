@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -24,6 +25,10 @@ from leftovers import Scratch
 LOGS = machine.CACHE / "logs"
 TAIL = 60
 MOST_NAMES = 12
+# What Ansible, pytest, molecule and ansible-test print where something fails.
+FAILURE = re.compile(r"^(?:fatal|failed|FAILED|FATAL|ERROR|E  )(?=\W)")
+MOST_FAILURES = 8
+WIDTH = 400
 LOOK_AGAIN = (
     1.0  # seconds: a signal that the kernel hands to another thread does not wake the one that has to act on it
 )
@@ -128,6 +133,17 @@ class Job:
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL:])
 
+    def failures(self) -> list[str]:
+        """The last lines that name a failure, each after the heading of its task; they may be far from the end."""
+        found, heading = [], ""
+        for line in self.log.read_text(errors="replace").splitlines() if self.log.exists() else []:
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                heading = line.rstrip(" *") + ": "
+            elif FAILURE.match(line):
+                found.append(heading + line[:WIDTH])
+                heading = ""
+        return found[-MOST_FAILURES:]
+
 
 class Runner:
     def __init__(self, parts: list[Part], lanes: int) -> None:
@@ -135,6 +151,7 @@ class Runner:
         self.names = {part.name for part in parts}
         self.lanes = lanes
         self.results: dict[str, tuple[Counts, float]] = {}
+        self.failures: dict[str, list[str]] = {}
         self.scratch = Scratch()
         self.running: list[Job] = []
         self.changed = threading.Condition()
@@ -214,6 +231,7 @@ class Runner:
         name = job.part.name
         self.results[name] = counts, seconds
         if counts.failed:
+            self.failures[name] = job.failures()
             print(f"----- {name}: {message}\n{job.tail()}\n----- end of {job.log}")
         word = "FAILED" if counts.failed else "ok" if counts.passed else "SKIPPED"
         print(f"{word:8}{name:22}{seconds:6.0f} s {job.cpu:6.0f} s CPU  {counts}", flush=True)
@@ -230,6 +248,8 @@ class Runner:
         print(f"\n{len(self.results) - 1} parts in {time.monotonic() - self.started:.0f} s, logs in {LOGS}")
         if bad:
             print(f"FAILED PARTS: {', '.join(bad)}")
+            for name in bad:
+                print("\n".join([f"----- {name}", *self.failures.get(name, [])]))
         (LOGS / "summary.log").write_text(f"{total}\n")
         print(total, flush=True)
         return total

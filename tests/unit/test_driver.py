@@ -116,6 +116,29 @@ def test_a_part_that_takes_too_long_is_ended(tmp_path):
     assert process.returncode == 1
 
 
+FAILING = """
+import os, runner
+from pathlib import Path
+runner.LOGS = Path("logs")
+def part(job):
+    output = "TASK [one] ***\\\\nok: [web1]\\\\nTASK [two] ***\\\\nfatal: [web1]: not this\\\\nfatal: [web2]: nor that\\\\n"
+    job.call("printf", output + "more\\\\n" * 100, env=dict(os.environ), cwd=Path.cwd())
+    raise runner.Failed("see its log")
+runner.Runner([runner.Part("one", "group", part)], 1).run()
+"""
+
+
+def test_what_failed_is_said_at_the_end_though_it_is_far_from_the_end_of_its_log(tmp_path):
+    output = run(FAILING, tmp_path).communicate()[0]
+
+    assert output.partition("FAILED PARTS: one\n")[2].splitlines() == [
+        "----- one",
+        "TASK [two]: fatal: [web1]: not this",
+        "fatal: [web2]: nor that",
+        "1 passed, 1 failed",
+    ]
+
+
 def test_what_is_pinned_twice_is_pinned_alike():
     import machine
 

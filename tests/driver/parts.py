@@ -85,17 +85,15 @@ def parts() -> list[Part]:
     return [
         Part("hosts", "molecule", hosts),
         *(
-            Part(f"integration-{core}", "integration", partial(integration, core), alone="integration", limit=2400)
+            Part(f"integration-{core}", "integration", partial(integration, core), limit=2400)
             for core in reversed(CORES)
         ),
         *(
-            Part(
-                f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts", "molecule", 1500
-            )
+            Part(f"molecule-{core}:{scenario}", "molecule", partial(molecule, core, scenario), "hosts")
             for scenario in scenarios()
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),
-        Part("faults", "faults", faults, "hosts", "molecule", limit=FAULTS_LIMIT),
+        Part("faults", "faults", faults, "hosts", limit=FAULTS_LIMIT),
         *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
         Part("unit-host", "unit", unit_host, alone="unit"),

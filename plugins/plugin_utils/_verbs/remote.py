@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 from collections.abc import Collection
@@ -49,14 +50,16 @@ def wait(
     remote: Remote, task_vars: dict[str, t.Any], targets: list[Target], options: WaitOptions, begun: Begun | None = None
 ) -> Result:
     """Wait for `targets`; return the result of the task."""
-    waiter = Waiter(targets, options, surroundings_of(remote), str(task_vars.get("inventory_hostname") or "localhost"))
+    entries = report.Entries(decode_result)
+    surroundings = dataclasses.replace(surroundings_of(remote), prepare=entries.prepare)
+    waiter = Waiter(targets, options, surroundings, str(task_vars.get("inventory_hostname") or "localhost"))
     if begun:
         waiter.take(begun)
     try:
         outcome = waiter.run()
     except WaitFailed as exc:
         return exc.result
-    result = report.build(outcome, decode_result, options.on_timeout, options.timeout)
+    result = report.build(outcome, entries, options.on_timeout, options.timeout)
     remote.hand_on(result, options.set_facts)
     return result
 

@@ -63,9 +63,32 @@ _EMPTY_MESSAGES = (
 )
 
 
-def build(outcome: WaitOutcome, decode: Decoder, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
+class Entries:
+    """The entries of jobs in the result. Those of jobs that have ended can be made ahead, while others still run."""
+
+    def __init__(self, decode: Decoder) -> None:
+        self._decode = decode
+        self._made: dict[int, tuple[Result, Result]] = {}
+
+    def prepare(self, views: list[Result]) -> None:
+        for index, view in enumerate(views):
+            if view["finished"] and not view.get("deferred") and not self._has(index, view):
+                self._made[index] = view, job_of(view, self._decode)
+
+    def of(self, views: list[Result]) -> list[Result]:
+        return [
+            self._made[index][1] if self._has(index, view) else job_of(view, self._decode)
+            for index, view in enumerate(views)
+        ]
+
+    def _has(self, index: int, view: Result) -> bool:
+        """Views are replaced, never changed, once they are final."""
+        return index in self._made and self._made[index][0] is view
+
+
+def build(outcome: WaitOutcome, entries: Entries, on_timeout: str = "fail", timeout: float = 0.0) -> Result:
     """Return the result of a wait."""
-    jobs = [job_of(view, decode) for view in outcome.views]
+    jobs = entries.of(outcome.views)
     ignored = [bool(view.get("ignore_errors")) for view in outcome.views]
     bad = [
         job for job, forgiven in zip(jobs, ignored, strict=True) if job["state"] in states.UNSUCCESSFUL and not forgiven

@@ -51,13 +51,14 @@ class Begun:
 
 @dataclass(slots=True)
 class Surroundings:
-    """All that a wait needs from outside."""
+    """All that a wait needs from outside; prepare: is given the views before each call."""
 
     call: Callable[[dict[str, t.Any]], Reply]
     reset: Callable[[], None]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     say: Callable[[str, list[View]], None]
+    prepare: Callable[[list[View]], None] = lambda views: None
 
 
 @dataclass(slots=True)
@@ -135,6 +136,7 @@ class Waiter:
             deferred = any(self.views[index].get("deferred") for index in pending)
             if now >= self.deadline and not deferred and self.contact:
                 return True
+            self.surroundings.prepare(self.views)
             before, unanswered = self._states(), len(self._unanswered())
             # processes without a supervisor are ended only by calls of cancel
             op = "cancel" if any(self.views[index].get("ending") for index in pending) else "wait"

@@ -33,7 +33,7 @@ def view(
 def build(
     *views: dict[str, t.Any], on_timeout: str = "fail", timeout: float = 0.0, **outcome: t.Any
 ) -> dict[str, t.Any]:
-    return report.build(WaitOutcome(views=list(views), **outcome), decode, on_timeout, timeout)
+    return report.build(WaitOutcome(views=list(views), **outcome), report.Entries(decode), on_timeout, timeout)
 
 
 def decode(text: str, state: str) -> Decoded:
@@ -174,9 +174,25 @@ def test_the_message_names_the_task_that_failed_its_block() -> None:
     assert "rescued" not in result["jobs"][0]
 
 
+def test_what_is_final_is_decoded_once_and_what_is_not_again() -> None:
+    decoded: list[str] = []
+    entries = report.Entries(lambda text, state: (decoded.append(text), decode(text, state))[1])
+    ended, deferred = view("a", result={"rc": 0}), view("b", deferred=True)
+    entries.prepare([ended, deferred, view("c", "running")])
+    entries.prepare([ended, deferred, view("c", "running")])
+    assert len(decoded) == 1
+
+    views = [ended, view("b", result={"rc": 1}), view("c", "failed", {"rc": 2})]
+    jobs = report.build(WaitOutcome(views=views), entries)["jobs"]
+    assert [(job["state"], job["result"]["rc"]) for job in jobs] == [("succeeded", 0), ("succeeded", 1), ("failed", 2)]
+    assert len(decoded) == 3
+
+
 def test_what_ansible_does_not_take_has_failed() -> None:
     outcome = WaitOutcome(views=[view("a", result={"a": 1})])
-    result = report.build(outcome, lambda *dummy: Decoded({"failed": True, "changed": False, "msg": "no text"}))
+    result = report.build(
+        outcome, report.Entries(lambda *dummy: Decoded({"failed": True, "changed": False, "msg": "no text"}))
+    )
     assert (result["jobs"][0]["state"], result["failed_jobs"]) == ("failed", ["a"])
 
 
@@ -184,7 +200,8 @@ def test_nor_does_a_task_of_a_block_that_ansible_does_not_take_succeed() -> None
     refused = Decoded({"failed": True, "changed": False, "msg": "no text"})
     tasks = {"rescued": False, "results": [told("succeeded", {"own": 1}), told("skipped", {"skipped": True})]}
     outcome = WaitOutcome(views=[view("a", result={"a": 1}, tasks=json.dumps(tasks))])
-    result = report.build(outcome, lambda text, state: refused if "own" in text else codec.decode_result(text, state))
+    entries = report.Entries(lambda text, state: refused if "own" in text else codec.decode_result(text, state))
+    result = report.build(outcome, entries)
     first, second = result["jobs"][0]["results"]
     assert (first["state"], first["msg"]) == ("failed", "no text")
     assert (second["state"], second["result"]) == ("skipped", {"skipped": True, "changed": False, "failed": False})
@@ -197,7 +214,8 @@ def test_a_module_may_say_in_a_word_whether_it_changed_something(word: object, c
 
 def test_the_host_knows_best_why_there_is_no_result() -> None:
     outcome = WaitOutcome(views=[view("a", "failed", {"a": 1})])
-    result = report.build(outcome, lambda *dummy: Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed"))
+    killed = Decoded({"failed": True, "msg": "no json", "rc": 137}, "was killed")
+    result = report.build(outcome, report.Entries(lambda *dummy: killed))
     assert result["jobs"][0]["msg"] == "was killed"
     assert result["jobs"][0]["result"]["msg"] == "no json"
 

@@ -36,6 +36,7 @@ class FakeHost:
         self.requests: list[dict[str, t.Any]] = []
         self.lines: list[str] = []
         self.resets = 0
+        self.prepared: list[list[str]] = []
 
     def surroundings(self) -> Surroundings:
         return Surroundings(
@@ -44,6 +45,7 @@ class FakeHost:
             clock=lambda: self.now,
             sleep=self.sleep,
             say=lambda line, views: self.lines.append(line),
+            prepare=lambda views: self.prepared.append([view["state"] for view in views]),
         )
 
     def sleep(self, seconds: float) -> None:
@@ -119,6 +121,12 @@ def test_all_jobs_are_waited_for_in_bounded_calls() -> None:
     assert max(request["block"] for request in host.requests) == 15.0
     # What has ended is not asked for again.
     assert [len(request["jobs"]) for request in host.requests] == [2, 1, 1]
+
+
+def test_what_has_ended_can_be_prepared_while_others_run() -> None:
+    host = FakeHost({"j1.1": 5.0, "j1.2": 40.0})
+    wait(host, [Target(where="jobs", jid="j1.1"), Target(where="jobs", jid="j1.2")])
+    assert host.prepared[:2] == [["queued", "queued"], ["succeeded", "running"]]
 
 
 def test_nothing_to_wait_for_asks_nobody() -> None:

@@ -129,7 +129,7 @@ runner.Runner([runner.Part("one", "group", part)], 1).run()
 
 
 def test_what_failed_is_said_at_the_end_though_it_is_far_from_the_end_of_its_log(tmp_path):
-    output = run(FAILING, tmp_path).communicate()[0]
+    output = run(FAILING, tmp_path, cwd=tmp_path).communicate()[0]
 
     assert output.partition("FAILED PARTS: one\n")[2].splitlines() == [
         "----- one",

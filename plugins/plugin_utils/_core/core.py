@@ -24,6 +24,7 @@ What it needs, the same in all three unless it says otherwise:
   serialization_profile;
 - of `module_common`: `_compile_module_ast`, `ModuleDepFinder` and `LegacyModuleUtilLocator`, whose objects are only read once they are
   made, to remember what they find; `_MODULE_UTILS_PATH`, `module_utils_loader._get_paths`: where utilities are searched for;
+- `_get_ansible_module_fqn`, `_CachedModule`, and the folder `ansiballz_cache` in DEFAULT_LOCAL_TMP: what core has built;
 - `Display._final_q`, whose `send_callback` takes a raw result in 2.19 and 2.20, and host, task and result in 2.21.
 """
 

@@ -25,7 +25,7 @@ from ansible import constants
 from ansible.executor.module_common import _BuiltModule
 from ansible.module_utils.common.json import Direction, get_module_encoder
 
-from ansible_collections.background.jobs.plugins.plugin_utils._core import sources
+from ansible_collections.background.jobs.plugins.plugin_utils._core import prebuilt, sources
 from ansible_collections.background.jobs.plugins.plugin_utils._core.notes import Kept, Notes
 
 if t.TYPE_CHECKING:
@@ -53,7 +53,7 @@ def execute(
     as_wrapped = _is_as_wrapped(task_vars)
     for module, arguments in calls:
         kept = known.modules.get(module) if as_wrapped else None
-        if kept and kept["made_of"] == sources.fingerprint(module):
+        if kept and kept["made_of"] == sources.of_own(module):
             result = _call(action, module, arguments, task_vars, kept)[0]
             if "not_kept" not in result:
                 result.pop("kept", None)
@@ -65,7 +65,7 @@ def execute(
     told = _checked(result.pop("kept", None))
     if told and shebang and as_wrapped:
         known = notes.read()
-        known.modules[module] = {**told, "shebang": shebang, "made_of": sources.fingerprint(module)}
+        known.modules[module] = {**told, "shebang": shebang, "made_of": sources.of_own(module)}
         notes.write(known)
     return result
 
@@ -79,7 +79,8 @@ def _call(
 
     def configure(module_name: str, module_args: t.Any, task_vars: t.Any) -> tuple[t.Any, str]:
         if kept is None:
-            bits, path = really(module_name=module_name, module_args=module_args, task_vars=task_vars)
+            with prebuilt.used():
+                bits, path = really(module_name=module_name, module_args=module_args, task_vars=task_vars)
         else:
             encoder = get_module_encoder(_PROFILE, Direction.CONTROLLER_TO_MODULE)
             text = json.dumps({"ANSIBLE_MODULE_ARGS": module_args}, cls=encoder)

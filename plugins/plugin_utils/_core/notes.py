@@ -8,16 +8,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import time
 import typing as t
 from collections.abc import Collection
 from pathlib import Path
 
-from ansible import constants
+from ansible_collections.background.jobs.plugins.plugin_utils._core import home
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -27,9 +24,7 @@ if t.TYPE_CHECKING:
 Kept = dict[str, str]
 
 _KEPT = ("path", "sha256", "shebang", "made_of")
-_FOLDER = "background_jobs"
 _MOST_HASHES = 500
-_MONTH = 30 * 86400.0  # seconds; older notes may be about hosts, or connections, that do not exist any more
 
 
 class Known(t.NamedTuple):
@@ -43,7 +38,7 @@ class Notes:
     """The notes on the host of a task, for the task's user and interpreter there."""
 
     def __init__(self, action: ActionBase, task_vars: dict[str, t.Any], folder: Path | None = None) -> None:
-        self._folder = folder or _folder()
+        self._folder = folder or home.lasting() or home.of_this_run()
         self._action = action
         self._task_vars = task_vars
 
@@ -54,18 +49,8 @@ class Notes:
             return Known({}, {})
 
     def write(self, known: Known) -> None:
-        """Replace the notes atomically; if two workers write at once, the changes of one may be lost.
-
-        A disk that does not take them is no error: jobs may have been launched already. What is not noted is sent again.
-        """
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            path = self._path()
-            if not path.exists():
-                _forget_old(self._folder)
-            written = path.with_suffix(f".{os.getpid()}")
-            written.write_text(json.dumps(known))
-            written.replace(path)
+        """Replace the notes; if two workers write at once, the changes of one may be lost. What is not noted is sent again."""
+        home.write(self._path(), json.dumps(known).encode())
 
     def shared(self, async_dir: str) -> set[str]:
         """Return the hashes of the shared parts that are kept."""
@@ -98,22 +83,6 @@ class Notes:
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
 
 
-def _folder() -> Path:
-    """Return the folder of notes: in Ansible's home if only this user can write there, else one that lasts for this run."""
-    home = Path(str(constants.config.get_config_value("ANSIBLE_HOME")))
-    folder = home / _FOLDER
-    lasting = _is_ours(home) and (_is_ours(folder) or not os.path.lexists(folder))
-    return folder if lasting else Path(constants.DEFAULT_LOCAL_TMP) / _FOLDER  # type: ignore[attr-defined]
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        found = folder.stat()
-    except OSError:
-        return False
-    return found.st_uid == os.geteuid() and found.st_mode & 0o222 == 0o200
-
-
 def _checked(noted: t.Any) -> Known:
     """Return the notes that were read. ValueError if they are not valid, for example of another version."""
     try:
@@ -125,10 +94,3 @@ def _checked(noted: t.Any) -> Known:
     except (TypeError, KeyError, AttributeError) as exc:
         raise ValueError("these are no notes") from exc
     return known
-
-
-def _forget_old(folder: Path, now: t.Callable[[], float] = time.time) -> None:
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another worker was faster
-            if now() - path.stat().st_mtime > _MONTH:
-                path.unlink()

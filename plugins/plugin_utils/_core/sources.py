@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""Tells whether a module of this collection would be built from the same files as when a host kept it."""
+"""Tells whether a module would be built from the same files as before."""
 
 from __future__ import annotations
 
@@ -19,21 +19,45 @@ from ansible.plugins.loader import module_utils_loader
 from ansible.release import __version__
 
 _PLUGINS = Path(__file__).resolve().parents[2]
+_IN_COLLECTION = ("plugins", "modules")
 
 
-def fingerprint(module: str, plugins: Path = _PLUGINS) -> str:
-    """Return a hash that changes with each file that a module of this collection may be built from.
+def of_own(module: str) -> str:
+    """Return the fingerprint of a module of this collection."""
+    return Sources().fingerprint(_PLUGINS / "modules" / f"{module}.py")
 
-    The files are not read: comparing their times of change takes only some milliseconds.
-    """
-    found = hashlib.sha256(f"{__version__} {sys.version_info[:2]}".encode())
-    utilities = dict.fromkeys([*module_utils_loader._get_paths(subdirs=False), _MODULE_UTILS_PATH])
-    for folder in (plugins / "module_utils", *utilities):
-        for path, status in _python_files(str(folder)):
-            found.update(_told(path, status))
-    own = plugins / "modules" / f"{module}.py"
-    found.update(_told(str(own), own.stat()))
-    return found.hexdigest()
+
+class Sources:
+    """The files that modules may be built from. Each folder is looked through once, and what is in it taken for unchanged."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, bytes] = {}
+
+    def fingerprint(self, module: Path) -> str:
+        """Return a hash that changes with each file that a module may be built from: itself, the utilities of ansible-core,
+        what is searched before those, and the utilities of the module's own collection.
+
+        The files are not read: comparing their times of change takes only some milliseconds.
+        """
+        found = hashlib.sha256(f"{__version__} {sys.version_info[:2]}".encode())
+        utilities = [*module_utils_loader._get_paths(subdirs=False), _MODULE_UTILS_PATH]
+        if collection := collection_of(module):
+            utilities.append(str(collection / "plugins" / "module_utils"))
+        for folder in dict.fromkeys(utilities):
+            if folder not in self._folders:
+                self._folders[folder] = b"".join(_told(path, status) for path, status in _python_files(folder))
+            found.update(self._folders[folder])
+        for path in (module, collection / "meta" / "runtime.yml" if collection else module):
+            found.update(_told(str(path), path.stat()) if path.exists() else b"")
+        return found.hexdigest()
+
+
+def collection_of(module: Path) -> Path | None:
+    """Return the folder of the collection that a module is in, None if it is in none."""
+    for folder in module.parents:
+        if folder.parts[-2:] == _IN_COLLECTION:
+            return folder.parents[1]
+    return None
 
 
 def _python_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:

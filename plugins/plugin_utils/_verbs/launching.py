@@ -17,7 +17,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, shared
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core import dependencies
+from ansible_collections.background.jobs.plugins.plugin_utils._core import dependencies, prebuilt
 from ansible_collections.background.jobs.plugins.plugin_utils._core.core import Core
 from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import (
     flag,
@@ -133,6 +133,7 @@ def defaults_of(core: Core, options: Mapping[str, t.Any]) -> Defaults:
 
 
 @dependencies.looked_through_once()
+@prebuilt.used()
 def launch(
     core: Core,
     entries: object,

@@ -167,7 +167,7 @@ def test_what_was_kept_of_another_version_is_sent_again(
 ) -> None:
     action = FakeAction({"kept": KEPT}, {"kept": KEPT}, {})
     execute(tmp_path, action, task_vars)
-    monkeypatch.setattr(kept.sources, "fingerprint", lambda module: "another")
+    monkeypatch.setattr(kept.sources, "of_own", lambda module: "another")
     execute(tmp_path, action, task_vars)
     execute(tmp_path, action, task_vars)
     assert [is_whole for dummy, is_whole in whole(action)] == [True, True, False]

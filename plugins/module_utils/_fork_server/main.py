@@ -95,13 +95,15 @@ def _sweep(parent):
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         pid = name[len(_OWN_FOLDER) :].partition(".")[0]
-        if (
-            name.startswith(_OWN_FOLDER)
-            and pid.isdigit()
-            and os.lstat(path).st_uid == os.geteuid()
-            and kernel.start_of(int(pid)) is None
-        ):
+        if name.startswith(_OWN_FOLDER) and pid.isdigit() and _is_ours(path) and kernel.start_of(int(pid)) is None:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_ours(path):
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except FileNotFoundError:  # its template has ended meanwhile
+        return False
 
 
 def _serve(channel, payload, shared):

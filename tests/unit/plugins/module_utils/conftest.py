@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
@@ -208,6 +209,14 @@ class Batch:
     def results_file(self, index=0):
         with open(os.path.join(self.async_dir, self.jids()[index]), encoding="utf-8") as stream:
             return json.load(stream)
+
+
+@pytest.fixture
+def nobody_else():
+    """Keep tests of another process away meanwhile, which would leave files of the same other user in /tmp."""
+    with open(__file__, encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

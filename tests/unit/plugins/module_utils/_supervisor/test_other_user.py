@@ -27,10 +27,13 @@ from ..conftest import gone, payload, step, wait_for_supervisor
 USER = "nobody"
 PYTHON = "/usr/bin/python3"
 
-pytestmark = pytest.mark.skipif(
-    not (os.geteuid() == 0 and shutil.which("runuser") and os.path.exists(PYTHON) and os.path.isdir("/proc/self")),
-    reason="becomes another user: needs root, runuser and %s" % PYTHON,
-)
+pytestmark = [
+    pytest.mark.usefixtures("nobody_else"),
+    pytest.mark.skipif(
+        not (os.geteuid() == 0 and shutil.which("runuser") and os.path.exists(PYTHON) and os.path.isdir("/proc/self")),
+        reason="becomes another user: needs root, runuser and %s" % PYTHON,
+    ),
+]
 BOTH_PATHS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "exec"])
 
 

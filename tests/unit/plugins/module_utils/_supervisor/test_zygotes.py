@@ -321,6 +321,7 @@ def as_another(bodies):
 
 
 @AS_OTHERS
+@pytest.mark.usefixtures("nobody_else")
 def test_modules_of_another_user_have_one_interpreter_too_and_leave_nothing(many):
     tell = WHO + "result['uid'] = os.getuid(); result['leader'] = os.getsid(0) == os.getpid()"
     bodies = [*as_another([of(key, tell) for key in "abc"]), of("a", tell), of("b", tell)]
@@ -337,6 +338,7 @@ def test_modules_of_another_user_have_one_interpreter_too_and_leave_nothing(many
 
 
 @AS_OTHERS
+@pytest.mark.usefixtures("nobody_else")
 def test_jobs_of_another_user_who_cannot_be_become_are_told_why_once(many):
     how = become("sh -c 'echo not you >&2; exit 1'")
     bodies = [*as_another([of(key, "pass") for key in "ab"]), of("a", "pass")]
@@ -348,6 +350,7 @@ def test_jobs_of_another_user_who_cannot_be_become_are_told_why_once(many):
 
 
 @AS_OTHERS
+@pytest.mark.usefixtures("nobody_else")
 def test_jobs_of_another_user_go_on_where_the_zygote_is_killed(many):
     bodies = as_another([of("a", SLEEP), of("b", "pass"), of("c", "result['n'] = os.getuid()")])
     done = many(

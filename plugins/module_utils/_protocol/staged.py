@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -125,6 +124,8 @@ class _Source:
 
     def blocks(self, digest):
         """Return the content with this SHA-256, in pieces; OSError if its hash is another one."""
+        import hashlib  # the quickest for large files; few launches bring any
+
         seen = hashlib.sha256()
         for block in self._read(self._contents[digest]):
             seen.update(block)

@@ -12,12 +12,11 @@ changed, another user's, or gone at any moment, and then it is brought again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import place
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, hashing
 
 FOLDER = "modules"
 LIMIT = 16 * 1024 * 1024  # bytes of a file
@@ -29,7 +28,7 @@ _BEGUN = ".tmp"
 
 
 def sha256(data):
-    return hashlib.sha256(data).hexdigest()
+    return hashing.sha256(data).hexdigest()
 
 
 class Store:

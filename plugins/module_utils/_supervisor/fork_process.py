@@ -35,6 +35,7 @@ _BOOT = (
     "    return data\n"
     "exec(compile(_read(int(_read(10))), 'background.jobs loader', 'exec'))\n"
     "load(_read(int(_read(10))))()\n"
+    "os._exit(0)\n"  # without taking the interpreter down in order
 )
 _SPARE = 16  # file descriptors
 _STUCK = 1.0  # seconds that a killed process may take to go

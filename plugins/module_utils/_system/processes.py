@@ -11,11 +11,12 @@ Without /proc, a process is known only by its pid, and what it has started by it
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
 from collections import namedtuple
+
+from ansible_collections.background.jobs.plugins.module_utils._system import hashing
 
 _LOOK_AGAIN = 0.05  # seconds
 _KILL_AGAIN = 1.0
@@ -84,14 +85,14 @@ def _machine():
     """
     found = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id") or b""
     known = found.strip() not in (b"", b"uninitialized")
-    hashed = hashlib.sha256(b"background.jobs " + found.strip()).hexdigest()[:32] if known else None
+    hashed = hashing.sha256(b"background.jobs " + found.strip()).hexdigest()[:32] if known else None
     return {"id": hashed, "name": os.uname().nodename}
 
 
 def machine_key():
     """Return the name for a folder of this machine's own in a directory that other machines may share."""
     machine = _machine()
-    return hashlib.sha256(("%s %s" % (machine["id"], machine["name"])).encode("utf-8", "replace")).hexdigest()[:16]
+    return hashing.sha256(("%s %s" % (machine["id"], machine["name"])).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _pid_namespace():

@@ -14,14 +14,13 @@ next ones, the controller sends short_program.py, which checks that the zip is s
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import struct
 import sys
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import store
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, hashing
 
 _OF_THIS_CALL = "sitecustomize.py"  # ansible-core's wrapper puts it there, with the path of the zip
 _LOCAL_HEADER = 30  # bytes in front of the name of a file in a zip, with the lengths of that and of more at 26
@@ -98,7 +97,7 @@ def _name(begin, digest):
 
 def _beginning(sent, contents):
     """Return the beginning of the name of a kept zip: the same for all calls that bring the same files."""
-    found = hashlib.sha256()
+    found = hashing.sha256()
     for info in _files_of(contents):
         begin = info.header_offset + _LOCAL_HEADER + sum(struct.unpack_from("<HH", sent, info.header_offset + 26))
         name, packed = info.filename.encode("utf-8"), sent[begin : begin + info.compress_size]

@@ -27,7 +27,10 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers, because this module's zip is removed soon after.
 _BOOT = (
-    "import sys; sys.path.insert(0, %r); from " + _PACKAGE + "._supervisor.main import main; del sys.path[0]; main()"
+    "import os, sys; sys.path.insert(0, %r); from "
+    + _PACKAGE
+    + "._supervisor.main import main; del sys.path[0]; main(); "
+    "sys.stdout.flush(); os._exit(0)"  # without taking the interpreter down in order
 )
 _PATIENCE = 1.0  # seconds for an interpreter to end after it has closed its output
 _MOST_SAID = 65536  # bytes to keep of what it prints before its answer

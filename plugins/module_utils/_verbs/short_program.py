@@ -15,10 +15,18 @@ import sys
 # Others may be able to write to the folder where the connection begins: import nothing from it.
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
 
-import hashlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import stat  # noqa: E402
+
+# As in _system/hashing.py, which is not there yet.
+try:
+    from _sha2 import sha256 as digest_of
+except ImportError:
+    try:
+        from _sha256 import sha256 as digest_of
+    except ImportError:
+        from hashlib import sha256 as digest_of
 
 
 def why_not(path, sha256):
@@ -39,7 +47,7 @@ def why_not(path, sha256):
         if os.access(path, os.W_OK):
             os.utime(path)  # so that it is not removed as unused
         with open(path, "rb") as stream:
-            return None if hashlib.sha256(stream.read()).hexdigest() == sha256 else "%s was changed" % path
+            return None if digest_of(stream.read()).hexdigest() == sha256 else "%s was changed" % path
     except OSError as exc:
         return str(exc)
 

@@ -33,7 +33,11 @@ def run(name, arguments):
         sys.modules[package] = types.ModuleType(package)
     given = json.loads(arguments)["ANSIBLE_MODULE_ARGS"]
     sys.modules[_STOOD_IN_FOR].AnsibleModule = functools.partial(AnsibleModule, given)
-    importlib.import_module(name).main()
+    try:
+        importlib.import_module(name).main()
+    except SystemExit as exc:
+        sys.stdout.flush()
+        os._exit(exc.code)  # taking the interpreter down in order takes time, and nobody needs it
 
 
 class AnsibleModule:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -22,8 +23,9 @@ _PLUGINS = Path(__file__).resolve().parents[2]
 _IN_COLLECTION = ("plugins", "modules")
 
 
+@functools.lru_cache
 def of_own(module: str) -> str:
-    """Return the fingerprint of a module of this collection."""
+    """Return the fingerprint of a module of this collection. Looked up once for a task, which has a process of its own."""
     return Sources().fingerprint(_PLUGINS / "modules" / f"{module}.py")
 
 

@@ -1,0 +1,17 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change at any time.
+
+"""SHA-256 without OpenSSL: loading that takes longer than hashing all that a call hashes."""
+
+from __future__ import annotations
+
+try:
+    from _sha2 import sha256  # CPython 3.12 and later
+except ImportError:
+    try:
+        from _sha256 import sha256  # until 3.11
+    except ImportError:  # an interpreter that was built without it
+        from hashlib import sha256  # noqa: F401

@@ -67,14 +67,16 @@ class _Built:
             yield
             return
         fingerprint = self._sources.fingerprint(Path(module)).encode()
-        kept = self._folder / f"{hashlib.sha256(f'{of_core.name} {module}'.encode()).hexdigest()}.built"
+        kept = self._folder / _name(of_core, module)
         with contextlib.suppress(OSError):
             _copy(kept, of_core, fingerprint)
         was_kept = of_core.exists()
-        yield
-        if not was_kept and of_core.exists() and _is_on_its_own(of_core, sources.collection_of(Path(module))):
-            built = of_core.read_bytes()
-            home.write(kept, _heading(fingerprint, built) + built)
+        try:
+            yield
+        finally:  # ansible-core stops after it has built a module if the interpreter is still to be discovered
+            if not was_kept and of_core.exists() and _is_on_its_own(of_core, sources.collection_of(Path(module))):
+                built = of_core.read_bytes()
+                home.write(kept, _heading(fingerprint, built) + built)
 
 
 def _of_core(module: str, compression: str) -> Path | None:
@@ -85,6 +87,12 @@ def _of_core(module: str, compression: str) -> Path | None:
         return None
     folder = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"  # type: ignore[attr-defined]
     return folder / f"{name}-{compression}-none"
+
+
+def _name(of_core: Path, module: str) -> str:
+    """Return a name for what is kept of a module. Several installations of Ansible may share a home."""
+    about = f"{of_core.name} {module} {sources.INSTALLATION}"
+    return f"{hashlib.sha256(about.encode()).hexdigest()}.built"
 
 
 def _copy(kept: Path, of_core: Path, fingerprint: bytes) -> None:

@@ -19,6 +19,8 @@ from ansible.executor.module_common import _MODULE_UTILS_PATH
 from ansible.plugins.loader import module_utils_loader
 from ansible.release import __version__
 
+# What else decides how modules are built.
+INSTALLATION = f"{__version__} {sys.version_info[:2]}"
 _PLUGINS = Path(__file__).resolve().parents[2]
 _IN_COLLECTION = ("plugins", "modules")
 
@@ -41,7 +43,7 @@ class Sources:
 
         The files are not read: comparing their times of change takes only some milliseconds.
         """
-        found = hashlib.sha256(f"{__version__} {sys.version_info[:2]}".encode())
+        found = hashlib.sha256(INSTALLATION.encode())
         utilities = [*module_utils_loader._get_paths(subdirs=False), _MODULE_UTILS_PATH]
         if collection := collection_of(module):
             utilities.append(str(collection / "plugins" / "module_utils"))

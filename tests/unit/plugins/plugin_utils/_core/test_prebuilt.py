@@ -20,6 +20,7 @@ PROGRAM = """
 import json, sys
 from ansible import constants
 from ansible.executor import module_common
+from ansible.executor.interpreter_discovery import InterpreterDiscoveryRequiredError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins import action
 from ansible.plugins.loader import init_plugin_loader, module_loader
@@ -36,16 +37,23 @@ built, really = [], module_common.recursive_finder
 module_common.recursive_finder = lambda *args: built.append(args[1].rpartition(".")[2]) or really(*args)
 
 
-def build(name):
+def modify(name, interpreter):
     found = module_loader.find_plugin_with_context(name)
-    one = action.modify_module(
+    return action.modify_module(
         module_name=found.resolved_fqcn,
         module_path=found.plugin_resolved_path,
         module_args={},
         templar=Templar(loader=DataLoader()),
-        task_vars={"ansible_python_interpreter": "/usr/bin/python3"},
+        task_vars={"ansible_python_interpreter": interpreter},
         module_compression="ZIP_DEFLATED",
     )
+
+
+def build(name):
+    try:  # as for the first task on a host
+        modify(name, "auto")
+    except InterpreterDiscoveryRequiredError:
+        one = modify(name, "/usr/bin/python3")
     of_core = payloads.Built("new", one.shebang, one.b_module_data, name, one.serialization_profile)
     payload = payloads.split(of_core, json.dumps({"ANSIBLE_MODULE_ARGS": {}}), {})[0]
     return [payload["style"], payload["tail"]]

@@ -77,7 +77,7 @@ def _job(task: Task) -> list[Task]:
     ]
 
 
-def _under_mitogen(host: Host, playbook: str) -> float | None:
+def under_mitogen(host: Host, playbook: str, **variables: object) -> float | None:
     """Return the seconds that a play takes under Mitogen; None where that is not here."""
     folder = os.environ.get("BENCHMARK_MITOGEN")
     if not folder:
@@ -89,7 +89,14 @@ def _under_mitogen(host: Host, playbook: str) -> float | None:
         "ANSIBLE_STRATEGY_PLUGINS": str(strategies),
         "ANSIBLE_STRATEGY": "mitogen_linear",
     }
-    command = [f"{folder}/ansible-playbook", "-i", str(host.folder / "inventory.ini"), playbook]
+    command = [
+        f"{folder}/ansible-playbook",
+        "-i",
+        str(host.folder / "inventory.ini"),
+        playbook,
+        "-e",
+        json.dumps(variables),
+    ]
     before = time.monotonic()
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -105,7 +112,7 @@ def _beside(host: Host, plain: str, job: str) -> dict[str, float]:
         found["plain"].append(host.play(plain)[0])
         found["background.jobs"].append(host.play(job)[0])
         host.clean()
-        under = _under_mitogen(host, plain)
+        under = under_mitogen(host, plain)
         if under is not None:
             found["mitogen"].append(under)
     return {what: round(statistics.median(times), 2) for what, times in found.items() if times}

@@ -130,11 +130,13 @@ def side_by_side(host: Host, figures: dict[str, object]) -> None:
         core = median(host, "core.yml", 1, count=size)
         ours_again = median(host, "jobs.yml", RUNS, count=size)
         ours = statistics.median([ours, ours_again])
+        others = _others(host, size)
         rows.append(
             {
                 "jobs": size,
                 "core": round(core, 2),
                 "background.jobs": round(ours, 2),
+                **others,
                 "ratio": round(core / ours, 1),
                 "core_marginal_ms": round((core - core_one) / (size - 1) * 1000, 1),
                 "marginal_ms": round((ours - ours_one) / (size - 1) * 1000, 2),
@@ -142,11 +144,36 @@ def side_by_side(host: Host, figures: dict[str, object]) -> None:
         )
         print(
             f"{size} x `command: true`, launch and wait: core {core:.1f} s, background.jobs {ours:.2f} s, ratio {core / ours:.1f}; "
-            f"marginal cost of a job: {rows[-1]['core_marginal_ms']} ms and {rows[-1]['marginal_ms']} ms",
+            f"marginal cost of a job: {rows[-1]['core_marginal_ms']} ms and {rows[-1]['marginal_ms']} ms; others: {others}",
             flush=True,
         )
     figures["side_by_side"] = rows
     figures["one_job"] = {"core": round(core_one, 2), "background.jobs": round(ours_one, 2)}
+
+
+def _others(host: Host, size: int) -> dict[str, float]:
+    """Return the median seconds of what people use instead: a plain loop under Mitogen, and programs in one `shell` task."""
+    found = {}
+    under = [modules.under_mitogen(host, str(HERE / "loop.yml"), count=size) for dummy in range(RUNS)]
+    if None not in under:
+        found["mitogen"] = round(statistics.median(under), 2)
+    programs = {"xargs": "xargs -P8 -I{} true"}
+    if _has_parallel(host):
+        programs["parallel"] = "parallel -j8 true"
+    for name, program in programs.items():
+        found[name] = round(median(host, "floor.yml", RUNS, count=size, program=program), 2)
+    return found
+
+
+def _has_parallel(host: Host) -> bool:
+    """Have GNU parallel on the host; say so if it can't be installed."""
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends parallel"
+    try:
+        host.run("sh", "-c", f"command -v parallel || {{ {install}; }}")
+    except subprocess.CalledProcessError:
+        print("GNU parallel is not on the host and can't be installed: not compared", flush=True)
+        return False
+    return True
 
 
 def remote_calls(host: Host, figures: dict[str, object]) -> None:
@@ -179,14 +206,7 @@ def latency(host: Host, figures: dict[str, object]) -> None:
 
 def against_parallel(host: Host, figures: dict[str, object]) -> None:
     """The cost of a job on the host alone, beside GNU parallel's."""
-    try:
-        host.run(
-            "sh",
-            "-c",
-            "command -v parallel || { apt-get update -qq && apt-get install -y -qq --no-install-recommends parallel; }",
-        )
-    except subprocess.CalledProcessError:
-        print("GNU parallel is not on the host and can't be installed: not compared", flush=True)
+    if not _has_parallel(host):
         return
     size, ratios, ours_ms, theirs_ms = 500, [], [], []
     for dummy in range(RUNS):

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 try:
-    from _sha2 import sha256  # CPython 3.12 and later
+    import _sha2 as _provider  # CPython 3.12 and later
 except ImportError:
     try:
-        from _sha256 import sha256  # until 3.11
+        import _sha256 as _provider  # until 3.11
     except ImportError:  # an interpreter that was built without it
-        from hashlib import sha256  # noqa: F401
+        import hashlib as _provider
+
+sha256 = _provider.sha256

@@ -28,6 +28,7 @@ _TASKS = 10  # in one play, for what a task more costs
 _HOSTS, _FORKS = 40, 5
 _DELAY = 0.1  # seconds each way
 _LONG = float(os.environ.get("BENCHMARK_WAIT", "600"))  # seconds of the long wait
+_IDLE = 60  # seconds of a task that does nothing
 _CPU = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || awk '/usage_usec/ {print $2 * 1000}' /sys/fs/cgroup/cpu.stat"
 # Runs a module, and notes the processor time of it alone: what outlives it is not waited for.
 _COUNTED_PYTHON = '#!/bin/sh\n/usr/bin/python3 "$@"\ncode=$?\ntimes >> /tmp/times\nexit $code\n'
@@ -136,7 +137,10 @@ def crowd(host: Host, figures: Figures) -> None:
 
 
 def long_wait(host: Host, figures: Figures) -> None:
-    """Percent of a core that a wait for 1,000 jobs takes, on the controller and on the host."""
+    """Percent of a core that a wait for 1,000 jobs takes, on the controller and on the host.
+
+    idle_percent: what a plain task that sleeps takes on the controller, where ansible-core looks for results all the time.
+    """
     size, width = 1000, 8
     command = f"sleep {_LONG * width / size}"
     batch = re.search(r"batch (b\d+)", host.play("launch.yml", count=size, width=width, command=command)[1])[1]  # type: ignore[index]
@@ -148,9 +152,11 @@ def long_wait(host: Host, figures: Figures) -> None:
     spent = sum(
         int(minutes) * 60 + float(rest) for minutes, rest in re.findall(r"(\d+)m([0-9.]+)s", " ".join(of_children))
     )
+    idle = [_processor_time(host, "sleep.yml", seconds=taken)[1] for taken in (1, 1 + _IDLE)]
     figures["long_wait"] = {
         "seconds": round(seconds, 1),
         "controller_percent": round(on_controller / seconds * 100, 2),
+        "idle_percent": round((idle[1] - idle[0]) / _IDLE * 100, 2),
         "host_percent": round(spent / seconds * 100, 2),
     }
     host.clean()

@@ -236,11 +236,16 @@ def batch(tmp_path):
 
 
 def servants(supervisor, kind="template"):
-    """Return the Processes of a supervisor that are template processes, or zygotes: forks of theirs lead a session."""
+    """Return the Processes of a supervisor that are template processes, or zygotes.
+
+    Their forks look alike until they lead a session, or have a name, of their own.
+    """
     snapshot = processes.Snapshot()
     starts = {process.pid: process.start for process in snapshot if process.pid == supervisor}
     found = snapshot.tree(starts).values()
-    return [process for process in found if process.session != process.pid and kind in words_of(process.pid)]
+    found = [process for process in found if process.session != process.pid and kind in words_of(process.pid)]
+    pids = {process.pid for process in found}
+    return [process for process in found if process.ppid not in pids]
 
 
 def words_of(pid):

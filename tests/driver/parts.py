@@ -29,8 +29,6 @@ HOST_HALF = ROOT / "tests" / "unit" / "plugins" / "module_utils"
 PROPERTIES = HOST_HALF / "test_properties.py"
 # Runs all tasks of the documentation, one by one: on the newest core.
 SHOWN = "tests/unit/test_documented_tasks.py::test_what_is_shown_can_be_run"
-# Half of the time of unit and fault tests is waiting: two at a time.
-WAITING_TESTS = "-n2"
 SCENARIOS = ROOT / "extensions" / "molecule"
 FAULTS = ROOT / "tests" / "faults"
 AWX = ROOT / "tests" / "awx"
@@ -133,7 +131,7 @@ def unit(core: str, job: Job, quick: bool = False) -> Counts:
     environment = lines.test_environment(core)
     # The host's half takes ten times as long as the controller's: it runs only on the newest core, and in unit-host.
     ignored = [] if core == machine.newest_core() else [f"--ignore={HOST_HALF}", f"--deselect={SHOWN}"]
-    options = [f"--deselect={SHOWN}", "-n3"] if quick else [*ignored, WAITING_TESTS]
+    options = [f"--deselect={SHOWN}", "-n3"] if quick else ignored
     return _pytest(job, ([environment.bin / "pytest", "tests/unit", *options], environment.env, ROOT))
 
 
@@ -146,8 +144,7 @@ def unit_host(job: Job) -> Counts:
     present = [folder for folder in folders if folder.exists()]
     if not present:
         raise Skip("no tests of plugins/module_utils")
-    command: list[str | Path] = [environment.bin / "pytest", *present, f"--ignore={PROPERTIES}", WAITING_TESTS]
-    return _pytest(job, (command, environment.env, ROOT))
+    return _pytest(job, ([environment.bin / "pytest", *present, f"--ignore={PROPERTIES}"], environment.env, ROOT))
 
 
 def _lend_module_utils(environment: Environment) -> None:
@@ -320,7 +317,8 @@ def faults(job: Job) -> Counts:
     """
     _want_docker()
     tests = [FAULTS, *([PROPERTIES] if SOAK else [])]
-    return _pytest(job, faults_command(machine.newest_core(), WAITING_TESTS, "--maxschedchunk=1", *map(str, tests)))
+    # Half of their time is waiting: two at a time took six minutes, one at a time nine.
+    return _pytest(job, faults_command(machine.newest_core(), "-n2", "--maxschedchunk=1", *map(str, tests)))
 
 
 def faults_command(core: str, *arguments: str) -> Command:

@@ -34,17 +34,19 @@ def of_this_run() -> Path:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Make or replace a file, atomically. Of several writers one wins.
-
-    A disk that does not take it is no error: nothing here is needed.
-    """
+    """Put a file into the folder, and remove old ones. A disk that does not take it is no error: nothing here is needed."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
             _forget_old(path.parent)
-        written = path.with_name(f"{path.name}.{os.getpid()}")
-        written.write_bytes(data)
-        written.replace(path)
+        replace(path, data)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Make or replace a file, atomically. Of several writers one wins."""
+    written = path.with_name(f"{path.name}.{os.getpid()}")
+    written.write_bytes(data)
+    written.replace(path)
 
 
 def _forget_old(folder: Path, now: t.Callable[[], float] = time.time) -> None:

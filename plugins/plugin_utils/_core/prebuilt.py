@@ -19,7 +19,6 @@ import base64
 import contextlib
 import hashlib
 import io
-import os
 import re
 import typing as t
 import zipfile
@@ -101,9 +100,7 @@ def _copy(kept: Path, of_core: Path, fingerprint: bytes) -> None:
     if heading + line != _heading(fingerprint, built):
         return
     of_core.parent.mkdir(exist_ok=True)
-    written = of_core.with_name(f"{of_core.name}-kept-{os.getpid()}")
-    written.write_bytes(built)
-    written.replace(of_core)
+    home.replace(of_core, built)
 
 
 def _heading(fingerprint: bytes, built: bytes) -> bytes:

@@ -231,7 +231,8 @@ class Runner:
         name = job.part.name
         self.results[name] = counts, seconds
         if counts.failed:
-            self.failures[name] = job.failures()
+            why = message.rstrip().rpartition("\n")[2]
+            self.failures[name] = [why[:WIDTH], *job.failures()]
             print(f"----- {name}: {message}\n{job.tail()}\n----- end of {job.log}")
         word = "FAILED" if counts.failed else "ok" if counts.passed else "SKIPPED"
         print(f"{word:8}{name:22}{seconds:6.0f} s {job.cpu:6.0f} s CPU  {counts}", flush=True)

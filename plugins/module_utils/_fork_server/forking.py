@@ -200,6 +200,6 @@ class _Printed(io.RawIOBase):
         try:
             with open(path, "rb") as stream:
                 result = json.loads(stream.read() + self._left)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return result if isinstance(result, dict) else None

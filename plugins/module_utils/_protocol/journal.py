@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.module_utils._system import json_text
 
 _ATTEMPTS_TOLD = 100  # the most failed attempts that are reported of a job: the last ones
 _MOST_PIDS = 100000
@@ -45,8 +46,8 @@ class JobStates:
         ended = []
         for line in lines:
             try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):  # half a line, by a writer that was killed
+                entry = json_text.loads(line)
+            except ValueError:  # half a line, by a writer that was killed
                 continue
             if _is_concurrency(entry):
                 self.concurrency = entry["concurrency"]

@@ -22,7 +22,7 @@ import stat
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import capture
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text
 
 FOLDER = "output"
 STREAMS = ("stdout", "stderr")
@@ -252,8 +252,8 @@ def _without_result(printed):
     if not (last.startswith(b"{") and last.endswith(b"}")):
         return printed
     try:
-        json.loads(last)
-    except (ValueError, RecursionError):
+        json_text.loads(last)
+    except ValueError:
         return printed
     return before + b"\n" if before else b""
 

@@ -15,6 +15,8 @@ import base64
 import json
 import zlib
 
+from ansible_collections.background.jobs.plugins.module_utils._system import json_text
+
 _FASTEST = 1
 
 
@@ -29,8 +31,8 @@ def unpack(text, limit=None):
     limit: ValueError also if it holds more bytes than this, which are then not unpacked.
     """
     try:
-        return json.loads(_inflate(base64.b64decode(text, validate=True), limit))
-    except (ValueError, RecursionError, zlib.error) as exc:
+        return json_text.loads(_inflate(base64.b64decode(text, validate=True), limit))
+    except (ValueError, zlib.error) as exc:
         raise ValueError("not a packed value: %s" % exc) from exc
 
 

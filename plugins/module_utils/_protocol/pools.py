@@ -29,7 +29,7 @@ import time
 from collections import namedtuple
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import ids
-from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text, processes
 
 FOLDER = "pools"
 MOST_PLACES = 1000000
@@ -211,8 +211,8 @@ class Pool:
 
     def _read(self, name):
         try:
-            return json.loads(files.read_own(name, _BLOCK * 4, folder=self.folder))
-        except (ValueError, RecursionError, files.UnsafePath, OSError):
+            return json_text.loads(files.read_own(name, _BLOCK * 4, folder=self.folder))
+        except (ValueError, files.UnsafePath, OSError):
             return None
 
 

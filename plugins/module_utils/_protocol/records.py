@@ -28,7 +28,6 @@ Below async_dir, which core's async uses too:
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import stat
@@ -43,7 +42,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import (
     results,
 )
 from ansible_collections.background.jobs.plugins.module_utils._protocol import output as _output
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text
 
 PROTOCOL = 1
 RESULT_LIMIT = results.READ_LIMIT
@@ -95,8 +94,8 @@ class BatchReader(journal.JobStates):
     def _read_header(self):
         path = os.path.join(self.path, "batch.json")
         try:
-            header = json.loads(files.read_own("batch.json", _RECORD_LIMIT, folder=self.open()))
-        except (ValueError, RecursionError) as exc:
+            header = json_text.loads(files.read_own("batch.json", _RECORD_LIMIT, folder=self.open()))
+        except ValueError as exc:
             raise DamagedRecord("%s is damaged: %s" % (path, exc)) from exc
         protocol = header.get("protocol", PROTOCOL) if isinstance(header, dict) else None
         if journal.is_integer(protocol) and protocol > PROTOCOL:
@@ -130,8 +129,8 @@ class BatchReader(journal.JobStates):
         try:
             kept = self._text_of("results", index, RESULT_LIMIT)
             text = self._results_file(index, RESULT_LIMIT) if kept is None else kept
-            result = json.loads(text) if text is not None else None
-        except (ValueError, RecursionError, files.UnsafePath, OSError):
+            result = json_text.loads(text) if text is not None else None
+        except (ValueError, files.UnsafePath, OSError):
             return None
         # a final result with a key `started` is never in a results file
         is_final = isinstance(result, dict) and (kept is not None or "started" not in result)

@@ -14,6 +14,7 @@ import signal
 from collections import namedtuple
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states
+from ansible_collections.background.jobs.plugins.module_utils._system import json_text
 
 # text: the JSON text of the result; result: the same as a dict
 Outcome = namedtuple("Outcome", "text result failed changed")
@@ -78,8 +79,8 @@ def has_changed(result):
 
 def _parse(text):
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_text.loads(text)
+    except ValueError:
         return None
 
 

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections import deque
 
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import other_user
+from ansible_collections.background.jobs.plugins.module_utils._system import json_text
 
 _RECEIVE = 65536
 _MOST_OF_A_FRAME = 1024 * 1024  # bytes: usual ones have some hundred
@@ -101,6 +101,6 @@ class Frames:
 
 def _decoded(body):
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return json_text.loads(body)
+    except ValueError:
         return None

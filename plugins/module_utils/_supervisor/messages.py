@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
+
+from ansible_collections.background.jobs.plugins.module_utils._system import json_text
 
 
 def _is_count(value, least=0):
@@ -20,8 +21,8 @@ def _is_count(value, least=0):
 def request_in(line):
     """Return the dictionary that a line of the FIFO holds, None if it holds none."""
     try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
+        request = json_text.loads(line)
+    except ValueError:
         return None
     return request if isinstance(request, dict) else None
 

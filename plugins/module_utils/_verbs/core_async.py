@@ -16,7 +16,7 @@ import json
 import os
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import records, results, states
-from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text, processes
 
 _NO_RESULT = "its process is gone, and it wrote no result (killed, out of memory, or the host restarted)"
 _UNREADABLE = "its process is gone, and its results file holds no JSON (the disk may have been full)"
@@ -77,8 +77,8 @@ def _read(directory, jid):
     except (files.UnsafePath, OSError) as exc:
         return {"state": states.LOST, "finished": True, "msg": "its results file can't be read: %s" % exc}
     try:
-        result = json.loads(data)
-    except (ValueError, RecursionError):
+        result = json_text.loads(data)
+    except ValueError:
         result = None
     if not isinstance(result, dict):
         # not written yet, or cut off by a full disk: its processes show whether it runs

@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import json
-
 from ansible_collections.background.jobs.plugins.module_utils._protocol import results, states
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text
 
 
 def view_of(asked, job):
@@ -163,7 +161,7 @@ def result_text(job, state):
 def parsed(text):
     """Return the result that a text (or None) holds; {} if it holds none."""
     try:
-        result = json.loads(text) if text is not None else {}
-    except (ValueError, RecursionError):
+        result = json_text.loads(text) if text is not None else {}
+    except ValueError:
         result = {}
     return result if isinstance(result, dict) else {}

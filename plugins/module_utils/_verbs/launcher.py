@@ -21,7 +21,7 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.module_utils._system import files, users
+from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text, users
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
@@ -291,8 +291,8 @@ def _answer_in(output):
     """Return the answer from what a supervisor's interpreter has printed so far, None if it has not come yet."""
     for line in output.split(b"\n")[:-1]:
         try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
+            answer = json_text.loads(line)
+        except ValueError:
             continue
         if isinstance(answer, dict) and not {"pid", "error", "missing"}.isdisjoint(answer):
             return answer

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import job_directory
 
 FOLDER = ".background_jobs"
 
@@ -18,7 +18,7 @@ class Place:
 
     def __init__(self, async_dir):
         """FileNotFoundError if there is none, UnsafePath if others can change it, or swap it for another."""
-        self.jobs = files.open_job_directory(async_dir)  # the Folder of the results files
+        self.jobs = job_directory.open_checked(async_dir)  # the Folder of the results files
         self._batches = None
 
     @property

@@ -9,15 +9,12 @@
 from __future__ import annotations
 
 import errno
-import grp
 import os
-import pwd
 import stat
 
+from ansible_collections.background.jobs.plugins.module_utils._system import access
+
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40  # in one path, the kernel's limit
-_UNMAPPED = 65534  # the uid that a user namespace shows for owners outside of it
-_ACL = "system.posix_acl_access"
 
 
 class UnsafePath(Exception):
@@ -67,7 +64,7 @@ class Folder:
         folder = Folder(name, self)
         found = os.fstat(folder.fd)
         if found.st_uid != os.geteuid():
-            raise UnsafePath(_belongs_to(folder.path, found) + _not_ours())
+            raise UnsafePath(access.belongs_to(folder.path, found) + access.not_ours())
         if found.st_mode & 0o777 != 0o700:  # the umask may also have removed some
             os.fchmod(folder.fd, 0o700)
         return folder
@@ -116,162 +113,12 @@ def _why_no_folder(path, shown, within):
     return "%s is not a directory%s; move it away" % (shown, ", but a symbolic link" if is_link else "")
 
 
-def _belongs_to(path, found):
-    return "%s belongs to uid %d" % (path, found.st_uid)
-
-
-def _not_ours():
-    return ", not to the user of this task (uid %d)" % os.geteuid()
-
-
 def _check_closed(path, found):
     if found.st_uid not in (0, os.geteuid()):
-        raise UnsafePath(_belongs_to(path, found))
-    who = _who_else_may_write(path, found)
+        raise UnsafePath(access.belongs_to(path, found))
+    who = access.who_else_may_write(path, found)
     if who:
         raise UnsafePath("%s can be written by %s" % (path, who))
-
-
-def private_directory(path):
-    """Make `path` a directory of our own with mode 0700; UnsafePath if it is something else."""
-    parent, name = os.path.split(path)
-    Folder(parent).make(name)
-
-
-def job_directory(path):
-    """Return the absolute path of async_dir, which is made (0700) if it is missing.
-
-    UnsafePath if it is a link, not a directory, or a place where others may replace our files.
-    """
-    expanded = os.path.abspath(os.path.expanduser(path))
-    if expanded.startswith("~") or "/~" in expanded:
-        raise UnsafePath("async_dir %s: no such home directory" % path)
-    if not os.path.lexists(expanded):
-        _make_parents(os.path.dirname(expanded))
-        private_directory(expanded)
-    check_job_directory(expanded)
-    return expanded
-
-
-def _make_parents(path):
-    """Make the missing directories of a path, writable by nobody else, whatever the umask."""
-    if not os.path.lexists(path):
-        _make_parents(os.path.dirname(path))
-        try:
-            os.mkdir(path, 0o755)
-        except FileExistsError:
-            pass  # made just now; its owner will be checked
-
-
-def check_job_directory(path):
-    """UnsafePath unless `path`, which exists, is a directory that only we or root can change, or swap for another."""
-    found = os.lstat(path)
-    if stat.S_ISLNK(found.st_mode):
-        raise UnsafePath(
-            "async_dir %s is a symbolic link; set ansible_async_dir to the directory that it points to" % path
-        )
-    if not stat.S_ISDIR(found.st_mode):
-        raise UnsafePath("async_dir %s is not a directory" % path)
-    if not found.st_mode & stat.S_ISVTX:
-        who = _who_else_may_write(path, found)
-        if who:
-            raise UnsafePath("async_dir %s can be written by %s; choose another ansible_async_dir" % (path, who))
-    if found.st_uid not in (0, os.geteuid()):
-        raise UnsafePath("async_dir %s%s" % (_belongs_to(path, found), _not_ours()))
-    _check_parents(path)
-
-
-def open_job_directory(path):
-    """Return the Folder of async_dir, which exists and was checked."""
-    check_job_directory(path)
-    return Folder(path)  # only we or root can have swapped it since
-
-
-def _check_parents(path):
-    """UnsafePath if somebody else can put another directory in the place of `path`, through a parent, or a link on the way.
-
-    There is no race from one check to the next: what has passed its check can be changed only by us or root.
-    """
-    _check_parent("/", path)
-    at, left, links = "/", os.path.dirname(path).split("/"), 0
-    while left:
-        name = left.pop(0)
-        if name == "..":
-            at = os.path.dirname(at)  # of a link's target: `at` itself contains no links
-        if name in ("", ".", ".."):
-            continue
-        following = os.path.join(at, name)
-        if not _check_parent(following, path):
-            at = following
-            continue
-        target, links = os.readlink(following), links + 1
-        if links > _MOST_LINKS:
-            raise UnsafePath("async_dir %s: too many symbolic links on the way" % path)
-        at = "/" if target.startswith("/") else at
-        left = target.split("/") + left
-
-
-def _check_parent(parent, path):
-    """Check one directory, or link, on the way to `path`; say whether it is a link."""
-    found = os.lstat(parent)
-    is_link = stat.S_ISLNK(found.st_mode)
-    who = None
-    if found.st_uid not in (0, os.geteuid()) and not _is_from_outside(found.st_uid):
-        who = "uid %d, to whom %s belongs" % (found.st_uid, parent)
-    elif not is_link and not found.st_mode & stat.S_ISVTX:
-        # in a sticky directory others can't replace what belongs to us or root
-        who = _who_else_may_write(parent, found)
-        who = who and "%s, who may write in %s" % (who, parent)
-    if who:
-        raise UnsafePath(
-            "async_dir %s: another directory can be put in its place by %s; choose another ansible_async_dir"
-            % (path, who)
-        )
-    return is_link
-
-
-def _is_from_outside(uid):
-    """Say whether this uid stands for an owner outside of our user namespace (in a rootless container)."""
-    if uid != _UNMAPPED:
-        return False
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as stream:
-            return stream.read().split() != ["0", "0", str((1 << 32) - 1)]
-    except OSError:
-        return False
-
-
-def _who_else_may_write(path, found):
-    """Return in words who, besides us and root, may write in a directory, None if nobody may."""
-    if found.st_mode & stat.S_IWOTH:
-        return "every user of the host"
-    if found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid):
-        return "the group of gid %d" % found.st_gid
-    return None
-
-
-def _is_private_group(path, gid):
-    """Say whether nobody else is in a group, as in the per-user groups that many hosts have, with a umask of 002.
-
-    Debian's sshd does the same (StrictModes). Root does not need this.
-    """
-    uid = os.geteuid()
-    if uid == 0 or _has_access_list(path):
-        return False
-    try:
-        ours = {pwd.getpwuid(uid).pw_name, pwd.getpwuid(0).pw_name}
-        members = set(grp.getgrgid(gid).gr_mem)
-    except KeyError:
-        return False
-    members.update(entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid)
-    return bool(members) and members <= ours
-
-
-def _has_access_list(path):
-    try:
-        return _ACL in os.listxattr(path, follow_symlinks=False)
-    except (AttributeError, OSError):  # not Linux, or a file system without access lists
-        return False
 
 
 def write_atomically(path, data, durable=True, folder=None, temporary=None):
@@ -339,7 +186,7 @@ def open_own(path, kind=stat.S_IFREG, flags=os.O_RDONLY, folder=None):
         if stat.S_IFMT(found.st_mode) != kind:
             raise UnsafePath("%s is not a %s" % (shown, "regular file" if kind == stat.S_IFREG else "FIFO"))
         if found.st_uid not in (0, os.geteuid()):
-            raise UnsafePath(_belongs_to(shown, found))
+            raise UnsafePath(access.belongs_to(shown, found))
     except UnsafePath:
         os.close(fd)
         raise

@@ -17,7 +17,7 @@ import os
 import re
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, ids
-from ansible_collections.background.jobs.plugins.module_utils._system import files
+from ansible_collections.background.jobs.plugins.module_utils._system import files, job_directory
 
 _CORE_JID = re.compile(r"j?[0-9]{1,20}\.[0-9]{1,20}\Z")
 
@@ -28,7 +28,7 @@ def find(selection, directory, get_reader, tell):
     get_reader(batch_id): returns its BatchReader, or None; tell(message): called on what could not be looked at.
     FileNotFoundError, UnsafePath or OSError if the directory can't be looked at.
     """
-    files.check_job_directory(directory)
+    job_directory.check(directory)
     present = set(os.listdir(directory))
     try:
         known = set(batch_ids(directory))

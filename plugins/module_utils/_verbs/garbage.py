@@ -20,7 +20,7 @@ import stat
 from collections import namedtuple
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, ids, output, states
-from ansible_collections.background.jobs.plugins.module_utils._system import files, processes
+from ansible_collections.background.jobs.plugins.module_utils._system import files, job_directory, processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import catalog, core_async, orphans
 
 # path: the one to report; paths: all that belongs to it, in the order of removal; at: when it was last changed
@@ -40,7 +40,7 @@ def looking(selection, directory, get_reader, tell, now):
     fitting = fits(selection)
     try:
         if fitting:
-            files.check_job_directory(directory)
+            job_directory.check(directory)
             batch_ids = [
                 batch_id
                 for batch_id in catalog.batch_ids(directory)

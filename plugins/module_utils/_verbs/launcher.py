@@ -21,7 +21,7 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
-from ansible_collections.background.jobs.plugins.module_utils._system import files, json_text, users
+from ansible_collections.background.jobs.plugins.module_utils._system import files, job_directory, json_text, users
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
@@ -135,7 +135,7 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
     is there; `missing`, shared parts of the plan that have to be sent as well.
     """
     try:
-        directory = files.job_directory(async_dir)
+        directory = job_directory.make(async_dir)
         if singleton is None:
             with batch_lock.lock(directory, alone=False) as lock:
                 answer = _start(packed_plan, directory, lock, compiled, folder)

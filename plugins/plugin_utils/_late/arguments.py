@@ -20,7 +20,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._model import Scop
 from ansible_collections.background.jobs.plugins.plugin_utils._plan import actions
 
 if t.TYPE_CHECKING:
-    from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
+    from ansible_collections.background.jobs.plugins.plugin_utils._late.rounds import Round, TaskInRounds
 
 # Words of a command line, with templates kept whole, and the blanks between them.
 _WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
@@ -29,7 +29,7 @@ _WORDS = re.compile(r"(?:\{\{.*?\}\}|\{%.*?%\}|[^\s])+|\s+", re.DOTALL)
 class Arguments:
     """The arguments of a task for one turn of its loop."""
 
-    def __init__(self, task: LateTask, one: Round, call: t.Any) -> None:
+    def __init__(self, task: TaskInRounds, one: Round, call: t.Any) -> None:
         self._task, self._one, self._call = task, one, call
         self._language, self._script, self._view = task.language, task.script, one.view
 

@@ -17,14 +17,14 @@ from ansible_collections.background.jobs.plugins.plugin_utils._late.script_value
 from ansible_collections.background.jobs.plugins.plugin_utils._model import ABSENT, Node
 
 if t.TYPE_CHECKING:
-    from ansible_collections.background.jobs.plugins.plugin_utils._late.tasks import LateTask, Round
+    from ansible_collections.background.jobs.plugins.plugin_utils._late.rounds import Round, TaskInRounds
 
 ARGS = "_variable_params"
 """The argument that stands for `args` if that is one template."""
 _METAS = ("flush_handlers", "noop", "end_role")
 
 
-def turn(task: LateTask, fqcn: str, one: Round) -> Node:
+def turn(task: TaskInRounds, fqcn: str, one: Round) -> Node:
     """Return the turn, carried out by the host itself, for one item."""
     name = fqcn.rpartition(".")[2]
     given = _arguments(task, one)
@@ -47,7 +47,7 @@ def turn(task: LateTask, fqcn: str, one: Round) -> Node:
     return {"local": name, "args": args}
 
 
-def _arguments(task: LateTask, one: Round) -> dict[str, t.Any]:
+def _arguments(task: TaskInRounds, one: Round) -> dict[str, t.Any]:
     action = t.cast("str", task.action)
     given = task.language.arguments(action, task.source[action], task.source.get("args", ABSENT))
     whole = given.pop(ARGS, None)
@@ -76,7 +76,7 @@ def _var(one: Round, value: object) -> Value:
     return one.view.expression(str(value))
 
 
-def _meta(task: LateTask, given: Mapping[str, t.Any]) -> str:
+def _meta(task: TaskInRounds, given: Mapping[str, t.Any]) -> str:
     what = str(given.get("_raw_params"))
     if what == "flush_handlers":
         task.around.flow.known.clear()  # handlers may change the values
@@ -101,7 +101,7 @@ def _refuse_late_names(one: Round, given: Mapping[str, t.Any]) -> None:
             )
 
 
-def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
+def _read(task: TaskInRounds, one: Round, given: Mapping[str, t.Any]) -> Node:
     """Return the arguments with the variables of include_vars: files are read at launch, even with late values in them."""
     for key, value in given.items():
         if one.view.trail(value) is not None:
@@ -122,13 +122,13 @@ def _read(task: LateTask, one: Round, given: Mapping[str, t.Any]) -> Node:
     return {**read, "weaker": weaker} if weaker else read
 
 
-def caches(task: LateTask, action: str) -> Iterator[str]:
+def caches(task: TaskInRounds, action: str) -> Iterator[str]:
     """Yield those variables set by a task of this action that become facts of the host."""
     if action.rpartition(".")[2] == "set_fact" and any("cacheable" in _arguments(task, one) for one in task.rounds):
         yield from sets(task, action)
 
 
-def sets(task: LateTask, action: str) -> Iterator[str]:
+def sets(task: TaskInRounds, action: str) -> Iterator[str]:
     """Yield the names of the variables that a task of this action sets."""
     leaf = action.rpartition(".")[2]
     if not keywords.is_local(action):

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing, records
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import module_call, running_job
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import supervisor as _supervisor
+from ansible_collections.background.jobs.plugins.module_utils._supervisor.runner import Runner
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher, orphans
 
@@ -158,10 +158,10 @@ def test_a_process_that_its_template_could_not_tell_of_is_found_by_the_file_that
     with open(untold.stdout, "w") as stream:
         process = subprocess.Popen(["sleep", "300"], stdout=stream)
     try:
-        supervisor = _supervisor.Supervisor.__new__(_supervisor.Supervisor)
-        supervisor._running = {index: running_job.RunningJob(None) for index in (0, 1)}
-        supervisor._running[0].call, supervisor._running[1].call = told, untold
-        supervisor._find_untold({0, 1})
+        runner = Runner.__new__(Runner)
+        runner._running = {index: running_job.RunningJob(None) for index in (0, 1)}
+        runner._running[0].call, runner._running[1].call = told, untold
+        runner._find_untold({0, 1})
         assert told.members == {1: 1}
         assert list(untold.members) == [process.pid]
     finally:

@@ -83,7 +83,9 @@ def newest_core() -> str:
 
 def base_environment() -> dict[str, str]:
     """The caller's environment without what would change the tests' meaning."""
-    odd = re.compile(r"^(ANSIBLE|MOLECULE|PYTEST|MYPY)_|^(PYTHONPATH|PYTHONHOME|VIRTUAL_ENV|MAKEFLAGS|MAKELEVEL)$")
+    odd = re.compile(
+        r"^(ANSIBLE|MOLECULE|PYTEST|MYPY)_|^(PYTHONPATH|PYTHONHOME|PYTHONDONTWRITEBYTECODE|VIRTUAL_ENV|MAKEFLAGS|MAKELEVEL)$"
+    )
     env = {key: value for key, value in os.environ.items() if not odd.match(key)}
     path = [folder for folder in env.get("PATH", "").split(os.pathsep) if not folder.endswith("pyenv/shims")]
     env.update(
@@ -93,7 +95,7 @@ def base_environment() -> dict[str, str]:
         LC_ALL="C.UTF-8",
         NO_COLOR="1",
         PATH=os.pathsep.join([str(_interpreter_links()), *path]),
-        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPYCACHEPREFIX=str(CACHE / "pycache"),
     )
     return env
 

@@ -45,7 +45,6 @@ ANSIBLE = {
     "ANSIBLE_DEPRECATION_WARNINGS": "false",
     "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
     "ANSIBLE_FORKS": "20",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 _FIGURE = "figure"
 _numbers = itertools.count(1)

@@ -133,6 +133,7 @@ def test_what_failed_is_said_at_the_end_though_it_is_far_from_the_end_of_its_log
 
     assert output.partition("FAILED PARTS: one\n")[2].splitlines() == [
         "----- one",
+        "see its log",
         "TASK [two]: fatal: [web1]: not this",
         "fatal: [web2]: nor that",
         "1 passed, 1 failed",

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import time
 import typing as t
 from pathlib import Path
@@ -33,6 +35,23 @@ def of_this_run() -> Path:
     return Path(constants.DEFAULT_LOCAL_TMP) / _FOLDER  # type: ignore[attr-defined]
 
 
+def closed(name: str) -> Path | None:
+    """Return a folder within, which nobody else can look into, and is made if it is missing; None if that can't be."""
+    within = lasting()
+    if within is None:
+        return None
+    folder = within / name
+    try:
+        within.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    return (
+        folder if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077 else None
+    )
+
+
 def write(path: Path, data: bytes) -> None:
     """Put a file into the folder, and remove old ones. A disk that does not take it is no error: nothing here is needed."""
     with contextlib.suppress(OSError):
@@ -52,8 +71,11 @@ def replace(path: Path, data: bytes) -> None:
 def _forget_old(folder: Path, now: t.Callable[[], float] = time.time) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another worker was faster
-            if now() - path.stat().st_mtime > _MONTH:
-                path.unlink()
+            if now() - path.lstat().st_mtime > _MONTH:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 def _is_ours(folder: Path) -> bool:

@@ -106,11 +106,14 @@ def test_old_notes_go_when_a_host_is_met_for_the_first_time(home: Path) -> None:
     for host in ("a", "b"):
         of(host).write(notes.Known({}, {}))
     old, recent = sorted((home / "background_jobs").iterdir())
-    os.utime(old, (1e9, 1e9))
+    tree = home / "background_jobs" / "tree"
+    (tree / "inner").mkdir(parents=True)
+    for one in (old, tree):
+        os.utime(one, (1e9, 1e9))
     of("b").write(notes.Known({}, {}))
-    assert old.exists()
+    assert old.exists() and tree.exists()
     of("c").write(notes.Known({}, {}))
-    assert not old.exists()
+    assert not old.exists() and not tree.exists()
     assert recent.exists()
 
 

@@ -19,6 +19,8 @@ import zlib
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 
+from ansible.utils.collection_loader import AnsibleCollectionConfig
+
 from ansible_collections.background.jobs.plugins.plugin_utils._core import home
 
 _OWN = __name__.partition("plugin_utils.")[0]
@@ -27,10 +29,11 @@ _FOLDER = "bytecode"
 
 def install() -> None:
     """Have what is imported of this collection from now on loaded like this, if there is a place that is safe."""
-    if any(isinstance(one, _Finder) for one in sys.meta_path):
+    of_core = AnsibleCollectionConfig.collection_finder
+    if of_core not in sys.meta_path or any(isinstance(one, _Finder) for one in sys.meta_path):
         return
     if folder := home.closed(_FOLDER):
-        sys.meta_path.insert(0, _Finder(folder))
+        sys.meta_path.insert(sys.meta_path.index(of_core), _Finder(folder))
 
 
 class _Loader(SourceFileLoader):

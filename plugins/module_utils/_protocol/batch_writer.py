@@ -33,7 +33,7 @@ _LOUD = 64 * 1024 * 1024
 _GIVE_UP = (
     300.0  # seconds to retry writing the journal, if the trouble is not a full disk, once there is nothing more to do
 )
-_TEMPORARY = "result.tmp"  # in the batch's own folder: beside the results files, others may be able to make files
+_TEMPORARY = "result.%d.tmp"  # in the batch's own folder: beside the results files, others may be able to make files
 
 
 class BatchExists(Exception):
@@ -234,7 +234,7 @@ class BatchWriter:
                 kept = {key: value for key, value in outcome.result.items() if key != "started"}
                 text = results.with_state(results.Outcome(json.dumps(kept), kept, *outcome[2:]), state)
             data = text.encode("utf-8", "surrogateescape")
-            files.write_atomically(jid, data, durable, self._place.jobs, (self.folder, _TEMPORARY))
+            files.write_atomically(jid, data, durable, self._place.jobs, (self.folder, _TEMPORARY % index))
         except (OSError, files.UnsafePath) as exc:
             is_full = isinstance(exc, OSError) and exc.errno in _DISK_FULL
             self._write_in_place(jid, outcome, state, records.NO_ROOM if is_full else records.NOT_KEPT % exc)

@@ -19,29 +19,21 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 class Finishing:
     """Ends jobs, and those that end because of them."""
 
-    def __init__(self, plan, writer, clock, scheduler, fork_servers):
+    def __init__(self, plan, writer, recorder, *, clock, scheduler, fork_servers):
         self._jobs = plan["jobs"]
         self._has_staged_files = "staging_token" in plan
-        self._writer = writer
+        self._writer = writer  # for its folder
+        self._recorder = recorder
         self._clock = clock
         self._scheduler = scheduler
         self._fork_servers = fork_servers
-        self._endings = outbox.Endings(writer, plan["jobs"], plan.get("keep_output", 0))
         self._failed = {}  # index: (Outcome, tasks) of the last attempt, of the jobs that wait to be tried again
-
-    def write(self):
-        """Write what has ended since the last time."""
-        self._endings.write()
-
-    def without_output(self, index):
-        """Have the output of a job removed once its end is written."""
-        self._endings.without_output(index)
 
     def hold(self, index, state, outcome, tasks, why):
         """Keep what an attempt came to, as the job is tried again; it is the job's end if the batch halts before."""
         brief = why or results.brief(results.censor(outcome).result if self._jobs[index]["no_log"] else outcome.result)
         note = {"attempt": self._scheduler.attempts[index], "was": state, "msg": brief}
-        self._writer.note(job=index, state=states.QUEUED, at=self._clock.wall(self._clock.now()), **note)
+        self._recorder.note(job=index, state=states.QUEUED, at=self._clock.wall(self._clock.now()), **note)
         self._failed[index] = outcome, tasks
 
     def end(self, index, state, outcome, tasks=None, why=None):
@@ -54,7 +46,7 @@ class Finishing:
         halted = bool(stopped) or self._scheduler.halted
         for other, reason in stopped:
             if reason is None:
-                self._endings.without_output(other)
+                self._recorder.without_output(other)
                 self._ended(other, states.FAILED, *self._failed.pop(other))
             else:
                 self._ended(other, states.SKIPPED, results.skipped(reason))
@@ -67,7 +59,7 @@ class Finishing:
     def _ended(self, index, state, outcome, tasks=None, why=None):
         """Release what a job needed, its files and templates that no other job will need, and have its end written."""
         at = self._clock.wall(self._clock.now())
-        self._endings.add(outbox.End(index, state, outcome, at, tasks, why or None))
+        self._recorder.end(outbox.End(index, state, outcome, at, tasks, why or None))
         if self._has_staged_files:
             staged.remove(self._writer.folder, index)
         self._fork_servers.release(self._jobs[index])

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change at any time.
 
-"""The ends of jobs: collected as they come, and written once the slots that they freed are refilled."""
+"""The ends of jobs: what is written of them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,22 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 End = collections.namedtuple("End", "index state outcome at tasks why", defaults=(None, None))
 
 
-class Endings:
-    """The Ends that `write` has to write, at most one of each job."""
+class Outbox:
+    """Writes the Ends of jobs, one of each job."""
 
     def __init__(self, writer, jobs, keep):
         """writer: the BatchWriter; jobs: the plan's; keep: bytes to keep of each output stream."""
         self._writer = writer
         self._jobs = jobs
         self._keep = keep
-        self._ends = []
         self._unneeded = set()  # indexes of jobs whose output goes when their result is written
-
-    def add(self, end):
-        """Add the End of a job."""
-        self._ends.append(end)
 
     def without_output(self, index):
         """Have the output of a job removed when its result is written."""
         self._unneeded.add(index)
 
-    def write(self):
-        """Write the results of all that was added, and note their states for the journal's next `flush`."""
-        ends, self._ends = self._ends, []
-        for end in ends:
-            self._write(end)
-
-    def _write(self, end):
+    def write(self, end):
+        """Write the result of a job; return what is to be noted of its end. It may run in several threads at once."""
         index, outcome = end.index, end.outcome
         message = end.why if end.state in (states.SUCCEEDED, states.FAILED) else outcome.result["msg"]
         if self._jobs[index]["no_log"]:
@@ -63,4 +53,4 @@ class Endings:
             self._unneeded.discard(index)
             output.remove(self._writer.folder, index, self._keep)
         entry = {"msg": message} if message else {}
-        self._writer.note(durable, job=index, state=end.state, at=end.at, **entry)
+        return dict(entry, durable=durable, job=index, state=end.state, at=end.at)

@@ -47,12 +47,13 @@ _STEP_LIMIT, _AGAIN, _ALWAYS_LIMIT, _UNANSWERED = range(4)
 class Runner:
     """Takes each job from its start to its end."""
 
-    def __init__(self, plan, writer, clock, order, selector, *, sources, environment, evaluator, groups):
+    def __init__(self, plan, writer, recorder, *, clock, order, selector, sources, environment, evaluator, groups):
         """order: the Scheduler; sources, groups: as for a Supervisor; evaluator: that of scripts, None if there are none."""
         self._keep = plan.get("keep_output", 0)  # bytes of a stream
         self._jobs = plan["jobs"]
         self._cancels_on_failure = plan.get("on_failure") == "cancel"
-        self._writer = writer
+        self._writer = writer  # for its folders
+        self._recorder = recorder
         self._clock = clock
         self._scheduler = order
         self._selector = selector
@@ -66,7 +67,9 @@ class Runner:
             plan, writer.run_path, sources, environment, watch=self._listener.watch, unwatch=selector.unregister
         )
         self._listener.servers = self._fork_servers
-        self._finishing = finishing.Finishing(plan, writer, clock, order, self._fork_servers)
+        self._finishing = finishing.Finishing(
+            plan, writer, recorder, clock=clock, scheduler=order, fork_servers=self._fork_servers
+        )
         self._running = {}  # index: RunningJob
         self._starting = set()  # indexes of jobs whose pid is not known yet
 
@@ -168,7 +171,7 @@ class Runner:
         if attempt.is_block and attempt.step is not None:
             process["task"] = attempt.step["name"]
         number = self._scheduler.attempts[index]
-        self._writer.note(job=index, state=states.RUNNING, at=self._clock.wall(at), attempt=number, **process)
+        self._recorder.note(job=index, state=states.RUNNING, at=self._clock.wall(at), attempt=number, **process)
 
     # timeouts, and stopping
 
@@ -426,17 +429,13 @@ class Runner:
             self._finishing.hold(index, state, outcome, tasks, why)
             return
         if state == states.SUCCEEDED or (state == states.FAILED and not running.output_is_kept):
-            self._finishing.without_output(index)
+            self._recorder.without_output(index)
         self.end(index, state, outcome, tasks, why)
 
     def end(self, index, state, outcome, tasks=None, why=None):
         """End a job that does not run, in a terminal state, and those that end because of it."""
         if self._finishing.end(index, state, outcome, tasks, why) and self._cancels_on_failure:
             self._cancel_the_rest()
-
-    def write_ends(self):
-        """Write what has ended since the last time."""
-        self._finishing.write()
 
     def _cancel_the_rest(self):
         self._cancels_on_failure = False

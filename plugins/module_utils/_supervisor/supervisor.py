@@ -8,7 +8,8 @@
 
 """The supervisor of a batch: a process of its own, without a terminal or a connection, which ends with its last job.
 
-It never runs a module: template processes do. It is single-threaded, and waits for events in one place.
+It never runs a module: template processes do. It waits for events in one place; only what it records is written by a
+thread of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     header,
     host_limits,
     messages,
+    outbox,
     places,
+    recorder,
     runner,
     scheduler,
     signals,
@@ -37,7 +40,6 @@ from ansible_collections.background.jobs.plugins.module_utils._system import pro
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # that a supervisor handles
 _GROUP_PATIENCE = 0.5  # seconds for what was just killed to leave its control group
-_RETRY_DISK = 1.0
 _LONGEST_WAIT = 86400.0  # the kernel does not take much longer ones
 _MOST_AT_ONCE = 65536  # bytes: all that a pipe holds
 
@@ -68,12 +70,15 @@ class Supervisor:
             from ansible_collections.background.jobs.plugins.module_utils._supervisor import evaluator
 
             self._evaluator = evaluator.Evaluator(plan.pop("evaluator"), plan.pop("archive", None))
+        written = outbox.Outbox(writer, self._jobs, plan.get("keep_output", 0))
+        self._recorder = recorder.Recorder(writer, written, clock.now)
         self._runner = runner.Runner(
             plan,
             writer,
-            clock,
-            self._scheduler,
-            self._selector,
+            self._recorder,
+            clock=clock,
+            order=self._scheduler,
+            selector=self._selector,
             sources=sources,
             environment=environment,
             evaluator=self._evaluator,
@@ -93,8 +98,7 @@ class Supervisor:
         for index, job in enumerate(self._jobs):
             if job["skip"] is not None:
                 self._runner.end(index, states.SKIPPED, results.skipped(job["skip"]))
-        self._runner.write_ends()
-        self._writer.flush()
+        self._recorder.write()
 
     def _write_more(self):
         staged.write(self._plan, self._writer.folder)
@@ -109,6 +113,8 @@ class Supervisor:
             self._selector.register(self._places.watcher, selectors.EVENT_READ, self._read_pools)
         if self._evaluator is not None:
             self._evaluator.start()
+        self._recorder.start()  # a process with threads is forked as seldom as possible
+        self._selector.register(self._recorder, selectors.EVENT_READ, lambda recorder: recorder.read())
         try:
             self._see_to_the_jobs()
         except BaseException:  # log it before anything else can go wrong
@@ -121,6 +127,7 @@ class Supervisor:
                 self._evaluator.close()
             if self._groups is not None:
                 self._groups.close(_GROUP_PATIENCE if self._evaluator is not None else 0.0)
+        self._recorder.close()
         self._writer.close()
 
     def _see_to_the_jobs(self):
@@ -128,24 +135,20 @@ class Supervisor:
             self._runner.watch_times()
             # a free slot is refilled before the end that freed it is written
             self._start_jobs()
-            self._runner.write_ends()
-            flushed = self._writer.flush()
-            if self._scheduler.done and (flushed or self._writer.is_hopeless):
+            self._recorder.begin()
+            if self._scheduler.done and self._recorder.is_done:
                 return
             # signals to the supervisor first: the same signal may have ended jobs too
-            events = [key for key, dummy in self._selector.select(self._patience(flushed))]
+            events = [key for key, dummy in self._selector.select(self._patience())]
             for key in sorted(events, key=lambda key: key.data != self._read_signals):
                 key.data(key.fileobj)
 
-    def _patience(self, flushed):
+    def _patience(self):
         """Return how many seconds to wait for events, None for ever."""
         now = self._clock.now()
         times = [self._scheduler.next_due(now)]
-        due = self._runner.next_due()
-        if due is not None:
-            times.append(max(0.0, due - now))
-        if not flushed:
-            times.append(_RETRY_DISK)
+        due = (self._runner.next_due(), self._recorder.next_due())
+        times += [max(0.0, time - now) for time in due if time is not None]
         times.append(self._places.look_again)
         times = [seconds for seconds in times if seconds is not None]
         return min([*times, _LONGEST_WAIT]) if times else None
@@ -157,7 +160,7 @@ class Supervisor:
         now = self._clock.wall(self._clock.now())
         for index in self._scheduler.newly_in_line():
             attempt, pool = self._scheduler.attempts[index], self._jobs[index]["pool"]
-            self._writer.note(job=index, state=states.QUEUED, at=now, attempt=attempt, pool=pool)
+            self._recorder.note(job=index, state=states.QUEUED, at=now, attempt=attempt, pool=pool)
 
     # what it is told
 
@@ -178,7 +181,7 @@ class Supervisor:
                 self._runner.cancel(index, grace, number)
             concurrency = messages.concurrency_in(request)
             if concurrency is not None and self._scheduler.widen(concurrency):
-                self._writer.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
+                self._recorder.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
     def _read_signals(self, arrived):
         numbers = arrived.take()

@@ -55,21 +55,29 @@ class Recorder:
         self._outbox.without_output(index)
 
     def write(self):
-        """Write what was noted before there is a thread."""
+        """Write what was noted, where there is no thread."""
         noted, self._noted = self._noted, []
-        self._write(noted)
+        self._flushed = self._write(noted)
+        self._leave_alone_if_full()
 
     def start(self):
-        """From now on a thread writes."""
-        self._thread.start()
+        """From now on a thread writes, if the limits of the host allow one."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
 
     def begin(self):
         """Have what was noted written, if nothing is being written and the disk is not to be left alone for a while."""
         late = self._retry_at is not None
         if self._is_writing or (late and self._now() < self._retry_at) or not (late or self._noted):
             return
+        self._retry_at = None
+        if self._thread is None:
+            self.write()
+            return
         noted, self._noted = self._noted, []
-        self._is_writing, self._retry_at = True, None
+        self._is_writing = True
         self._orders.put(noted)
 
     def next_due(self):
@@ -90,13 +98,16 @@ class Recorder:
         self._is_writing = False
         if self._trouble is not None:
             raise self._trouble
+        self._leave_alone_if_full()
+
+    def _leave_alone_if_full(self):
         if not self._flushed:
             self._retry_at = self._now() + _RETRY_DISK
 
     def close(self):
         """End the thread, once it has written what it is writing."""
         self._orders.put(None)
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         for fd in (self._out, self._into):
             os.close(fd)
@@ -134,9 +145,14 @@ class Recorder:
                 except BaseException as exc:  # it is for the supervisor to say
                     troubles.append(exc)
 
-        helpers = [threading.Thread(target=work, daemon=True) for dummy in ends[1:_AT_ONCE]]
-        for helper in helpers:
-            helper.start()
+        helpers = []
+        for dummy in ends[1:_AT_ONCE]:
+            helper = threading.Thread(target=work, daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:  # a limit of the host
+                break
+            helpers.append(helper)
         work()
         for helper in helpers:
             helper.join()

@@ -146,6 +146,18 @@ def test_what_the_disk_does_not_take_is_tried_again_a_second_later(make):
     assert one.recorder.is_done and one.recorder.next_due() is None
 
 
+def test_what_the_disk_did_not_take_at_first_is_tried_again_too(make):
+    one = make()
+    one.journal.takes = False
+    one.end(0)
+    one.recorder.write()
+    assert not one.recorder.is_done
+    one.now, one.journal.takes = 101.0, True
+    one.recorder.begin()
+    one.wait()
+    assert one.recorder.is_done
+
+
 def test_a_disk_that_never_takes_it_is_not_waited_for(make):
     one = make()
     one.journal.takes, one.journal.is_hopeless = False, True
@@ -163,6 +175,33 @@ def test_a_defect_is_raised_where_the_supervisor_sees_it(make, count):
     one.recorder.begin()
     with pytest.raises(IndexError, match="list index"):
         one.wait()
+
+
+@pytest.mark.parametrize("possible", [0, 1, 3])
+def test_where_no_more_threads_are_possible_all_is_written_too(make, monkeypatch, possible):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if len(started) == possible:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    one = make()
+    one.journal.takes = False
+    for index in range(16):
+        one.end(index)
+    one.recorder.begin()
+    if possible:
+        one.wait()
+    assert [line[0] for line in one.journal.lines] == list(range(16))
+    assert one.recorder.next_due() == 101.0
+    one.now, one.journal.takes = 101.0, True
+    one.recorder.begin()
+    if possible:
+        one.wait()
+    assert one.recorder.is_done
 
 
 class WaitsForTheNext(batch_writer.BatchWriter):

@@ -7,31 +7,21 @@
 from __future__ import annotations
 
 import typing as t
-
-from ansible.plugins.action import ActionBase
+from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.modules.async_prune import ARGUMENT_SPEC
-from ansible_collections.background.jobs.plugins.plugin_utils import _options
-from ansible_collections.background.jobs.plugins.plugin_utils._core.own_task import refuse_unsupported_controller
-from ansible_collections.background.jobs.plugins.plugin_utils._errors import telling_refusals
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating, remote
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.operation import Operation
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.remote import Result
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Surroundings
 
 
-class ActionModule(ActionBase):
+class ActionModule(Operation):
     """The controller's half of async_prune."""
 
-    _supports_async = True  # not true, but so the error comes from here and not from core
+    module = "async_prune"
+    argument_spec = ARGUMENT_SPEC
 
-    @telling_refusals
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        super().run(tmp, task_vars)
-        refuse_unsupported_controller(self)
-        options = _options.read(self._task.args, ARGUMENT_SPEC)
+    def prepare(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Callable[[Surroundings], Result]:
         selection = operating.Selection.of(options, options["all"], options["core_jobs"])
-        check_mode = bool(self._task.check_mode)
-        return remote.operate(
-            self,
-            task_vars or {},
-            "async_prune",
-            lambda surroundings: operating.prune(surroundings.call, selection, check_mode),
-        )
+        return lambda surroundings: operating.prune(surroundings.call, selection, self.check_mode)

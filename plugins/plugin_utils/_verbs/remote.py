@@ -64,20 +64,6 @@ def wait(
     return result
 
 
-def operate(
-    action: ActionBase, task_vars: dict[str, t.Any], module: str, work: t.Callable[[Surroundings], Result]
-) -> Result:
-    """Return the result of a task that does `work` with the jobs of its host."""
-    try:
-        result = work(surroundings_of(Remote(action, task_vars, module)))
-    except WaitFailed as exc:
-        return exc.result
-    except ConnectionLost as exc:
-        raise AnsibleConnectionFailure(str(exc)) from exc
-    own_task.hand_on_discovered_interpreter(action, result)
-    return result
-
-
 def surroundings_of(remote: Remote) -> Surroundings:
     return Surroundings(call=remote.call, reset=remote.reset, clock=time.monotonic, sleep=time.sleep, say=remote.say)
 

@@ -9,11 +9,13 @@ Each of these takes the host of run.py and the figures that it adds to.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import resource
 import statistics
+import subprocess
 import sys
 import time
 import typing as t
@@ -164,7 +166,7 @@ def long_wait(host: Host, figures: Figures) -> None:
 
 
 def staged(host: Host, figures: Figures) -> None:
-    """Round trips that 4 MB of files add to a launch of 200 jobs."""
+    """Round trips that 4 MB of files add to a launch of 200 jobs, and to SSH alone, which keeps 2 MiB on their way at most."""
     sys.path.insert(0, str(ROOT / "tests" / "faults"))
     from relay import Relay  # of the fault tests
 
@@ -185,10 +187,44 @@ def staged(host: Host, figures: Figures) -> None:
                         host.play("staged.yml", count=count, **way, **more)[0]
                     )
                     host.clean()
+                for name, data in (("nothing", b""), ("its bytes", base64.b64encode(os.urandom(4_000_000)))):
+                    taken = _through_ssh(host, relay.port, data)
+                    seconds.setdefault(f"{name}, {delay}", []).append(taken)
     medians = {name: round(statistics.median(times), 2) for name, times in seconds.items()}
-    more = [medians[f"with, {delay}"] - medians[f"without, {delay}"] for delay in (0.0, _DELAY)]
-    figures["staged"] = {"seconds": medians, "round_trips": round((more[1] - more[0]) / (2 * _DELAY), 1)}
+    trips = {}
+    for what, least, full in (("round_trips", "without", "with"), ("of_ssh_alone", "nothing", "its bytes")):
+        more = [medians[f"{full}, {delay}"] - medians[f"{least}, {delay}"] for delay in (0.0, _DELAY)]
+        trips[what] = round((more[1] - more[0]) / (2 * _DELAY), 1)
+    figures["staged"] = {"seconds": medians, **trips}
     print(f"200 jobs and 4 MB of files: {figures['staged']}", flush=True)
+
+
+def _through_ssh(host: Host, port: int, data: bytes) -> float:
+    """Return the seconds that a command takes which reads this, over a connection of its own that is there already."""
+    options = [
+        "-C",
+        "-i",
+        host.folder / "id_ed25519",
+        "-o",
+        f"ControlPath={host.folder}/alone-{port}",
+        "-o",
+        "LogLevel=ERROR",
+    ]
+    options += ["-o", "ControlMaster=auto", "-o", "ControlPersist=10s", "-o", "StrictHostKeyChecking=no"]
+    command = [
+        "ssh",
+        *options,
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-p",
+        str(port),
+        "root@127.0.0.1",
+        "cat >/dev/null",
+    ]
+    subprocess.run(command, input=b"", check=True, capture_output=True)
+    before = time.monotonic()
+    subprocess.run(command, input=data, check=True, capture_output=True)
+    return time.monotonic() - before
 
 
 MEASURES = {"sent": sent, "one_job": one_job, "many": many, "crowd": crowd, "staged": staged, "long_wait": long_wait}

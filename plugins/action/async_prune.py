@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from ansible_collections.background.jobs.plugins.modules.async_prune import ARGUMENT_SPEC
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs import operating
-from ansible_collections.background.jobs.plugins.plugin_utils._verbs.operation import Operation
+from ansible_collections.background.jobs.plugins.plugin_utils._verbs.operate_action import OperateAction
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.remote import Result
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Surroundings
 
 
-class ActionModule(Operation):
+class ActionModule(OperateAction):
     """The controller's half of async_prune."""
 
     module = "async_prune"

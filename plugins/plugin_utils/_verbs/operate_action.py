@@ -23,7 +23,7 @@ from ansible_collections.background.jobs.plugins.plugin_utils._verbs.remote impo
 from ansible_collections.background.jobs.plugins.plugin_utils._verbs.waiting import Surroundings, WaitFailed
 
 
-class Operation(ActionBase, abc.ABC):
+class OperateAction(ActionBase, abc.ABC):
     """The controller's half of a verb that does something with the jobs of a host."""
 
     _supports_async = True  # not true, but so the error comes from here and not from core

@@ -23,7 +23,7 @@ def loads(text):
     try:
         return json.loads(text)
     except RecursionError as exc:
-        raise ValueError("nested too deep") from exc
+        raise ValueError(str(exc)) from exc
     finally:
         if was_enabled:
             gc.enable()

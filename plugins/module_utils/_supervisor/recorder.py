@@ -18,6 +18,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
 _RETRY_DISK = 1.0  # seconds
 _AT_ONCE = 8  # results that are written side by side
 _ALONE = 2  # results for which one thread is quicker
+_LARGE = 1024 * 1024  # characters from which on a result is written alone, because that takes several times its size
 
 
 class Recorder:
@@ -130,9 +131,16 @@ class Recorder:
 
     def _write_results(self, ends):
         """Return {index of a job: what is to be noted of its end}."""
-        if len(ends) <= _ALONE:
+        small = [end for end in ends if _size(end) < _LARGE]
+        if len(small) <= _ALONE:
             return {end.index: self._outbox.write(end) for end in ends}
-        left, entries, troubles = list(ends), {}, []
+        entries = {end.index: self._outbox.write(end) for end in ends if _size(end) >= _LARGE}
+        self._write_side_by_side(small, entries)
+        return entries
+
+    def _write_side_by_side(self, left, entries):
+        """Write the results that are `left`, and add to `entries`."""
+        count, troubles = len(left), []
 
         def work():
             while True:
@@ -146,7 +154,7 @@ class Recorder:
                     troubles.append(exc)
 
         helpers = []
-        for dummy in ends[1:_AT_ONCE]:
+        for dummy in range(1, min(count, _AT_ONCE)):
             helper = threading.Thread(target=work, daemon=True)
             try:
                 helper.start()
@@ -158,4 +166,7 @@ class Recorder:
             helper.join()
         if troubles:
             raise troubles[0]
-        return entries
+
+
+def _size(end):
+    return len(end.outcome.text) + len(end.tasks or "")

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import module_call, outbox, recorder
 from ansible_collections.background.jobs.plugins.module_utils._supervisor.supervisor import Supervisor
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
@@ -58,13 +58,13 @@ class Results:
 class Recorded:
     """A Recorder with stand-ins, whose clock stands still."""
 
-    def __init__(self, results=None):
+    def __init__(self, written=None):
         self.journal, self.now = Journal(), 100.0
-        self.recorder = recorder.Recorder(self.journal, results or Results(), lambda: self.now)
+        self.recorder = recorder.Recorder(self.journal, written or Results(), lambda: self.now)
         self.recorder.start()
 
-    def end(self, index):
-        self.recorder.end(outbox.End(index, "succeeded", None, 1.0))
+    def end(self, index, size=0):
+        self.recorder.end(outbox.End(index, "succeeded", results.of({"msg": "x" * size}), 1.0))
 
     def wait(self):
         assert select.select([self.recorder], [], [], PATIENCE)[0]
@@ -127,6 +127,24 @@ def test_many_results_are_written_side_by_side(make):
     one.recorder.begin()
     one.wait()
     assert [line[0] for line in one.journal.lines] == list(range(16))
+
+
+def test_a_large_result_is_written_alone(make):
+    under_way, most = [], {}
+
+    def write(end):
+        under_way.append(end.index)
+        most[end.index] = len(under_way)
+        os.sched_yield()
+        under_way.remove(end.index)
+
+    one = make(Results(write))
+    for index in range(16):
+        one.end(index, size=(1 << 20) * (index % 2))
+    one.recorder.begin()
+    one.wait()
+    assert [line[0] for line in one.journal.lines] == list(range(16))
+    assert {most[index] for index in range(1, 16, 2)} == {1}
 
 
 def test_what_the_disk_does_not_take_is_tried_again_a_second_later(make):

@@ -13,10 +13,12 @@ sources, where nobody expects new files.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import typing as t
 import zlib
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from ansible.utils.collection_loader import AnsibleCollectionConfig
@@ -46,6 +48,8 @@ class _Loader(SourceFileLoader):
         try:
             return super().get_code(fullname)
         except (EOFError, ImportError, TypeError, ValueError):  # what was kept is damaged
+            with contextlib.suppress(OSError):
+                Path(cache_from_source(self.path)).unlink()
             return self.source_to_code(self.get_data(self.path), self.path)
         finally:
             sys.pycache_prefix = before

@@ -93,6 +93,8 @@ def test_what_is_kept_of_a_module_and_damaged_is_not_used(installed: Installed, 
     (kept,) = installed.files()
     kept.write_bytes(kept.read_bytes()[:damage])
     assert installed.run() == "1 6 compiled"
+    installed.run()
+    assert installed.run() == "1 6 read", "what is damaged is replaced"
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o755, 0o707])

@@ -40,11 +40,7 @@ class Recorder:
         self._out, self._into = os.pipe()
 
     def note(self, **entry):
-        """Note a state of a job, for the journal."""
-        self._noted.append(entry)
-
-    def note_batch(self, **entry):
-        """Note a change for the whole batch, for the journal."""
+        """Note a state of a job, or a change for the whole batch, for the journal."""
         self._noted.append(entry)
 
     def end(self, end):

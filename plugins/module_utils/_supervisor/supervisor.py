@@ -181,7 +181,7 @@ class Supervisor:
                 self._runner.cancel(index, grace, number)
             concurrency = messages.concurrency_in(request)
             if concurrency is not None and self._scheduler.widen(concurrency):
-                self._recorder.note_batch(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
+                self._recorder.note(concurrency=concurrency, at=self._clock.wall(self._clock.now()))
 
     def _read_signals(self, arrived):
         numbers = arrived.take()

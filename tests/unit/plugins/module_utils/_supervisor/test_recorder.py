@@ -93,7 +93,7 @@ def test_all_is_written_in_the_order_in_which_it_was_noted(make):
     one.recorder.note(job=0, state="running", at=1.0, attempt=1)
     for index in range(6):
         one.end(index)
-    one.recorder.note_batch(concurrency=2, at=1.0)
+    one.recorder.note(concurrency=2, at=1.0)
     one.recorder.begin()
     one.wait()
     ends = [(index, "succeeded", True) for index in range(6)]
@@ -129,22 +129,22 @@ def test_many_results_are_written_side_by_side(make):
     assert [line[0] for line in one.journal.lines] == list(range(16))
 
 
-def test_a_large_result_is_written_alone(make):
-    under_way, most = [], {}
+@pytest.mark.parametrize(("large", "small", "helpers"), [(8, 0, 0), (8, 2, 0), (8, 3, 2), (0, 3, 2)])
+def test_large_results_are_written_one_by_one(make, monkeypatch, large, small, helpers):
+    start, started = threading.Thread.start, []
 
-    def write(end):
-        under_way.append(end.index)
-        most[end.index] = len(under_way)
-        os.sched_yield()
-        under_way.remove(end.index)
+    def counted(thread):
+        started.append(thread)
+        start(thread)
 
-    one = make(Results(write))
-    for index in range(16):
-        one.end(index, size=(1 << 20) * (index % 2))
+    one = make()
+    monkeypatch.setattr(threading.Thread, "start", counted)
+    for index in range(large + small):
+        one.end(index, size=1 << 20 if index < large else 0)
     one.recorder.begin()
     one.wait()
-    assert [line[0] for line in one.journal.lines] == list(range(16))
-    assert {most[index] for index in range(1, 16, 2)} == {1}
+    assert [line[0] for line in one.journal.lines] == list(range(large + small))
+    assert len(started) == helpers
 
 
 def test_what_the_disk_does_not_take_is_tried_again_a_second_later(make):

@@ -36,18 +36,17 @@ class Finishing:
         self._recorder.note(job=index, state=states.QUEUED, at=self._clock.wall(self._clock.now()), **note)
         self._failed[index] = outcome, tasks
 
-    def end(self, index, state, outcome, tasks=None, why=None):
+    def end(self, index, state, outcome, tasks=None, why=None, *, output_goes=False):
         """End a job in a terminal state: release what it needed, skip what must not start now, and have that written.
 
-        Say whether the batch has halted, because too many jobs failed.
+        output_goes: whether its output is not kept. Say whether the batch has halted, because too many jobs failed.
         """
-        self._ended(index, state, outcome, tasks, why)
+        self._ended(index, state, outcome, tasks, why, output_goes=output_goes)
         stopped = self._scheduler.halt()
         halted = bool(stopped) or self._scheduler.halted
         for other, reason in stopped:
             if reason is None:
-                self._recorder.without_output(other)
-                self._ended(other, states.FAILED, *self._failed.pop(other))
+                self._ended(other, states.FAILED, *self._failed.pop(other), output_goes=True)
             else:
                 self._ended(other, states.SKIPPED, results.skipped(reason))
         for other in (index, *(other for other, dummy in stopped)):
@@ -56,10 +55,10 @@ class Finishing:
         self._failed.pop(index, None)
         return bool(halted)
 
-    def _ended(self, index, state, outcome, tasks=None, why=None):
+    def _ended(self, index, state, outcome, tasks=None, why=None, *, output_goes=False):
         """Release what a job needed, its files and templates that no other job will need, and have its end written."""
         at = self._clock.wall(self._clock.now())
-        self._recorder.end(outbox.End(index, state, outcome, at, tasks, why or None))
+        self._recorder.end(outbox.End(index, state, outcome, at, tasks, why or None, output_goes))
         if self._has_staged_files:
             staged.remove(self._writer.folder, index)
         self._fork_servers.release(self._jobs[index])

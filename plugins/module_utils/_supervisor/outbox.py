@@ -14,8 +14,8 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import o
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 # The end of a job, in a terminal state. at: when, in seconds since the epoch; tasks: the JSON text of the report on
-# its tasks, or None; why: what the result does not say.
-End = collections.namedtuple("End", "index state outcome at tasks why", defaults=(None, None))
+# its tasks, or None; why: what the result does not say; output_goes: whether its output is removed with that.
+End = collections.namedtuple("End", "index state outcome at tasks why output_goes", defaults=(None, None, False))
 
 
 class Outbox:
@@ -26,11 +26,6 @@ class Outbox:
         self._writer = writer
         self._jobs = jobs
         self._keep = keep
-        self._unneeded = set()  # indexes of jobs whose output goes when their result is written
-
-    def without_output(self, index):
-        """Have the output of a job removed when its result is written."""
-        self._unneeded.add(index)
 
     def write(self, end):
         """Write the result of a job; return what is to be noted of its end. It may run in several threads at once."""
@@ -49,8 +44,7 @@ class Outbox:
         except (OSError, files.UnsafePath) as exc:
             # somebody may have replaced a folder: that is no reason to lose the other jobs
             message = "the result could not be kept: %s" % exc
-        if index in self._unneeded:
-            self._unneeded.discard(index)
+        if end.output_goes:
             output.remove(self._writer.folder, index, self._keep)
         entry = {"msg": message} if message else {}
         return dict(entry, durable=durable, job=index, state=end.state, at=end.at)

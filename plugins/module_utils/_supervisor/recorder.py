@@ -47,10 +47,6 @@ class Recorder:
         """Note the End of a job: its result, and its state."""
         self._noted.append(end)
 
-    def without_output(self, index):
-        """Have the output of a job removed when its end is written, which is noted after this."""
-        self._outbox.without_output(index)
-
     def write(self):
         """Write what was noted, where there is no thread."""
         noted, self._noted = self._noted, []

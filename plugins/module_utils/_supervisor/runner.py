@@ -428,13 +428,13 @@ class Runner:
         if self._scheduler.ended(index, state, now) is not None:
             self._finishing.hold(index, state, outcome, tasks, why)
             return
-        if state == states.SUCCEEDED or (state == states.FAILED and not running.output_is_kept):
-            self._recorder.without_output(index)
-        self.end(index, state, outcome, tasks, why)
+        output_goes = state == states.SUCCEEDED or (state == states.FAILED and not running.output_is_kept)
+        self.end(index, state, outcome, tasks, why, output_goes=output_goes)
 
-    def end(self, index, state, outcome, tasks=None, why=None):
+    def end(self, index, state, outcome, tasks=None, why=None, *, output_goes=False):
         """End a job that does not run, in a terminal state, and those that end because of it."""
-        if self._finishing.end(index, state, outcome, tasks, why) and self._cancels_on_failure:
+        halted = self._finishing.end(index, state, outcome, tasks, why, output_goes=output_goes)
+        if halted and self._cancels_on_failure:
             self._cancel_the_rest()
 
     def _cancel_the_rest(self):

@@ -45,10 +45,6 @@ class Results:
 
     def __init__(self, before=lambda end: None):
         self.before = before
-        self.unneeded = []
-
-    def without_output(self, index):
-        self.unneeded.append(index)
 
     def write(self, end):
         self.before(end)

@@ -271,15 +271,20 @@ def _watched(file, stream, modules):
     return io.TextIOWrapper(file, encoding=encoding, errors=errors) if encoding else file
 
 
-def install(base, keep, fds=()):
-    """Have copies made from now on. base: of the paths, `.stdout` and `.stderr` are added; keep: bytes per stream.
+def prepare():
+    """Have processes that are started from now on be watched; return a function that has copies made from when it is called.
 
-    fds: of files to be used instead.
+    Its arguments: base: of the paths, `.stdout` and `.stderr` are added; keep: bytes per stream; fds: of files to be used
+    instead.
     """
     names = ("stdout", "stderr")
-    streams = [(name, OpenFile(fd, keep)) for name, fd in zip(names, fds)]
-    streams = streams or [(name, Stream("%s.%s" % (base, name), keep)) for name in names]
-    modules = []
+    streams, modules = [], []
+
+    def begin(base, keep, fds=()):
+        streams.extend((name, OpenFile(fd, keep)) for name, fd in zip(names, fds))
+        if not streams:
+            streams.extend((name, Stream("%s.%s" % (base, name), keep)) for name in names)
+
     open_process = subprocess.Popen.__init__
 
     @functools.wraps(open_process)
@@ -293,16 +298,16 @@ def install(base, keep, fds=()):
 
     subprocess.Popen.__init__ = open_watched
     module_class = getattr(sys.modules.get("ansible.module_utils.basic"), "AnsibleModule", None)
-    if module_class is None:
-        return
-    make = module_class.__init__
+    if module_class is not None:
+        make = module_class.__init__
 
-    @functools.wraps(make)
-    def make_known(self, *args, **kwargs):
-        modules.append(self)
-        make(self, *args, **kwargs)
+        @functools.wraps(make)
+        def make_known(self, *args, **kwargs):
+            modules.append(self)
+            make(self, *args, **kwargs)
 
-    module_class.__init__ = make_known
+        module_class.__init__ = make_known
+    return begin
 
 
 _OS_READ = _OsRead()
@@ -316,7 +321,7 @@ def run_program(program, name, base, keep, fds=()):
 
     def run_watched(*args, **kwargs):
         runpy.run_module = run_module
-        install(base, keep, fds)
+        prepare()(base, keep, fds)
         return run_module(*args, **kwargs)
 
     runpy.run_module = run_watched

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
+import _signal  # not signal, whose functions work with enumerations: in each job, those would be pages to copy
 import os
-import signal
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # Signals that are blocked between a fork and the moment when the child can handle them.
-HELD_BACK = (signal.SIGTERM, signal.SIGUSR1)
+HELD_BACK = (_signal.SIGTERM, _signal.SIGUSR1)
 
 
 class Reaper:

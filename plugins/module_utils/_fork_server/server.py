@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
+import _signal
 import gc
 import json
 import os
 import select
 import shutil
-import signal
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import bounded_output, kernel
 
@@ -47,8 +47,8 @@ class Server:
 
     def serve(self):
         """Return None when there is nothing more to do; in the process of a job, its frame."""
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+        _signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()  # what exists now is shared by all jobs: the collector must not touch, and so copy, its pages
         while True:
@@ -174,13 +174,13 @@ class Server:
     @staticmethod
     def _fork():
         """Fork. The child gets the signals of `kernel.HELD_BACK` only when it is ready for them."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, kernel.HELD_BACK)
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, kernel.HELD_BACK)
         pid = -1
         try:
             pid = os.fork()
         finally:
             if pid:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
         return pid
 
     def _begin_to_keep(self, frame, files):
@@ -233,16 +233,16 @@ class Server:
     def _leave_the_template(self):
         if not self._is_foreign:  # else it has done so already
             os.setsid()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         self._channel.close()
         for fd in (self._wake_out, self._wake_in, self._told_out, self._told_in):
             os.close(fd)
 
     def _become_job(self, outputs, frame):
         self._leave_the_template()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, kernel.HELD_BACK)
+        _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, kernel.HELD_BACK)
         os.dup2(outputs[0], 1)
         os.dup2(outputs[1], 2)
         for fd in outputs:
@@ -297,7 +297,7 @@ class Server:
             self._channel.send(frame)
             return
         self._ended[call] = frame
-        kernel.send(self._kept[call], signal.SIGUSR1)  # what it left running may hold its output open for ever
+        kernel.send(self._kept[call], _signal.SIGUSR1)  # what it left running may hold its output open for ever
 
     def _all_is_kept(self, call):
         del self._kept[call]
@@ -307,19 +307,18 @@ class Server:
     def _end_all(self):
         """End the jobs and all that they have started, in sessions of its own too."""
         for pid in self._jobs:
-            kernel.send(pid, signal.SIGSTOP)  # it must neither start more nor react to the end of what it has started
+            kernel.send(pid, _signal.SIGSTOP)  # it must neither start more nor react to the end of what it has started
         told = set(self._jobs)
         more = kernel.below(self._jobs) - told
         while more:
             for pid in more:
-                kernel.send(pid, signal.SIGKILL)
+                kernel.send(pid, _signal.SIGKILL)
             told |= more
             more = kernel.below(self._jobs) - told
         for pid in self._jobs:
-            kernel.send(
-                -pid, signal.SIGKILL
-            )  # its group: all that is known of what it has started if there is no /proc
-            kernel.send(pid, signal.SIGKILL)
+            # its group: all that is known of what it has started if there is no /proc
+            kernel.send(-pid, _signal.SIGKILL)
+            kernel.send(pid, _signal.SIGKILL)
 
 
 def _open_outputs(frame, opened):

@@ -143,7 +143,7 @@ source, base, case = sys.argv[1:4]
 names = {"__name__": "capture"}
 exec(compile(open(source).read(), "capture", "exec"), names)
 if base:
-    names["install"](base, %d)
+    names["prepare"]()(base, %d)
 import asyncio, fcntl, io, select, selectors, signal, subprocess, threading, time
 PIPE, STDOUT = subprocess.PIPE, subprocess.STDOUT
 both = ["sh", "-c", "printf 'out\\\\r\\\\nput\\\\n'; printf 'err\\\\303\\\\251\\\\n' >&2"]
@@ -334,7 +334,7 @@ class AnsibleModule:
         self.no_log_values = {"s3cret", "s3cret word", 4711, ""}
 basic.AnsibleModule = AnsibleModule
 sys.modules["ansible.module_utils.basic"] = basic
-names["install"](base, 65536)
+names["prepare"]()(base, 65536)
 basic.AnsibleModule()
 """
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import _imp
 import contextlib
 import importlib.util
+import io
 import marshal
 import sys
 import zipfile
@@ -31,31 +32,41 @@ def packed(name, source):
     return importlib.util.MAGIC_NUMBER + _UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
-@contextlib.contextmanager
-def opened(path):
-    """Give a function of the path of a file in a payload and of its source, which returns code from the zip `path`.
+def load(path):
+    """Return the ZipFile of a path, in memory, where forks can read it side by side; None if there is none. path: may be None."""
+    if not path or sys.flags.optimize:
+        return None
+    try:
+        with open(path, "rb") as stream:
+            return zipfile.ZipFile(io.BytesIO(stream.read()))
+    except (OSError, zipfile.BadZipFile):  # for example removed since
+        return None
 
-    None if that has none. path: may be None.
+
+def look_up(known, within, source):
+    """Return the code of a file of a payload from such a ZipFile; None if it is missing, of another source, or of another Python.
+
+    known: may be None; within: the path in the payload; source: bytes.
     """
-    known = _open(path) if path and not sys.flags.optimize else None
-    if known is None:
-        yield lambda name, source: None
-        return
-    with known:
-        yield lambda name, source: _look_up(known, name + "c", source)
+    try:
+        data = known.read(within + "c") if known else b""
+        if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):
+            return None
+        return marshal.loads(data[_HEADER:])  # noqa: S302  # written by this user's own module
+    except (KeyError, OSError, zipfile.BadZipFile, EOFError, ValueError, TypeError):
+        return None
 
 
 @contextlib.contextmanager
-def used(path):
-    """While this lasts, zipimport takes code from the zip `path` if that has it of the same source. path: may be None."""
+def used(known):
+    """While this lasts, zipimport takes code from such a ZipFile if that has it of the same source. known: may be None."""
     really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14
-    known = _open(path) if path and really and not sys.flags.optimize else None
-    if known is None:
+    if known is None or really is None:
         yield
         return
 
     def compile_source(pathname, source):
-        code = _look_up(known, pathname.partition(".zip/")[2] + "c", source)
+        code = look_up(known, pathname.partition(".zip/")[2], source)
         if code is None:
             return really(pathname, source)
         _imp._fix_co_filename(code, pathname)
@@ -66,22 +77,3 @@ def used(path):
         yield
     finally:
         zipimport._compile_source = really
-        known.close()
-
-
-def _open(path):
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile):  # for example removed since
-        return None
-
-
-def _look_up(known, name, source):
-    """Return the code of a source; None if it is missing, of another source, or of another Python."""
-    try:
-        data = known.read(name)
-        if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):
-            return None
-        return marshal.loads(data[_HEADER:])  # noqa: S302  # written by this user's own module
-    except (KeyError, OSError, zipfile.BadZipFile, EOFError, ValueError, TypeError):
-        return None

@@ -47,6 +47,7 @@ class Forking:
         """inherited: the Utilities that were imported before the payload came, if they were."""
         self._server = server.Server(channel, payload)
         self._payload = payload
+        self._inherited = inherited
         self._adopting = utilities.Adopting(inherited) if inherited is not None else None
         self._capture = load_capture(payload) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
@@ -64,7 +65,8 @@ class Forking:
         sys.stdout = io.StringIO()  # if a payload can't be loaded, each job will print its message again
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
-        self._compiled.enter_context(compiled.used(self._payload.get("compiled")))
+        known = self._inherited.compiled if self._inherited else compiled.load(self._payload.get("compiled"))
+        self._compiled.enter_context(compiled.used(known))
         if self._adopting is not None:
             sys.meta_path.insert(0, self._adopting)
         try:
@@ -116,20 +118,22 @@ class Forking:
         self._end_unpacking()
         sys.stdout = sys.__stdout__
         self._served = True
+        # all that can be made before the fork is: what a job makes costs it pages of memory, and the time to copy them
+        begin_copies = self._capture["prepare"]() if self._capture else None
+        before = sys.__stdout__
+        self._printed = _Printed()
+        stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
         frame = self._server.serve()
         if frame is None:
             raise SystemExit(0)
         self._in_job, self._frame = True, frame
-        self._printed = _Printed()
-        before = sys.__stdout__
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(self._printed), before.encoding, before.errors)
-        sys.__stdout__ = sys.stdout
+        sys.stdout = sys.__stdout__ = stdout
         runpy.run_module = self._run_module
         atexit._clear()
         os.environ.update(frame["environment"])
         basic._ANSIBLE_ARGS = frame["params"].encode("utf-8", "surrogateescape")
-        if self._capture and "keep_output" in frame:
-            self._capture["install"](frame.get("output"), frame["keep_output"], frame.get("copies", ()))
+        if begin_copies and "keep_output" in frame:
+            begin_copies(frame.get("output"), frame["keep_output"], frame.get("copies", ()))
         try:
             return self._run_module(mod_name, *args, **kwargs)
         finally:
@@ -159,12 +163,18 @@ class Forking:
         os._exit((code or 0) & 0xFF)
 
 
-def load_capture(payload):
-    """Return what capture.py defines, None if no output is kept. Read before the first fork, once for all jobs."""
+def load_capture(payload, known=None):
+    """Return what capture.py defines, None if no output is kept. Read before the first fork, once for all jobs.
+
+    known: the ZipFile of compiled.load, if there is one.
+    """
     if not payload.get("capture"):
         return None
     names = {"__name__": "background.jobs capture", "__builtins__": builtins}
-    exec(compile(payload["capture"], "background.jobs capture", "exec"), names)  # pylint: disable=exec-used
+    within = __name__.replace(".", "/").replace("forking", "capture.py")
+    code = compiled.look_up(known, within, payload["capture"].encode("utf-8"))
+    code = code or compile(payload["capture"], "background.jobs capture", "exec")
+    exec(code, names)  # pylint: disable=exec-used
     return names
 
 

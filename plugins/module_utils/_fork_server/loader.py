@@ -13,6 +13,7 @@ names, and a module has to find those.
 
 from __future__ import annotations
 
+import _imp
 import importlib
 import importlib.machinery
 import json
@@ -40,6 +41,7 @@ class _Sources:
     """Finds and loads the modules of _fork_server, from their texts, and the packages that they are in."""
 
     def __init__(self, texts):
+        self.compiled_before = lambda within, text: None  # the code of a file, if it is known
         self._texts = {"%s.%s" % (_ROOM, name): text for name, text in texts.items()}
         self._packages = [_ROOM.rsplit(".", count)[0] for count in range(_ROOM.count(".") + 1)]
         self._names = [*self._packages, *self._texts]
@@ -56,7 +58,12 @@ class _Sources:
         name = module.__name__
         if name in self._texts:
             text, label = self._texts.pop(name), "background.jobs %s" % name.rpartition(".")[2]
-            exec(compile(text, label, "exec", dont_inherit=True, optimize=2), module.__dict__)  # pylint: disable=exec-used
+            code = self.compiled_before(name.replace(".", "/") + ".py", text.encode("utf-8"))
+            if code is None:
+                code = compile(text, label, "exec", dont_inherit=True, optimize=2)
+            else:
+                _imp._fix_co_filename(code, label)
+            exec(code, module.__dict__)  # pylint: disable=exec-used
 
     def take_out(self):
         """Remove the modules of these names from sys.modules, and return them."""
@@ -64,13 +71,22 @@ class _Sources:
 
 
 def load(data):
-    """Return the main function of the program; data: {name: text} of its parts, as JSON."""
-    sources = _Sources(json.loads(data))
+    """Return the main function of the program.
+
+    data: JSON, {"parts": {name: text}, "compiled"}: the path of a zip that may have them compiled, or null.
+    """
+    order = json.loads(data)
+    sources = _Sources(order["parts"])
     others = sources.take_out()
     sys.meta_path.insert(0, sources)
     try:
+        if order["compiled"]:
+            compiled = importlib.import_module(_ROOM + ".compiled")
+            known = compiled.load(order["compiled"])
+            sources.compiled_before = lambda within, text: compiled.look_up(known, within, text)
         return importlib.import_module(_ROOM + ".main").main
     finally:
+        del sources.compiled_before  # they stay the loader of what they have loaded, and the zip is a large one
         sys.meta_path.remove(sources)
         sources.take_out()
         sys.modules.update(others)

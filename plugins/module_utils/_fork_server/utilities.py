@@ -29,6 +29,7 @@ _BASIC = "ansible.module_utils.basic"
 _ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
 # Stands for the path of a payload's zip: a text that no module has in its variables for another reason.
 _NOWHERE = "/background.jobs zygote"
+_OWN = ("__file__", "__cached__")  # that an import sets
 
 
 def zip_of(payload):
@@ -44,9 +45,11 @@ class Utilities:
     """Imports what templates have in common; a finder and loader in one."""
 
     def __init__(self):
+        self.compiled = None  # the ZipFile of compiled.load
         self._codes = {}  # path in the zip: code
         self._names = {}  # name of a module that was imported: path in the zip
         self._marks = {}  # path in the zip: (size, checksum)
+        self._imported = []  # (module, path in the zip, names of the variables that were derived from that of a file)
         self.capture = None  # what capture.py defines, if output is kept: forking.load_capture
 
     def take(self, payload):
@@ -54,14 +57,18 @@ class Utilities:
         self._archive = zip_of(payload)
         if self._archive is None:
             raise ImportError("the payload carries no zip")
+        self.compiled = compiled.load(payload.get("compiled"))
         sys.meta_path.insert(0, self)
         try:
-            with compiled.opened(payload.get("compiled")) as self._compiled:
-                importlib.import_module(_BASIC)
+            importlib.import_module(_BASIC)
         finally:
             sys.meta_path.remove(self)
             self._archive.close()
             self._archive = None
+        for name, within in self._names.items():
+            module = sys.modules.get(name)
+            if module is not None and module.__spec__.name == name:  # distro puts another module in its place
+                self._imported.append((module, within, _derived(module)))
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] != "ansible":
@@ -85,7 +92,7 @@ class Utilities:
         info = self._archive.getinfo(within)
         self._marks[within] = info.file_size, info.CRC
         source = self._archive.read(within)
-        code = self._compiled(within, source)
+        code = compiled.look_up(self.compiled, within, source)
         if code is None:
             code = compile(source, module.__spec__.origin, "exec", dont_inherit=True)
         else:
@@ -109,18 +116,21 @@ class Utilities:
             raise ImportError("the payload was not unpacked as it is known")
         for within, code in self._codes.items():
             _imp._fix_co_filename(code, _at(archive, within))
-        for name, within in self._names.items():
-            module = sys.modules.get(name)
-            if module is not None and module.__spec__.name == name:  # distro puts another module in its place
-                _adopt(module, archive, within)
+        importers = {}  # folder: importer
+        for module, within, derived in self._imported:
+            _adopt(module, archive, within, importers)
+            for name in derived:
+                value = getattr(module, name)
+                setattr(module, name, type(value)(archive + str(value)[len(_NOWHERE) :]))
 
 
-def _adopt(module, archive, within):
+def _adopt(module, archive, within, importers):
     """Give a module the attributes that an import from the zip would give it. Not by zipimport, which would compile it."""
     path, before = _at(archive, within), module.__spec__
     folder, dummy, base = path.rpartition("/")
     is_package = base == "__init__.py"
-    loader = pkgutil.get_importer(folder.rpartition("/")[0] if is_package else folder)
+    where = folder.rpartition("/")[0] if is_package else folder
+    loader = importers[where] = importers.get(where) or pkgutil.get_importer(where)
     spec = importlib.machinery.ModuleSpec(module.__name__, loader, origin=path, is_package=is_package)
     spec.has_location = True
     if is_package:
@@ -130,8 +140,15 @@ def _adopt(module, archive, within):
         module.__path__ = spec.submodule_search_locations if is_same else _moved(module.__path__, archive)
     module.__spec__, module.__loader__, module.__file__ = spec, loader, path
     if hasattr(module, "__cached__"):
-        module.__cached__ = spec.cached if hasattr(loader, "exec_module") else None  # before Python 3.10
-    _relocate(module, archive)
+        module.__cached__ = (
+            _cached(spec, before, archive) if hasattr(loader, "exec_module") else None
+        )  # before Python 3.10
+
+
+def _cached(spec, before, archive):
+    """Return spec.cached, without working it out anew where that can be told from the spec before."""
+    cached = before.cached or ""
+    return archive + cached[len(_NOWHERE) :] if cached.startswith(_NOWHERE) else spec.cached
 
 
 class Adopting:
@@ -163,9 +180,11 @@ def _moved(paths, archive):
     return [archive + path[len(_NOWHERE) :] if path.startswith(_NOWHERE) else path for path in paths]
 
 
-def _relocate(module, archive):
-    """Change the variables that were derived from the path of a file."""
+def _derived(module):
+    """Return the names of the variables that were derived from the path of a file."""
     pure_path = getattr(sys.modules.get("pathlib"), "PurePath", str)
-    for name, value in list(vars(module).items()):
-        if isinstance(value, (str, pure_path)) and str(value).startswith(_NOWHERE):
-            setattr(module, name, type(value)(archive + str(value)[len(_NOWHERE) :]))
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, (str, pure_path)) and name not in _OWN and str(value).startswith(_NOWHERE)
+    ]

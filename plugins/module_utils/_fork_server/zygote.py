@@ -37,7 +37,7 @@ class Zygote:
     def serve(self, payload):
         """Return None when there is nothing more to do; in each template, its Channel."""
         self.shared.take(payload)
-        self.shared.capture = forking.load_capture(payload)
+        self.shared.capture = forking.load_capture(payload, self.shared.compiled)
         kernel.Reaper()  # made only for what it loads
         preloading.warm_up()
         for fd in (self._wake_out, self._wake_in):

@@ -80,7 +80,7 @@ def check(plan):
     for index, job in enumerate(plan["jobs"]):
         checker.check_job(job, "job %d" % index, len(plan["jobs"]))
         is_sized = job["skip"] is not None or job.get("pool") in (None, *plan.get("pools", ()))
-        expect(is_sized, "job %d: there is no size of its pool %.80r" % (index, job.get("pool")))
+        expect(is_sized, "job %d: there is no size of its pool %.80r", index, job.get("pool"))
 
 
 def _is_protocol(value):
@@ -177,9 +177,9 @@ _CALL_OPTIONS = {"become": is_count}
 
 
 def _check_payload(payload, what):
-    expect(isinstance(payload, dict), "%s is a dictionary" % what)
+    expect(isinstance(payload, dict), "%s is a dictionary", what)
     style = payload.get("style")
-    expect(style in _STYLES, "'style' of %s can't be %.80r" % (what, style))
+    expect(style in _STYLES, "'style' of %s can't be %.80r", what, style)
     shapes.check_keys(payload, dict(_PAYLOAD, **_STYLES[style]), {"fork": is_flag}, what)
 
 
@@ -192,7 +192,7 @@ class _Checker:
     def check_job(self, job, what, count):
         shapes.check_keys(job, _JOB, _JOB_OPTIONS, what)
         for other in job["depends_on"]:
-            expect(is_count(other) and other < count, "%s can't depend on %.80r" % (what, other))
+            expect(is_count(other) and other < count, "%s can't depend on %.80r", what, other)
         for node in job["body"]:
             self._check_body(node, what)
         if "script" in job:
@@ -203,7 +203,7 @@ class _Checker:
         waiting = [node]
         while waiting:
             node = waiting.pop()
-            expect(isinstance(node, dict), "%s: a step or block is a dictionary" % what)
+            expect(isinstance(node, dict), "%s: a step or block is a dictionary", what)
             if "block" not in node:
                 self._check_step(node, what)
                 continue
@@ -213,45 +213,45 @@ class _Checker:
 
     def _check_step(self, step, what):
         shapes.check_keys(step, _STEP, _STEP_OPTIONS, "%s: a step" % what)
-        expect("skip" in step or "environment" in step, "%s: a step that runs needs 'environment'" % what)
-        expect("skip" in step or step["calls"] or "recipe" in step, "%s: a step that runs needs 'calls'" % what)
+        expect("skip" in step or "environment" in step, "%s: a step that runs needs 'environment'", what)
+        expect("skip" in step or step["calls"] or "recipe" in step, "%s: a step that runs needs 'calls'", what)
         self._check_calls(step["calls"], what)
 
     def _check_calls(self, calls, what):
-        expect(isinstance(calls, list), "%s: 'calls' are a list" % what)
+        expect(isinstance(calls, list), "%s: 'calls' are a list", what)
         for call in calls:
             shapes.check_keys(call, _CALL, _CALL_OPTIONS, "%s: a call" % what)
-            expect(call["payload"] in self._payloads, "%s: there is no payload %.80r" % (what, call["payload"]))
-            expect(call.get("become", -1) < self._users, "%s: there is no such user to become" % what)
+            expect(call["payload"] in self._payloads, "%s: there is no payload %.80r", what, call["payload"])
+            expect(call.get("become", -1) < self._users, "%s: there is no such user to become", what)
 
     def _check_script(self, script, what):
         for key, is_fit in (("token", is_text), ("values", is_list), ("body", is_list), ("handlers", is_list)):
-            expect(is_fit(script.get(key)), "%s: %r of a script can't be %.80r" % (what, key, script.get(key)))
+            expect(is_fit(script.get(key)), "%s: %r of a script can't be %.80r", what, key, script.get(key))
         waiting = list(script["body"])
         for handler in script["handlers"]:
-            expect(isinstance(handler, dict) and "task" in handler, "%s: a handler needs 'task'" % what)
+            expect(isinstance(handler, dict) and "task" in handler, "%s: a handler needs 'task'", what)
             waiting.append(handler["task"])
         while waiting:
             waiting += self._check_node(waiting.pop(), what)
 
     def _check_node(self, node, what):
         """Check one node of a script, and return those in it."""
-        expect(isinstance(node, dict), "%s: a node of a script is a dictionary" % what)
+        expect(isinstance(node, dict), "%s: a node of a script is a dictionary", what)
         kind = node.get("kind")
         if kind == "task":
-            expect(is_text(node.get("module")) and is_list(node.get("turns")), "%s: a task needs 'turns'" % what)
+            expect(is_text(node.get("module")) and is_list(node.get("turns")), "%s: a task needs 'turns'", what)
             for turn in node["turns"]:
                 self._check_turn(turn, what)
             return []
         sections = {"block": _SECTIONS, "include": ("body",)}.get(kind)
-        expect(sections, "%s: 'kind' of a node can't be %.80r" % (what, kind))
+        expect(sections, "%s: 'kind' of a node can't be %.80r", what, kind)
         inner = [node[name] for name in sections if name in node]
-        expect(inner and all(map(is_list, inner)), "%s: sections of a node are lists" % what)
+        expect(inner and all(map(is_list, inner)), "%s: sections of a node are lists", what)
         return [one for section in inner for one in section]
 
     def _check_turn(self, turn, what):
-        expect(isinstance(turn, dict), "%s: a turn is a dictionary" % what)
+        expect(isinstance(turn, dict), "%s: a turn is a dictionary", what)
         if "calls" in turn:
             self._check_calls(turn["calls"], what)
             for key, is_fit in _RUNS.items():
-                expect(key not in turn or is_fit(turn[key]), "%s: %r of a turn can't be that" % (what, key))
+                expect(key not in turn or is_fit(turn[key]), "%s: %r of a turn can't be that", what, key)

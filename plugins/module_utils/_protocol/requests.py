@@ -82,7 +82,7 @@ def check(request, ops):
     """Raise shapes.Malformed, which says what is wrong, if this is no request, or for none of these `ops`."""
     expect(isinstance(request, dict), "a request is a dictionary")
     op = request.get("op")
-    expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s" % (op, ", ".join(sorted(ops))))
+    expect(isinstance(op, str) and op in ops, "%r is not answered here, but %s", op, ", ".join(sorted(ops)))
     needed, optional = _SHAPES[op]
     selects = _MAY_SELECT[op] and "select" in request
     asked = {"select": _is_selection} if selects else {"jobs": _are_jobs}

@@ -13,20 +13,22 @@ class Malformed(Exception):
     """A value that no action plugin of this collection sends."""
 
 
-def expect(holds, otherwise):
+def expect(holds, otherwise, *values):
+    """Raise Malformed unless something holds, with a text and the values for it. A value may be a whole plan, whose text
+    takes a while to make: it is made only then."""
     if not holds:
-        raise Malformed(otherwise)
+        raise Malformed(otherwise % values)
 
 
 def check_keys(value, needed, optional, what):
     """Raise Malformed unless `value` is a dictionary of all the `needed` keys and some `optional` ones ({key: check})."""
-    expect(isinstance(value, dict), "%s is a dictionary" % what)
+    expect(isinstance(value, dict), "%s is a dictionary", what)
     for key in sorted(value, key=str):
-        expect(key in needed or key in optional, "%s takes no %r" % (what, key))
+        expect(key in needed or key in optional, "%s takes no %r", what, key)
     for key in sorted(needed):
-        expect(key in value, "%s needs %r" % (what, key))
+        expect(key in value, "%s needs %r", what, key)
     for key, one in value.items():
-        expect((needed.get(key) or optional[key])(one), "%r of %s can't be %.80r" % (key, what, one))
+        expect((needed.get(key) or optional[key])(one), "%r of %s can't be %.80r", key, what, one)
 
 
 def is_anything(dummy):

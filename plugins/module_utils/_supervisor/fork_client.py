@@ -27,9 +27,13 @@ def start_environment(environment):
     return {key: value for key, value in environment.items() if _READ_AT_START.match(key)}
 
 
-def program(sources):
-    """Return what a template process is sent first of all; sources: {"loader": text, "parts": {name: text}}."""
-    return _sized(sources["loader"].encode("utf-8")) + _sized(json.dumps(sources["parts"]).encode("ascii"))
+def program(sources, compiled=None):
+    """Return what a template process is sent first of all; sources: {"loader": text, "parts": {name: text}}.
+
+    compiled: the path of a zip that may have the parts compiled.
+    """
+    order = {"parts": sources["parts"], "compiled": compiled}
+    return _sized(sources["loader"].encode("utf-8")) + _sized(json.dumps(order).encode("ascii"))
 
 
 def interpreter(payload):

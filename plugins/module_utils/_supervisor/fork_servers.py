@@ -29,10 +29,11 @@ class ForkServers:
         self._payloads = plan["payloads"]
         self._become = plan.get("become", ())
         self._run_path = run_path
-        self._program = fork_client.program(sources["template"])
         self._capture = {"capture": sources["capture"]} if plan.get("keep_output", 0) else {}
-        # Not for other users, who cannot read it.
+        # What is compiled is not for other users, who cannot read it.
         self._compiled = {"compiled": sources["compiled"]} if sources.get("compiled") else {}
+        self._program = fork_client.program(sources["template"], sources.get("compiled"))
+        self._program_of_others = fork_client.program(sources["template"])
         self._environment = environment
         self._watch, self._unwatch = watch, unwatch
         self._now = now
@@ -79,11 +80,12 @@ class ForkServers:
         about = {"becoming": self._become[call["become"]] if "become" in call else None}
 
         def make(kind, label, **more):
-            payload = dict(self._payloads[call["payload"]], **self._capture)
+            payload, sent = dict(self._payloads[call["payload"]], **self._capture), self._program_of_others
             if "become" not in call:
                 payload.update(self._compiled)
+                sent = self._program
             environments = self._environment, at_start
-            return kind(payload, environments, self._run_path, label, self._program, **about, **more)
+            return kind(payload, environments, self._run_path, label, sent, **about, **more)
 
         def make_zygote():
             zygote = make(fork_client.Zygote, self._batch_id)

@@ -46,32 +46,32 @@ def before(tmp_path, source=SOURCE, text="VALUE = 'compiled before'"):
 
 
 def test_code_of_the_same_source_is_taken(tmp_path, sent):
-    with compiled.used(before(tmp_path)):
+    with compiled.used(compiled.load(before(tmp_path))):
         assert imported(sent) == ("compiled before", sent + "/once/part.py")
     assert imported(sent)[0] == "compiled anew"
 
 
 @pytest.mark.parametrize("path", [None, "/none.zip"])
 def test_where_there_is_none_it_is_compiled(sent, path):
-    with compiled.used(path):
+    with compiled.used(compiled.load(path)):
         assert imported(sent)[0] == "compiled anew"
 
 
 @pytest.mark.parametrize("code", [b"", b"torn", None])
 def test_code_that_cannot_be_read_is_compiled(tmp_path, sent, code):
-    with compiled.used(archive(tmp_path / "before.zip", SOURCE, code)):
+    with compiled.used(compiled.load(archive(tmp_path / "before.zip", SOURCE, code))):
         assert imported(sent)[0] == "compiled anew"
 
 
 def test_code_of_another_source_is_not_taken(tmp_path, sent):
-    with compiled.used(before(tmp_path, b"VALUE = 1\n")):
+    with compiled.used(compiled.load(before(tmp_path, b"VALUE = 1\n"))):
         assert imported(sent)[0] == "compiled anew"
 
 
 def test_code_of_another_python_is_not_taken(tmp_path, sent, monkeypatch):
     path = before(tmp_path)
     monkeypatch.setattr(importlib.util, "MAGIC_NUMBER", b"none")
-    with compiled.used(path):
+    with compiled.used(compiled.load(path)):
         assert imported(sent)[0] == "compiled anew"
 
 

@@ -1,0 +1,63 @@
+# Copyright (c) The background.jobs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import marshal
+import pathlib
+import sys
+import zipfile
+
+import pytest
+
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, loader
+
+TEXT = "def main(): return 'from its text'\n"
+BEFORE = "def main(): return 'compiled before'\n"
+WITHIN = "ansible_collections/background/jobs/plugins/module_utils/_fork_server/main.pyc"
+
+
+def zip_of(folder, text=TEXT, code=None):
+    """Return the path of a zip that says to have `text` compiled, but has BEFORE."""
+    code = marshal.dumps(compile(BEFORE, "elsewhere", "exec")) if code is None else code
+    header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(text.encode())
+    path = folder / "kept.zip"
+    with zipfile.ZipFile(str(path), "w") as target:
+        target.writestr(WITHIN, header + code)
+    return str(path)
+
+
+def ours():
+    return {name: module for name, module in sys.modules.items() if name.startswith("ansible_collections")}
+
+
+def loaded(path):
+    """Return what the main function of a program returns, and the file that its code says it comes from."""
+    before = ours()
+    parts = {"main": TEXT, "compiled": pathlib.Path(compiled.__file__).read_text(encoding="utf-8")}
+    main = loader.load(json.dumps({"parts": parts, "compiled": path}))
+    assert ours() == before
+    return main(), main.__code__.co_filename
+
+
+def test_a_part_that_is_there_compiled_is_not_compiled_again(tmp_path):
+    assert loaded(zip_of(tmp_path)) == ("compiled before", "background.jobs main")
+
+
+@pytest.mark.parametrize("path", [None, "/none.zip"])
+def test_without_a_zip_it_is_compiled(path):
+    assert loaded(path) == ("from its text", "background.jobs main")
+
+
+@pytest.mark.parametrize("changes", [{"text": "x = 1\n"}, {"code": b""}, {"code": b"torn"}])
+def test_code_of_another_text_and_damaged_code_are_not_used(tmp_path, changes):
+    assert loaded(zip_of(tmp_path, **changes))[0] == "from its text"
+
+
+def test_a_damaged_zip_is_not_used(tmp_path):
+    path = tmp_path / "kept.zip"
+    path.write_bytes(b"PK")
+    assert loaded(str(path))[0] == "from its text"

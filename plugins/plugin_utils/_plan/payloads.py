@@ -103,5 +103,8 @@ def command() -> Payload:
 
 def key_of(payload: Payload) -> str:
     """Return a short key that two payloads share only if they are the same."""
-    digest = hashlib.sha256(repr(sorted(payload.items())).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256()
+    for name, value in sorted(payload.items()):
+        data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else repr(value).encode()
+        digest.update(f"{name} {len(data)} ".encode() + data)
     return digest.hexdigest()[:16]

@@ -66,7 +66,12 @@ def serve(module):
     found = kept.find(async_dir, kept.own_zip())
     try:
         reply = launch(
-            plan, async_dir, module.params["_singleton"], compiled=found.get("path"), folder=_working_folder(module)
+            plan,
+            async_dir,
+            module.params["_singleton"],
+            compiled=found.get("path"),
+            folder=_working_folder(module),
+            meanwhile=_handlers if request else None,
         )
     except LaunchError as exc:
         module.fail_json(msg=str(exc))
@@ -107,7 +112,8 @@ def first_answer(packed_request, async_dir):
 
 
 def _handlers():
-    """Return the handlers of a module that launches: the same as of async_wait. Few launches need them."""
+    """Return the handlers of a module that launches: the same as of async_wait. Not all launches need them."""
+    _serving()
     from ansible_collections.background.jobs.plugins.module_utils._verbs import cancel, forget, info, wait
 
     return {"cancel": cancel.answer, "forget": forget.answer, "list": info.answer, "wait": wait.answer}
@@ -123,11 +129,12 @@ class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 
 
-def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
+def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None, meanwhile=None):
     """Start the batch of a packed plan; singleton: only if no job of this name is queued or running.
 
     compiled: a zip of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
-    folder: the working folder of the jobs, if it is not the one of this process.
+    folder: the working folder of the jobs, if it is not the one of this process; meanwhile: what to do while the supervisor's
+    interpreter starts, before the jobs need the processors.
 
     Returns {async_dir, user, pid}: the directory of the results files, its user, and the pid of the supervisor, with
     `warnings` if there are any, and `shared`, what the host keeps of the plan (shared.py). If nothing had to be started,
@@ -138,14 +145,14 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None):
         directory = job_directory.make(async_dir)
         if singleton is None:
             with batch_lock.lock(directory, alone=False) as lock:
-                answer = _start(packed_plan, directory, lock, compiled, folder)
+                answer = _start(packed_plan, directory, lock, compiled, folder, meanwhile)
             if not answer.get("exists"):
                 return _reply(answer, directory)
         with batch_lock.lock(directory, alone=True) as lock:
             reply = _find(packing.unpack(packed_plan), directory, singleton)
             if reply:
                 return dict(reply, async_dir=directory, user=users.own_name())
-            return _reply(_start(packed_plan, directory, lock, compiled, folder), directory)
+            return _reply(_start(packed_plan, directory, lock, compiled, folder, meanwhile), directory)
     except (files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
 
@@ -242,11 +249,14 @@ def _carried():
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
-def _start(packed_plan, directory, lock, compiled, folder):
+def _start(packed_plan, directory, lock, compiled, folder, meanwhile):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
+    process = _boot(lock, compiled, folder)
+    if meanwhile is not None:
+        meanwhile()
     settings = dict(_sources(), async_dir=directory, lock=lock, compiled=compiled)
     order = json.dumps(settings).encode("ascii") + b"\n" + packed_plan.encode("ascii")
-    return _converse(_boot(lock, compiled, folder), order)
+    return _converse(process, order)
 
 
 def _converse(process, order):

@@ -120,6 +120,18 @@ def test_the_call_that_launches_may_wait_as_well(counted):
     assert counted.runs() == [0, 1, 2]
 
 
+def test_what_is_to_be_done_meanwhile_is_done_between_the_start_of_the_interpreter_and_its_answer(counted, monkeypatch):
+    done, boot = [], launcher._boot
+    monkeypatch.setattr(launcher, "_boot", lambda *args: done.append("booted") or boot(*args))
+
+    def meanwhile():
+        done.append(os.path.exists(counted.batch.path("journal")))
+
+    assert counted.launch(meanwhile=meanwhile)["pid"]
+    assert done == ["booted", False]
+    assert counted.runs() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("home", ["home", "none"])
 def test_jobs_do_not_begin_in_a_folder_that_goes_with_the_launch(tmp_path, monkeypatch, home):
     (tmp_path / "home").mkdir()

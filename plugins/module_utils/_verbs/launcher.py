@@ -129,12 +129,8 @@ class LaunchError(Exception):
     """Nothing was started. The message is for the user."""
 
 
-def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None, meanwhile=None):
-    """Start the batch of a packed plan; singleton: only if no job of this name is queued or running.
-
-    compiled: a zip of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
-    folder: the working folder of the jobs, if it is not the one of this process; meanwhile: what to do while the supervisor's
-    interpreter starts, before the jobs need the processors.
+def launch(packed_plan, async_dir, singleton=None, **how):
+    """Start the batch of a packed plan; singleton: only if no job of this name is queued or running; how: see `_start`.
 
     Returns {async_dir, user, pid}: the directory of the results files, its user, and the pid of the supervisor, with
     `warnings` if there are any, and `shared`, what the host keeps of the plan (shared.py). If nothing had to be started,
@@ -145,14 +141,14 @@ def launch(packed_plan, async_dir, singleton=None, compiled=None, folder=None, m
         directory = job_directory.make(async_dir)
         if singleton is None:
             with batch_lock.lock(directory, alone=False) as lock:
-                answer = _start(packed_plan, directory, lock, compiled, folder, meanwhile)
+                answer = _start(packed_plan, directory, lock, **how)
             if not answer.get("exists"):
                 return _reply(answer, directory)
         with batch_lock.lock(directory, alone=True) as lock:
             reply = _find(packing.unpack(packed_plan), directory, singleton)
             if reply:
                 return dict(reply, async_dir=directory, user=users.own_name())
-            return _reply(_start(packed_plan, directory, lock, compiled, folder, meanwhile), directory)
+            return _reply(_start(packed_plan, directory, lock, **how), directory)
     except (files.UnsafePath, OSError) as exc:
         raise LaunchError("The jobs can't be recorded: %s. Nothing was started." % exc) from exc
 
@@ -249,8 +245,13 @@ def _carried():
     from ansible_collections.background.jobs.plugins.module_utils._supervisor import main as supervisor  # noqa: F401
 
 
-def _start(packed_plan, directory, lock, compiled, folder, meanwhile):
-    """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed."""
+def _start(packed_plan, directory, lock, *, compiled=None, folder=None, meanwhile=None):
+    """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed.
+
+    compiled: a zip of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
+    folder: the working folder of the jobs, if it is not the one of this process; meanwhile: what to do while the supervisor's
+    interpreter starts, before the jobs need the processors.
+    """
     process = _boot(lock, compiled, folder)
     if meanwhile is not None:
         meanwhile()

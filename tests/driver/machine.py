@@ -51,6 +51,8 @@ def pythons() -> dict[str, Path]:
 
 
 def _candidates(version: str) -> Iterator[Path]:
+    # what a distribution builds is optimised, and 1.4 times as fast as what pyenv builds if nobody told it to be so
+    yield Path("/usr/bin") / f"python{version}"
     yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"), reverse=True)
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         yield Path(folder) / f"python{version}"

@@ -94,9 +94,9 @@ def parts() -> list[Part]:
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),
         Part("faults", "faults", faults, "hosts", limit=FAULTS_LIMIT),
-        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
-        *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
-        Part("unit-host", "unit", unit_host, alone="unit"),
+        *(Part(f"unit-{core}", "unit", partial(unit, core)) for core in reversed(CORES)),
+        Part("unit-host", "unit", unit_host),
+        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.21", "2.19")),
         *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
         Part("install", "install", install),
         Part("awx", "awx", awx),
@@ -127,12 +127,17 @@ def left_out(part: Part) -> str:
 # ---- unit
 
 
+# Tests of what runs on hosts wait more than they work.
+SIDE_BY_SIDE = ("-n2", "--dist=loadfile")
+
+
 def unit(core: str, job: Job, quick: bool = False) -> Counts:
     """quick: three tests at a time, without the one that takes a fifth of the time."""
     environment = lines.test_environment(core)
     # The host's half takes ten times as long as the controller's: it runs only on the newest core, and in unit-host.
-    ignored = [] if core == machine.newest_core() else [f"--ignore={HOST_HALF}", f"--deselect={SHOWN}"]
-    options = [f"--deselect={SHOWN}", "-n3"] if quick else ignored
+    options = SIDE_BY_SIDE if core == machine.newest_core() else (f"--ignore={HOST_HALF}", f"--deselect={SHOWN}")
+    if quick:
+        options = (f"--deselect={SHOWN}", "-n3")
     return _pytest(job, ([environment.bin / "pytest", "tests/unit", *options], environment.env, ROOT))
 
 
@@ -145,7 +150,8 @@ def unit_host(job: Job) -> Counts:
     present = [folder for folder in folders if folder.exists()]
     if not present:
         raise Skip("no tests of plugins/module_utils")
-    return _pytest(job, ([environment.bin / "pytest", *present, f"--ignore={PROPERTIES}"], environment.env, ROOT))
+    command = [environment.bin / "pytest", *present, f"--ignore={PROPERTIES}", *SIDE_BY_SIDE]
+    return _pytest(job, (command, environment.env, ROOT))
 
 
 def _lend_module_utils(environment: Environment) -> None:

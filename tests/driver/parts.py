@@ -151,7 +151,7 @@ def unit_host(job: Job) -> Counts:
     present = [folder for folder in folders if folder.exists()]
     if not present:
         raise Skip("no tests of plugins/module_utils")
-    command = [environment.bin / "pytest", *present, f"--ignore={PROPERTIES}", *SIDE_BY_SIDE]
+    command: list[str | Path] = [environment.bin / "pytest", *present, f"--ignore={PROPERTIES}", *SIDE_BY_SIDE]
     return _pytest(job, (command, environment.env, ROOT))
 
 

@@ -94,9 +94,9 @@ def parts() -> list[Part]:
             for core in (("2.21", "2.19") if scenario in ON_OLDEST_CORE else ("2.21",))
         ),
         Part("faults", "faults", faults, "hosts", limit=FAULTS_LIMIT),
-        *(Part(f"unit-{core}", "unit", partial(unit, core)) for core in reversed(CORES)),
-        Part("unit-host", "unit", unit_host),
-        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.21", "2.19")),
+        *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
+        *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
+        Part("unit-host", "unit", unit_host, alone="unit"),
         *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
         Part("install", "install", install),
         Part("awx", "awx", awx),

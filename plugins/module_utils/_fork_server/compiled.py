@@ -20,6 +20,7 @@ import marshal
 import sys
 import zipfile
 import zipimport
+import zlib
 
 # The code is preceded by 16 bytes (PEP 552): the magic number, flags, and a hash of the source.
 _HEADER = 16
@@ -53,7 +54,7 @@ def look_up(known, within, source):
         if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):
             return None
         return marshal.loads(data[_HEADER:])  # noqa: S302  # written by this user's own module
-    except (KeyError, OSError, zipfile.BadZipFile, EOFError, ValueError, TypeError):
+    except (KeyError, OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError):
         return None
 
 

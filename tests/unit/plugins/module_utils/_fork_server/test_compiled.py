@@ -9,6 +9,7 @@ import marshal
 import sys
 import zipfile
 import zipimport
+import zlib
 
 import pytest
 
@@ -60,6 +61,22 @@ def test_where_there_is_none_it_is_compiled(sent, path):
 @pytest.mark.parametrize("code", [b"", b"torn", None])
 def test_code_that_cannot_be_read_is_compiled(tmp_path, sent, code):
     with compiled.used(compiled.load(archive(tmp_path / "before.zip", SOURCE, code))):
+        assert imported(sent)[0] == "compiled anew"
+
+
+def test_a_file_that_cannot_be_unpacked_is_compiled(tmp_path, sent):
+    path = tmp_path / "before.zip"
+    header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(SOURCE)
+    with zipfile.ZipFile(str(path), "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("once/part.pyc", header + marshal.dumps(compile("VALUE = 1", "elsewhere", "exec")))
+        (info,) = target.infolist()
+    data = bytearray(path.read_bytes())
+    begin = info.header_offset + 30 + len(info.filename)
+    data[begin : begin + 8] = b"\xff" * 8
+    path.write_bytes(bytes(data))
+    with pytest.raises(zlib.error), zipfile.ZipFile(str(path)) as damaged:
+        damaged.read("once/part.pyc")
+    with compiled.used(compiled.load(str(path))):
         assert imported(sent)[0] == "compiled anew"
 
 

@@ -47,9 +47,9 @@ class Forking:
         """inherited: the Utilities that were imported before the payload came, if they were."""
         self._server = server.Server(channel, payload)
         self._payload = payload
-        self._inherited = inherited
+        self._known = compiled.load(payload.get("compiled")) if inherited is None else inherited.compiled
         self._adopting = utilities.Adopting(inherited) if inherited is not None else None
-        self._capture = load_capture(payload) if inherited is None else inherited.capture
+        self._capture = load_capture(payload, self._known) if inherited is None else inherited.capture
         self._run_module = runpy.run_module
         self._rmtree = shutil.rmtree
         self._umask = None  # the one before the payload was unpacked
@@ -65,8 +65,8 @@ class Forking:
         sys.stdout = io.StringIO()  # if a payload can't be loaded, each job will print its message again
         sys.argv = [self._payload["name"]]
         program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
-        known = self._inherited.compiled if self._inherited else compiled.load(self._payload.get("compiled"))
-        self._compiled.enter_context(compiled.used(known))
+        self._compiled.enter_context(compiled.used(self._known))
+        self._known = None  # a large one, of which jobs need nothing
         if self._adopting is not None:
             sys.meta_path.insert(0, self._adopting)
         try:
@@ -163,10 +163,10 @@ class Forking:
         os._exit((code or 0) & 0xFF)
 
 
-def load_capture(payload, known=None):
+def load_capture(payload, known):
     """Return what capture.py defines, None if no output is kept. Read before the first fork, once for all jobs.
 
-    known: the ZipFile of compiled.load, if there is one.
+    known: the ZipFile of compiled.load, None if there is none.
     """
     if not payload.get("capture"):
         return None

@@ -116,21 +116,19 @@ class Utilities:
             raise ImportError("the payload was not unpacked as it is known")
         for within, code in self._codes.items():
             _imp._fix_co_filename(code, _at(archive, within))
-        importers = {}  # folder: importer
         for module, within, derived in self._imported:
-            _adopt(module, archive, within, importers)
+            _adopt(module, archive, within)
             for name in derived:
                 value = getattr(module, name)
                 setattr(module, name, type(value)(archive + str(value)[len(_NOWHERE) :]))
 
 
-def _adopt(module, archive, within, importers):
+def _adopt(module, archive, within):
     """Give a module the attributes that an import from the zip would give it. Not by zipimport, which would compile it."""
     path, before = _at(archive, within), module.__spec__
     folder, dummy, base = path.rpartition("/")
     is_package = base == "__init__.py"
-    where = folder.rpartition("/")[0] if is_package else folder
-    loader = importers[where] = importers.get(where) or pkgutil.get_importer(where)
+    loader = pkgutil.get_importer(folder.rpartition("/")[0] if is_package else folder)
     spec = importlib.machinery.ModuleSpec(module.__name__, loader, origin=path, is_package=is_package)
     spec.has_location = True
     if is_package:
@@ -140,9 +138,8 @@ def _adopt(module, archive, within, importers):
         module.__path__ = spec.submodule_search_locations if is_same else _moved(module.__path__, archive)
     module.__spec__, module.__loader__, module.__file__ = spec, loader, path
     if hasattr(module, "__cached__"):
-        module.__cached__ = (
-            _cached(spec, before, archive) if hasattr(loader, "exec_module") else None
-        )  # before Python 3.10
+        # None before Python 3.10
+        module.__cached__ = _cached(spec, before, archive) if hasattr(loader, "exec_module") else None
 
 
 def _cached(spec, before, archive):

@@ -13,20 +13,21 @@ import zipfile
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, loader
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled, forking, loader
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client
 
 TEXT = "def main(): return 'from its text'\n"
 BEFORE = "def main(): return 'compiled before'\n"
-WITHIN = "ansible_collections/background/jobs/plugins/module_utils/_fork_server/main.pyc"
+ROOM = "ansible_collections/background/jobs/plugins/module_utils/_fork_server"
 
 
-def zip_of(folder, text=TEXT, code=None):
+def zip_of(folder, text=TEXT, code=None, name="main"):
     """Return the path of a zip that says to have `text` compiled, but has BEFORE."""
     code = marshal.dumps(compile(BEFORE, "elsewhere", "exec")) if code is None else code
     header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(text.encode())
     path = folder / "kept.zip"
     with zipfile.ZipFile(str(path), "w") as target:
-        target.writestr(WITHIN, header + code)
+        target.writestr("%s/%s.pyc" % (ROOM, name), header + code)
     return str(path)
 
 
@@ -61,3 +62,14 @@ def test_a_damaged_zip_is_not_used(tmp_path):
     path = tmp_path / "kept.zip"
     path.write_bytes(b"PK")
     assert loaded(str(path))[0] == "from its text"
+
+
+def test_what_keeps_output_is_not_compiled_again_either(tmp_path):
+    known = compiled.load(zip_of(tmp_path, name="capture"))
+    assert forking.load_capture({"capture": TEXT}, known)["main"]() == "compiled before"
+    assert forking.load_capture({"capture": TEXT}, None)["main"]() == "from its text"
+
+
+def test_the_supervisor_sends_what_is_loaded(tmp_path):
+    sent = fork_client.program({"loader": "", "parts": {"main": TEXT}}, zip_of(tmp_path))
+    assert json.loads(sent[20:]) == {"parts": {"main": TEXT}, "compiled": str(tmp_path / "kept.zip")}

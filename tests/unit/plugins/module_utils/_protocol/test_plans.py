@@ -129,3 +129,14 @@ def scripted(**more):
 def test_what_is_none_is_refused_in_words(made, words):
     with pytest.raises(shapes.Malformed, match=words):
         plans.check(made)
+
+
+class Silent:
+    """A value whose text must not be made."""
+
+    def __repr__(self):
+        raise AssertionError("the text of a value that fits was made")
+
+
+def test_the_text_of_what_fits_is_not_made():
+    shapes.check_keys({"a": Silent()}, {"a": shapes.is_anything}, {}, "a plan")

@@ -14,6 +14,7 @@ class FakeTemplate:
 
     def __init__(self, payload, environment, directory, label, source, *, becoming=None, zygote=None):
         self.label = label
+        self.payload, self.source = payload, source
         self.patience = None
         self.closed = False
         self.ended = False
@@ -156,3 +157,16 @@ def test_templates_for_environments_that_only_the_host_knows_go_with_their_jobs(
     assert here.labels() == ["b1 module of a"]
     here.pool.release(two)
     assert here.labels() == []
+
+
+def test_what_is_compiled_is_not_for_other_users(monkeypatch):
+    monkeypatch.setattr(fork_client, "Template", FakeTemplate)
+    own = {"module": "m", "payload": "a", "params": "{}"}
+    calls = [own, dict(own, become=0)]
+    plan = {"batch_id": "b1", "payloads": {"a": {}}, "become": [{"user": "other", "command": ["su"]}]}
+    plan["jobs"] = [{"body": [{"environment": {}, "calls": [call]} for call in calls]}]
+    sources = {"template": {"loader": "", "parts": {}}, "capture": "", "compiled": "/kept.zip"}
+    servers = fork_servers.ForkServers(plan, "/run", sources, {}, watch=lambda one: None, unwatch=lambda one: None)
+    mine, theirs = [servers.get({}, call) for call in calls]
+    assert mine.payload["compiled"] == "/kept.zip" and b"/kept.zip" in mine.source
+    assert "compiled" not in theirs.payload and b"/kept.zip" not in theirs.source

@@ -135,10 +135,11 @@ def unit(core: str, job: Job, quick: bool = False) -> Counts:
     """quick: three tests at a time, without the one that takes a fifth of the time."""
     environment = lines.test_environment(core)
     # The host's half takes ten times as long as the controller's: it runs only on the newest core, and in unit-host.
-    options: tuple[str, ...]
-    options = SIDE_BY_SIDE if core == machine.newest_core() else (f"--ignore={HOST_HALF}", f"--deselect={SHOWN}")
+    options: tuple[str, ...] = (f"--ignore={HOST_HALF}", f"--deselect={SHOWN}")
     if quick:
         options = (f"--deselect={SHOWN}", "-n3")
+    elif core == machine.newest_core():
+        options = SIDE_BY_SIDE
     return _pytest(job, ([environment.bin / "pytest", "tests/unit", *options], environment.env, ROOT))
 
 

@@ -18,8 +18,9 @@ Frames on the socket: four bytes of length, then JSON.
        "files": [[name, mode], ...]}, staged files that are put into a folder of that user for the call, whose path
        replaces the token in its params; {"signal": number, "call", "processes": [[pid, start], ...]}: send the signal to
        these processes of the call, as the supervisor may not
-  out: {"job", "call", ...} with "pid" when it was started; with "status" when it ended, and "brief" ({"failed", "changed",
-       "rc"} as far as they are known) if the disk was too full for its result; with "error" when it could not be started
+  out: {"job", "call", ...} with "pid" when it was started, and "began", when that was by the monotonic clock; with "status"
+       when it ended, and "brief" ({"failed", "changed", "rc"} as far as they are known) if the disk was too full for its
+       result; with "error" when it could not be started
 End of file on the socket: no more jobs. Those that still run are ended, because nobody would learn their results.
 """
 

@@ -16,6 +16,7 @@ import json
 import os
 import select
 import shutil
+import time
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import bounded_output, kernel
 
@@ -99,7 +100,7 @@ class Server:
     def _start(self, frame):
         """Fork; true in the process of the job."""
         known = {key: frame[key] for key in ("job", "call")}
-        outputs = self._outputs_in(frame)
+        outputs, began = self._outputs_in(frame), time.monotonic()
         try:
             if not outputs:
                 _open_outputs(frame, outputs)
@@ -118,7 +119,7 @@ class Server:
         self._close(outputs, frame)
         self._jobs[pid] = known
         self._note(frame["job"], pid)
-        self._channel.send(dict(known, pid=pid))
+        self._channel.send(dict(known, pid=pid, began=began))
         return False
 
     def _outputs_in(self, frame):

@@ -57,7 +57,7 @@ def is_frame(frame):
     if not isinstance(frame, dict) or not _is_count(frame.get("job")) or not _is_count(frame.get("call")):
         return False
     if "pid" in frame:
-        return _is_count(frame["pid"], 2)
+        return _is_count(frame["pid"], 2) and _is_seconds(frame.get("began"))
     if "error" in frame:
         return isinstance(frame["error"], str)
     status, brief = frame.get("status"), frame.get("brief", {})

@@ -42,6 +42,12 @@ class Clock:
             return 0.0
 
 
+def began(said, *, ordered, now):
+    """Return when a call began. said: when its template, which may be another user's, says so: on a busy host that arrives late;
+    ordered: when the template was told to begin."""
+    return min(max(said, ordered), now)
+
+
 class ModuleCall:
     """A module call of a job: its process and what that prints."""
 

@@ -26,6 +26,7 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor import
     fork_listener,
     fork_servers,
     messages,
+    module_call,
     running_job,
     scheduler,
     script_client,
@@ -300,7 +301,7 @@ class Runner:
                 continue
             self._starting.discard(index)
             if "pid" in frame:
-                self._started(index, run, frame["pid"])
+                self._started(index, run, frame["pid"], frame["began"])
             elif "error" in frame:
                 run.error = frame["error"]
                 self._note_running(index, run.started)
@@ -324,8 +325,8 @@ class Runner:
             for process in processes.Snapshot().tree(members).values():
                 processes.send(process, signal.SIGKILL)
 
-    def _started(self, index, run, pid):
-        run.started = self._clock.now()
+    def _started(self, index, run, pid, began):
+        run.started = module_call.began(began, ordered=run.started, now=self._clock.now())
         attempt = self._running[index].attempt
         if not self._running[index].is_noted:
             self._scheduler.began(index, run.started)

@@ -59,9 +59,12 @@ def test_a_line_that_is_no_request_is_passed_over(line):
 @pytest.mark.parametrize(
     ("more", "is_one"),
     [
-        ({"pid": 2}, True),
-        ({"pid": 1}, False),
-        ({"pid": "2"}, False),
+        ({"pid": 2, "began": 0.5}, True),
+        ({"pid": 1, "began": 0.5}, False),
+        ({"pid": "2", "began": 0.5}, False),
+        ({"pid": 2}, False),
+        ({"pid": 2, "began": "0"}, False),
+        ({"pid": 2, "began": float("nan")}, False),
         ({"error": "no"}, True),
         ({"error": None}, False),
         ({"status": -9}, True),

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, records, results
-from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, module_call
+from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_writer, packing, records, results
+from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, module_call, runner
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import supervisor as _supervisor
 from ansible_collections.background.jobs.plugins.module_utils._system import processes
 from ansible_collections.background.jobs.plugins.module_utils._verbs import launcher
@@ -574,3 +574,29 @@ def test_a_supervisor_that_is_told_to_end_cancels_its_jobs_and_does_what_they_do
     assert answers[1]["msg"] == "cancelled before it started: its supervisor was told to end"
     assert [os.path.exists(mark) for mark in marks] == [True, True, False, True]
     assert not os.path.exists(running.path("control"))
+
+
+def test_a_job_began_when_its_process_did_however_late_the_supervisor_hears_of_it(tmp_path, monkeypatch):
+    began, heard = tmp_path / "began", runner.Runner._heard
+    os.mkfifo(began)
+
+    def hear_late(*positional):
+        inside.append(float(began.read_text()) if not inside else None)
+        heard(*positional)
+
+    monkeypatch.setattr(runner.Runner, "_heard", hear_late)
+    planned = Batch(tmp_path / "async", ["import time; open(%r, 'w').write(repr(time.monotonic()))" % str(began)])
+    os.mkdir(planned.async_dir, 0o700)
+    clock, inside = module_call.Clock(), []
+    writer = batch_writer.BatchWriter(planned.async_dir, planned.batch_id)
+    plan = packing.unpack(packing.pack(planned.plan))
+    one = _supervisor.Supervisor(plan, writer, launcher._sources(), clock, dict(os.environ))
+    before = clock.wall(clock.now())
+    one.record()
+    one.run()
+    assert before <= planned.wait()[0]["started_at"] <= clock.wall(inside[0])
+
+
+@pytest.mark.parametrize(("said", "noted"), [(99.0, 100.0), (100.5, 100.5), (103.0, 102.0)])
+def test_a_job_begins_between_its_order_and_the_word_of_it(said, noted):
+    assert module_call.began(said, ordered=100.0, now=102.0) == noted

@@ -96,7 +96,7 @@ def parts() -> list[Part]:
         Part("faults", "faults", faults, "hosts", limit=FAULTS_LIMIT),
         *(Part(f"sanity-{core}", "sanity", partial(sanity, core), alone="sanity") for core in ("2.19", "2.21")),
         *(Part(f"unit-{core}", "unit", partial(unit, core), alone="unit") for core in CORES),
-        Part("unit-host", "unit", unit_host, alone="unit"),
+        Part("unit-host", "unit", unit_host),
         *(Part(f"lint:{name}", "lint", check) for name, check in sessions.linters().items()),
         Part("install", "install", install),
         Part("awx", "awx", awx),

@@ -59,7 +59,7 @@ def served(tmp_path):
 
 def test_a_job_that_cannot_be_started_leaves_nothing_open(served):
     served.order(0)
-    assert [sorted(served.next()) for dummy in range(2)] == [["call", "job", "pid"], ["call", "job", "status"]]
+    assert [sorted(served.next()) for dummy in range(2)] == [["began", "call", "job", "pid"], ["call", "job", "status"]]
     before = served.fds()
     for call in range(1, 9):
         served.order(call, stderr=os.path.join(served.folder, "missing", "stderr"))

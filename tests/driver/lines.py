@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import machine
 from machine import CACHE, ROOT, Environment
@@ -50,6 +51,25 @@ def test_environment(core: str) -> Environment:
     if os.environ.get("BGJ_LINES") and core == machine.newest_core():
         return _ready()
     return machine.core_environment(core, "unit", "unit")
+
+
+def target_environment(core: str) -> Environment:
+    """The one that modules run in on localhost: of a Python of the distribution, if it has one, as on most hosts."""
+    environment = test_environment(core)
+    versions = () if os.environ.get("BGJ_LINES") else machine.TARGET_PYTHONS[core]
+    distributed = [version for version in versions if machine.is_of_distribution(version)]
+    if not distributed or machine.is_of_distribution(environment.python):
+        return environment
+    return Environment(f"target-{distributed[0]}", distributed[0], ()).ready()
+
+
+@contextlib.contextmanager
+def handing_over(core: str, **variables: str) -> Iterator[None]:
+    """Have the interpreters of both environments set these variables meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for environment in {test_environment(core), target_environment(core)}:
+            stack.enter_context(environment.handing_over(**variables))
+        yield
 
 
 def _ready() -> Environment:

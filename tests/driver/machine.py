@@ -30,6 +30,12 @@ CORES = {
     "2.20": ("2.20.10", ("3.12", "3.13", "3.14")),
     "2.21": ("2.21.5", ("3.13", "3.12", "3.14")),
 }
+# The Pythons of managed hosts that both a core and this collection support, the newest first.
+TARGET_PYTHONS = {
+    "2.19": ("3.13", "3.12", "3.11", "3.10", "3.9", "3.8"),
+    "2.20": ("3.14", "3.13", "3.12", "3.11", "3.10", "3.9"),
+    "2.21": ("3.14", "3.13", "3.12", "3.11", "3.10", "3.9"),
+}
 HOST_PYTHONS = ("3.8", "3.9")
 KNOWN_PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
@@ -48,6 +54,11 @@ def pythons() -> dict[str, Path]:
                 found[version] = candidate
                 break
     return found
+
+
+def is_of_distribution(version: str) -> bool:
+    """Whether the interpreter of this version is one that the distribution built."""
+    return version in pythons() and pythons()[version].is_relative_to("/usr/bin")
 
 
 def _candidates(version: str) -> Iterator[Path]:
@@ -81,6 +92,14 @@ def newest_core() -> str:
         if any(version in pythons() for version in CORES[core][1]):
             return core
     raise Skip("no Python 3.11 or newer on this machine")
+
+
+def chosen_core() -> str:
+    """The core that CORE names, else the newest one."""
+    core = os.environ.get("CORE") or newest_core()
+    if core not in CORES:
+        raise Skip(f"CORE={core} is none of {', '.join(CORES)}")
+    return core
 
 
 def base_environment() -> dict[str, str]:

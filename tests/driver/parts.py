@@ -61,6 +61,8 @@ THEMES_ON_NEWEST_CORE = {
     "blocks": ("facts", "files", "includes", "local", "loops"),
     "differential": ("commands", "configuration", "files", "network", "packages", "services", "users"),
 }
+# Sanity tests whose findings depend on the core, and not only on the files or on the Python.
+SANITY_OF_A_CORE = ("action-plugin-docs", "ansible-doc", "import", "runtime-metadata", "validate-modules")
 # The runs of a case: see differential.py.
 CASE_RUNS = ("check", "change", "again")
 # Targets that run on the cores between the oldest and the newest.
@@ -108,7 +110,9 @@ def parts() -> list[Part]:
 def left_out(part: Part) -> str:
     """What this part leaves to another core, or to `soak`."""
     left = {f"integration-{core}": targets_left_out(core) for core in CORES}
-    left |= {f"sanity-{core}": sanity_left_out(core) for core in CORES}
+    left |= {
+        f"sanity-{core}": [f"all but {', '.join(SANITY_OF_A_CORE)}"] for core in CORES if not is_sanity_in_full(core)
+    }
     left |= {
         f"molecule-{core}:{scenario}": [
             *themes_left_out(core, scenario),
@@ -185,10 +189,15 @@ def _pytest(job: Job, command: Command) -> Counts:
 
 def sanity(core: str, job: Job) -> Counts:
     environment = core_environment(core, "unit", "unit")
-    skipped = ["shellcheck", *sanity_left_out(core)]  # shellcheck is a part of its own
+    if is_sanity_in_full(core):
+        options = ["--skip-test", "shellcheck"]  # a part of its own
+    else:
+        targets = (machine.pick(HOST_PYTHONS), environment.python)
+        options = [word for name in SANITY_OF_A_CORE for word in ("--test", name)]
+        options += [word for python in targets for word in ("--target-python", python)]
     status, output = job.call(
         environment.bin / "ansible-test",
-        *("sanity", "--color", "no", *(word for name in skipped for word in ("--skip-test", name))),
+        *("sanity", "--color", "no", *options),
         env=environment.env,
         cwd=_copy_for_ansible_test(core, "sanity"),
     )
@@ -202,9 +211,8 @@ def sanity(core: str, job: Job) -> Counts:
     return counts
 
 
-def sanity_left_out(core: str) -> list[str]:
-    # It takes longer than all others together, and its findings depend little on the core.
-    return [] if core == machine.newest_core() else ["pylint"]
+def is_sanity_in_full(core: str) -> bool:
+    return SOAK or core == machine.newest_core()
 
 
 def targets_left_out(core: str) -> list[str]:
@@ -221,7 +229,7 @@ def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
     chosen = targets or tuple(f"--exclude={target}" for target in targets_left_out(core))
     command, env, cwd = integration_command(core, "--continue-on-error", *chosen)
     handed = {name: os.environ[name] for name in ("BGJ_LINES",) if name in os.environ}
-    with lines.test_environment(core).handing_over(TMPDIR=str(job.folder), **handed):
+    with lines.handing_over(core, TMPDIR=str(job.folder), **handed):
         status, output = job.call(*command, env=env, cwd=cwd)
     ran = set(re.findall(r"^Running (\S+) integration test (?:role|script)", output, re.MULTILINE))
     broken = re.search(r"The (\d+) integration test\(s\) listed below", output)
@@ -234,12 +242,14 @@ def integration(core: str, job: Job, targets: Sequence[str] = ()) -> Counts:
 
 
 def integration_command(core: str, *arguments: str) -> Command:
-    environment = lines.test_environment(core)
+    environment, target = lines.test_environment(core), lines.target_environment(core)
     copy = _copy_for_ansible_test(core, "integration")
     # ansible-test looks for collections only beside the tested one.
     for namespace in test_collections().glob("ansible_collections/*"):
         machine.link(copy.parents[1] / namespace.name, namespace)
-    return [environment.bin / "ansible-test", "integration", "--color", "no", *arguments], environment.env, copy
+    python = f"controller:python={target.python}@{target.bin / 'python'}"
+    options = ("--color", "no", "--target", python)
+    return [environment.bin / "ansible-test", "integration", *options, *arguments], environment.env, copy
 
 
 def _complaints(output: str) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import lines
 import machine
 import parts
 from leftovers import Scratch
@@ -43,11 +44,11 @@ def one(words: Sequence[str]) -> int:
     if not words:
         print("name a test, an integration target, a molecule scenario or a playbook", file=sys.stderr)
         return 2
-    core = os.environ.get("CORE") or machine.newest_core()
+    core = machine.chosen_core()
     command, env, cwd = _command(core, *words)
     scratch = Scratch()
     temporary = {"TMPDIR": str(scratch.folder())}
-    with machine.core_environment(core, "unit", "unit").handing_over(**temporary):
+    with lines.handing_over(core, **temporary):
         status = subprocess.run(command, check=False, cwd=cwd, env=env | temporary).returncode
     scratch.close()
     return status

@@ -23,6 +23,7 @@ from ansible_collections.background.jobs.plugins.module_utils._protocol import s
 from ansible_collections.background.jobs.plugins.module_utils._system import files, hashing
 
 _OF_THIS_CALL = "sitecustomize.py"  # ansible-core's wrapper puts it there, with the path of the zip
+_READ_AS_TEXT = "/_fork_server/"  # launcher.py sends these files on
 _LOCAL_HEADER = 30  # bytes in front of the name of a file in a zip, with the lengths of that and of more at 26
 
 
@@ -111,7 +112,10 @@ def _files_of(contents):
 
 
 def _compiled(contents):
-    """Return the bytes of a zip of the files and their compiled code, which depend on nothing but the files."""
+    """Return the bytes of a zip of the compiled code, which depend on nothing but the files.
+
+    It has no source that nobody reads: each call hashes the whole zip, and looks through the list of its files.
+    """
     import zipfile  # as above
 
     from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
@@ -119,10 +123,12 @@ def _compiled(contents):
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
         for info in _files_of(contents):
-            source = contents.read(info)
-            pairs = [(info.filename, source)]
-            if info.filename.endswith(".py"):
-                pairs.append((info.filename + "c", compiled.packed(info.filename, source)))
+            source, name = contents.read(info), info.filename
+            pairs = []
+            if name.endswith(".py"):
+                pairs.append((name + "c", compiled.packed(name, source)))
+            if not pairs or _READ_AS_TEXT in name:
+                pairs.append((name, source))
             for name, data in pairs:
                 target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # with the date 1980-01-01
     return written.getvalue()

@@ -30,6 +30,7 @@ def main():
 """
 RETURNED = {"params": {"x": 1, "y": 2}, "here": []}
 _ROOM = "ansible_collections/background/jobs/plugins/module_utils/_verbs"
+SENT_ON = _ROOM.replace("_verbs", "_fork_server") + "/loader.py"
 FILES = {
     "ansible/__init__.py": "raise SystemExit('it takes too long')",
     "a/__init__.py": "",
@@ -77,14 +78,11 @@ def test_what_is_kept_runs_as_what_was_sent(async_dir, tmp_path):
 
 
 def test_it_is_kept_compiled(async_dir, tmp_path):
-    told = kept_in(async_dir, tmp_path)
-    # Whatever the source says: it is not looked at.
+    told = kept_in(async_dir, tmp_path, **{SENT_ON: "# a program", "a/data.json": "{}"})
     with zipfile.ZipFile(told["path"]) as contents:
-        found = {name: contents.read(name) for name in contents.namelist()}
-    found["a/module.py"] = b"raise SystemExit('compiled anew')"
-    archive(told["path"], found)
-    sha256 = store.sha256(Path(told["path"]).read_bytes())
-    assert run(told, tmp_path, sha256=sha256) == RETURNED
+        names = set(contents.namelist())
+    assert names == {name + "c" for name in [*FILES, SENT_ON]} | {SENT_ON, "a/data.json"}
+    assert run(told, tmp_path) == RETURNED
 
 
 def test_it_is_in_use_from_the_start_of_a_call(async_dir, tmp_path):

@@ -6,8 +6,8 @@
 
 """Saves compiling again what was compiled before when a payload is imported: zipimport itself keeps nothing.
 
-A payload holds ansible-core's module_utils. So do all others, and the zip of the module that launches, which the host
-keeps compiled (_verbs/kept.py). Code of the same source is taken from there.
+A payload holds ansible-core's module_utils. So do all others, and the module that launches, which the host keeps compiled
+(_verbs/kept.py). Code of the same source is taken from there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import _imp
 import contextlib
 import importlib.util
-import io
 import marshal
 import sys
-import zipfile
 import zipimport
 import zlib
+
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file
 
 # The code is preceded by 16 bytes (PEP 552): the magic number, flags, and a hash of the source.
 _HEADER = 16
@@ -34,33 +34,33 @@ def packed(name, source):
 
 
 def load(path):
-    """Return the ZipFile of a path, in memory, where forks can read it side by side; None if there is none. path: may be None."""
+    """Return the CodeFile of a path; None if there is none of this Python. path: may be None."""
     if not path or sys.flags.optimize:
         return None
     try:
         with open(path, "rb") as stream:
-            return zipfile.ZipFile(io.BytesIO(stream.read()))
-    except (OSError, zipfile.BadZipFile):  # for example removed since
+            return code_file.CodeFile(path, stream.read())
+    except (OSError, ImportError, ValueError):  # for example removed since
         return None
 
 
 def look_up(known, within, source):
-    """Return the code of a file of a payload from such a ZipFile; None if it is missing, of another source, or of another Python.
+    """Return the code of a file of a payload from such a CodeFile; None if it is missing or of another source.
 
     known: may be None; within: the path in the payload; source: bytes.
     """
     try:
-        data = known.read(within + "c") if known else b""
-        if data[:4] != importlib.util.MAGIC_NUMBER or data[8:_HEADER] != importlib.util.source_hash(source):
+        data = known.get(within + "c") if known else None
+        if data is None or data[8:_HEADER] != importlib.util.source_hash(source):
             return None
         return marshal.loads(data[_HEADER:])  # noqa: S302  # written by this user's own module
-    except (KeyError, OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError):
+    except (zlib.error, EOFError, ValueError, TypeError):
         return None
 
 
 @contextlib.contextmanager
 def used(known):
-    """While this lasts, zipimport takes code from such a ZipFile if that has it of the same source. known: may be None."""
+    """While this lasts, zipimport takes code from such a CodeFile if that has it of the same source. known: may be None."""
     really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14
     if known is None or really is None:
         yield

@@ -166,7 +166,7 @@ class Forking:
 def load_capture(payload, known):
     """Return what capture.py defines, None if no output is kept. Read before the first fork, once for all jobs.
 
-    known: the ZipFile of compiled.load, None if there is none.
+    known: the CodeFile of compiled.load, None if there is none.
     """
     if not payload.get("capture"):
         return None

@@ -24,6 +24,7 @@ _ROOM = "ansible_collections.background.jobs.plugins.module_utils._fork_server"
 PARTS = (
     "bounded_output",
     "channel",
+    "code_file",
     "compiled",
     "executing",
     "forking",
@@ -73,7 +74,7 @@ class _Sources:
 def load(data):
     """Return the main function of the program.
 
-    data: JSON, {"parts": {name: text}, "compiled"}: the path of a zip that may have them compiled, or null.
+    data: JSON, {"parts": {name: text}, "compiled"}: the path of a file that may have them compiled (code_file.py), or null.
     """
     order = json.loads(data)
     sources = _Sources(order["parts"])
@@ -86,7 +87,7 @@ def load(data):
             sources.compiled_before = lambda within, text: compiled.look_up(known, within, text)
         return importlib.import_module(_ROOM + ".main").main
     finally:
-        del sources.compiled_before  # they stay the loader of what they have loaded, and the zip is a large one
+        del sources.compiled_before  # they stay the loader of what they have loaded, and that file is a large one
         sys.meta_path.remove(sources)
         sources.take_out()
         sys.modules.update(others)

@@ -45,7 +45,7 @@ class Utilities:
     """Imports what templates have in common; a finder and loader in one."""
 
     def __init__(self):
-        self.compiled = None  # the ZipFile of compiled.load
+        self.compiled = None  # the CodeFile of compiled.load
         self._codes = {}  # path in the zip: code
         self._names = {}  # name of a module that was imported: path in the zip
         self._marks = {}  # path in the zip: (size, checksum)

@@ -30,7 +30,7 @@ def start_environment(environment):
 def program(sources, compiled=None):
     """Return what a template process is sent first of all; sources: {"loader": text, "parts": {name: text}}.
 
-    compiled: the path of a zip that may have the parts compiled.
+    compiled: the path of a file that may have the parts compiled (code_file.py).
     """
     order = {"parts": sources["parts"], "compiled": compiled}
     return _sized(sources["loader"].encode("utf-8")) + _sized(json.dumps(order).encode("ascii"))

@@ -30,8 +30,8 @@ def main():
     """Read an order from standard input, confirm it on standard output, and carry it out.
 
     The order: a line of JSON {"async_dir", "template", "capture", "compiled", "lock"}, then the packed plan; template: the
-    texts of the fork server (fork_client.program), capture: the text of capture.py; compiled: the path of a zip with
-    compiled code, or null; lock: an inherited file descriptor, whose lock is held until all is recorded.
+    texts of the fork server (fork_client.program), capture: the text of capture.py; compiled: the path of a file
+    of compiled code, or null; lock: an inherited file descriptor, whose lock is held until all is recorded.
     The answer: a line of JSON: {"pid"}, with "warnings" if there are any and "shared", the hashes of the parts of the plan
     that the host keeps; or {"error"}, with "exists" if a batch of this id exists; or {"missing"}, the hashes of shared parts
     that neither came nor are kept. An order that was taken is carried out even if nobody reads the answer.

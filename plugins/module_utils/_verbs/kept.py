@@ -7,9 +7,9 @@
 """Modules that a host keeps, so that a controller sends each of them once and not with every call.
 
 ansible-core sends a module as a program with a zip in it: the module, and all of module_utils that it imports. The first call
-of a module is sent like that. The module then keeps its zip, compiled, in the folder `modules` beside the batches
+of a module is sent like that. The module then keeps that, compiled, in the folder `modules` beside the batches
 (_protocol/store.py), and reports where. In place of the later calls, of this run of ansible-playbook and the
-next ones, the controller sends short_program.py, which checks that the zip is still the same and runs the module from it.
+next ones, the controller sends short_program.py, which checks that the file is still the same and runs the module from it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from ansible_collections.background.jobs.plugins.module_utils._system import fil
 
 _OF_THIS_CALL = "sitecustomize.py"  # ansible-core's wrapper puts it there, with the path of the zip
 _READ_AS_TEXT = "/_fork_server/"  # launcher.py sends these files on
+_IMPORTER = __name__.replace(".", "/").replace("_verbs/kept", "_fork_server/code_file.py")
+_SUFFIX = ".code"
 _LOCAL_HEADER = 30  # bytes in front of the name of a file in a zip, with the lengths of that and of more at 26
 
 
-def own_zip():
-    """Return the path of the zip that this module runs from; None if it runs from files."""
+def own_archive():
+    """Return the path of the zip, or of the kept file, that this module runs from; None if it runs from a folder."""
     return getattr(__loader__, "archive", None)
 
 
@@ -75,7 +77,7 @@ def _look_for(sent, kept, get):
 def _find(kept, sent, contents):
     begin = _beginning(sent, contents)
     for name in kept.names():
-        digest = name[len(begin) : -len(".zip")]
+        digest = name[len(begin) : -len(_SUFFIX)]
         if name == _name(begin, digest) and kept.read(name, digest) is not None:
             return _told(kept, name, digest)
     return {}
@@ -93,7 +95,7 @@ def _told(kept, name, digest):
 
 
 def _name(begin, digest):
-    return "%s%s.zip" % (begin, digest)
+    return "%s%s%s" % (begin, digest, _SUFFIX)
 
 
 def _beginning(sent, contents):
@@ -112,23 +114,18 @@ def _files_of(contents):
 
 
 def _compiled(contents):
-    """Return the bytes of a zip of the compiled code, which depend on nothing but the files.
+    """Return the bytes of a file of the compiled code (code_file.py), which depend on nothing but the files.
 
-    It has no source that nobody reads: each call hashes the whole zip, and looks through the list of its files.
+    It has no source that nobody reads: each call hashes the whole file.
     """
-    import zipfile  # as above
+    from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file, compiled
 
-    from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
-
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
-        for info in _files_of(contents):
-            source, name = contents.read(info), info.filename
-            pairs = []
-            if name.endswith(".py"):
-                pairs.append((name + "c", compiled.packed(name, source)))
-            if not pairs or _READ_AS_TEXT in name:
-                pairs.append((name, source))
-            for name, data in pairs:
-                target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # with the date 1980-01-01
-    return written.getvalue()
+    found = {}
+    for info in _files_of(contents):
+        source, name = contents.read(info), info.filename
+        if name.endswith(".py"):
+            found[name + "c"] = compiled.packed(name, source)
+        if name + "c" not in found or _READ_AS_TEXT in name:
+            found[name] = source
+    importer = compile(contents.read(_IMPORTER), _IMPORTER, "exec", dont_inherit=True)
+    return code_file.pack(found, importer)

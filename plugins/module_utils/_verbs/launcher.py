@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import loader
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file, loader
 from ansible_collections.background.jobs.plugins.module_utils._protocol import batch_lock, packing, results
 from ansible_collections.background.jobs.plugins.module_utils._protocol import states as _states
 from ansible_collections.background.jobs.plugins.module_utils._system import files, job_directory, json_text, users
@@ -27,11 +27,11 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers, because this module's zip is removed soon after.
 _BOOT = (
-    "import os, sys; sys.path.insert(0, %r); from "
-    + _PACKAGE
-    + "._supervisor.main import main; del sys.path[0]; main(); "
-    "sys.stdout.flush(); os._exit(0)"  # without taking the interpreter down in order
+    "import os, sys\n%sfrom " + _PACKAGE + "._supervisor.main import main\n%s\nmain()\n"
+    "sys.stdout.flush()\nos._exit(0)"  # without taking the interpreter down in order
 )
+_FROM_ZIP = ("sys.path.insert(0, %r)\n", "del sys.path[0]")
+_FROM_KEPT = (code_file.START, "kept.leave()")
 _PATIENCE = 1.0  # seconds for an interpreter to end after it has closed its output
 _MOST_SAID = 65536  # bytes to keep of what it prints before its answer
 
@@ -63,7 +63,7 @@ def serve(module):
     plan, request, async_dir = [module.params[key] for key in ("_plan", "_request", "_async_dir")]
     if not plan:
         _serving().be(module, _handlers())
-    found = kept.find(async_dir, kept.own_zip())
+    found = kept.find(async_dir, kept.own_archive())
     try:
         reply = launch(
             plan,
@@ -77,7 +77,7 @@ def serve(module):
         module.fail_json(msg=str(exc))
     for warning in reply.pop("warnings", ()):
         module.warn(warning)
-    reply["kept"] = found or kept.keep(async_dir, kept.own_zip())
+    reply["kept"] = found or kept.keep(async_dir, kept.own_archive())
     if request and "attached" not in reply and "missing" not in reply:
         reply.update(first_answer(request, async_dir))
     module.exit_json(changed="pid" in reply, **reply)
@@ -248,7 +248,7 @@ def _carried():
 def _start(packed_plan, directory, lock, *, compiled=None, folder=None, meanwhile=None):
     """Return the answer of a new supervisor, which keeps the lock until all is recorded, even if this process is killed.
 
-    compiled: a zip of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
+    compiled: the path of a file of what this module runs from, compiled (kept.py), which saves the supervisor doing so again;
     folder: the working folder of the jobs, if it is not the one of this process; meanwhile: what to do while the supervisor's
     interpreter starts, before the jobs need the processors.
     """
@@ -330,9 +330,10 @@ def _own_root():
 
 
 def _boot(lock, compiled=None, folder=None):
-    root = compiled or _own_root()
+    first, last = _FROM_KEPT if compiled else _FROM_ZIP
+    program = _BOOT % (first % (compiled or _own_root()), last)
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOT % root, "background.jobs", "supervisor"],
+        [sys.executable, "-I", "-S", "-c", program, "background.jobs", "supervisor"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -36,5 +36,5 @@ def be(module, handlers, keeping=True):
         reply = serve(packing.unpack(module.params["_request"]), async_dir, handlers)
     except shapes.Malformed as exc:
         module.fail_json(msg="What the action plugin asked for can't be right, and nothing was done: %s." % exc)
-    told = {"kept": kept.keep(async_dir, kept.own_zip())} if keeping else {}
+    told = {"kept": kept.keep(async_dir, kept.own_archive())} if keeping else {}
     module.exit_json(changed=False, reply=packing.pack(reply), **told)

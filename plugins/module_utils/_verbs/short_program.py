@@ -15,7 +15,9 @@ import sys
 # Others may be able to write to the folder where the connection begins: import nothing from it.
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
 
+import _frozen_importlib_external  # noqa: E402
 import json  # noqa: E402
+import marshal  # noqa: E402
 import os  # noqa: E402
 import stat  # noqa: E402
 
@@ -29,36 +31,45 @@ except ImportError:
         from hashlib import sha256 as digest_of
 
 
-def why_not(path, sha256):
-    """Return why a file does not have this SHA-256, or could be changed by others than us and root; None if all is well."""
+def read(path, sha256):
+    """Return the bytes of a file, and why it is not to be used: because it does not have this SHA-256, could be changed by
+    others than us and root, or is not compiled by this Python; None if all is well."""
     try:
         at = path
         while True:
             found = os.lstat(at)
             if not (stat.S_ISREG if at == path else stat.S_ISDIR)(found.st_mode):
-                return "%s is a file of another kind" % at
+                return b"", "%s is a file of another kind" % at
             if found.st_uid not in (0, os.geteuid()):
-                return "%s belongs to uid %d" % (at, found.st_uid)
+                return b"", "%s belongs to uid %d" % (at, found.st_uid)
             if found.st_mode & 0o022 and not (found.st_mode & stat.S_ISVTX and at != path):
-                return "%s can be written by others" % at
+                return b"", "%s can be written by others" % at
             if at == "/":
                 break
             at = os.path.dirname(at)
         if os.access(path, os.W_OK):
             os.utime(path)  # so that it is not removed as unused
         with open(path, "rb") as stream:
-            return None if digest_of(stream.read()).hexdigest() == sha256 else "%s was changed" % path
+            data = stream.read()
     except OSError as exc:
-        return str(exc)
+        return b"", str(exc)
+    if digest_of(data).hexdigest() != sha256:
+        return b"", "%s was changed" % path
+    is_ours = data[:4] == _frozen_importlib_external.MAGIC_NUMBER
+    return data, None if is_ours else "%s was compiled by another Python" % path
 
 
 def run(path, sha256, module, arguments):
-    """Run a module from the zip at `path`, with its stand-in for AnsibleModule; arguments: its JSON."""
-    missing = why_not(path, sha256)
+    """Run a module from the kept file at `path`, with its stand-in for AnsibleModule; arguments: its JSON."""
+    data, missing = read(path, sha256)
     if missing:
         print(json.dumps({"changed": False, "not_kept": missing}))
         return
-    sys.path.insert(0, path)
+    # as in _fork_server/code_file.py
+    names = {"__name__": "background.jobs code_file"}
+    importer = marshal.loads(memoryview(data)[4:])  # noqa: S302  # written by this user's own module
+    exec(importer, names)  # pylint: disable=exec-used
+    names["CodeFile"](path, data).install()
     from ansible_collections.background.jobs.plugins.module_utils._verbs import stand_in
 
     stand_in.run(module, arguments)

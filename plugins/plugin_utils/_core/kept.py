@@ -38,7 +38,7 @@ _PREFIX = "background.jobs."
 # Python reads a program from a pipe byte by byte, 0.4 s per megabyte, unless a program reads it as a whole.
 _READ = "import sys; exec(compile(sys.stdin.buffer.read(), '<stdin>', 'exec'))"
 _PROFILE = "legacy"
-_KEPT = {"path": re.compile(r"/.*\.zip", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
+_KEPT = {"path": re.compile(r"/.*\.code", re.DOTALL), "sha256": re.compile(r"[0-9a-f]{64}")}
 
 
 def execute(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import pathlib
 import sys
 import zipfile
 import zipimport
@@ -13,17 +14,14 @@ import zlib
 
 import pytest
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file, compiled
 
 SOURCE = b"VALUE = 'compiled anew'\n"
 
 
-def archive(path, source=SOURCE, code=None):
+def archive(path):
     with zipfile.ZipFile(str(path), "w") as target:
-        target.writestr("once/part.py", source)
-        if code is not None:
-            header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source)
-            target.writestr("once/part.pyc", header + code)
+        target.writestr("once/part.py", SOURCE)
     return str(path)
 
 
@@ -42,8 +40,16 @@ def sent(tmp_path):
     return archive(tmp_path / "sent.zip")
 
 
-def before(tmp_path, source=SOURCE, text="VALUE = 'compiled before'"):
-    return archive(tmp_path / "before.zip", source, marshal.dumps(compile(text, "elsewhere", "exec")))
+COMPILED = marshal.dumps(compile("VALUE = 'compiled before'", "elsewhere", "exec"))
+
+
+def before(tmp_path, source=SOURCE, code=COMPILED):
+    path, files = tmp_path / "before.code", {}
+    if code is not None:
+        header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source)
+        files["once/part.pyc"] = header + code
+    path.write_bytes(code_file.pack(files, compile("", "importer", "exec")))
+    return str(path)
 
 
 def test_code_of_the_same_source_is_taken(tmp_path, sent):
@@ -60,24 +66,26 @@ def test_where_there_is_none_it_is_compiled(sent, path):
 
 @pytest.mark.parametrize("code", [b"", b"torn", None])
 def test_code_that_cannot_be_read_is_compiled(tmp_path, sent, code):
-    with compiled.used(compiled.load(archive(tmp_path / "before.zip", SOURCE, code))):
+    with compiled.used(compiled.load(before(tmp_path, SOURCE, code))):
         assert imported(sent)[0] == "compiled anew"
 
 
 def test_a_file_that_cannot_be_unpacked_is_compiled(tmp_path, sent):
-    path = tmp_path / "before.zip"
-    header = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(SOURCE)
-    with zipfile.ZipFile(str(path), "w", zipfile.ZIP_DEFLATED) as target:
-        target.writestr("once/part.pyc", header + marshal.dumps(compile("VALUE = 1", "elsewhere", "exec")))
-        (info,) = target.infolist()
-    data = bytearray(path.read_bytes())
-    begin = info.header_offset + 30 + len(info.filename)
-    data[begin : begin + 8] = b"\xff" * 8
-    path.write_bytes(bytes(data))
-    with pytest.raises(zlib.error), zipfile.ZipFile(str(path)) as damaged:
-        damaged.read("once/part.pyc")
+    path = pathlib.Path(before(tmp_path))
+    data = path.read_bytes()
+    begin = data.index(b"x\x9c")  # of the only file in it
+    path.write_bytes(data[:begin] + b"\xff" * 8 + data[begin + 8 :])
+    with pytest.raises(zlib.error):
+        compiled.load(str(path)).get("once/part.pyc")
     with compiled.used(compiled.load(str(path))):
         assert imported(sent)[0] == "compiled anew"
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 30, -1, -19, -25])
+def test_a_file_that_is_half_there_is_none(tmp_path, size):
+    path = pathlib.Path(before(tmp_path))
+    path.write_bytes(path.read_bytes()[:size])
+    assert compiled.load(str(path)) is None
 
 
 def test_code_of_another_source_is_not_taken(tmp_path, sent):
@@ -85,11 +93,10 @@ def test_code_of_another_source_is_not_taken(tmp_path, sent):
         assert imported(sent)[0] == "compiled anew"
 
 
-def test_code_of_another_python_is_not_taken(tmp_path, sent, monkeypatch):
+def test_code_of_another_python_is_not_taken(tmp_path, monkeypatch):
     path = before(tmp_path)
-    monkeypatch.setattr(importlib.util, "MAGIC_NUMBER", b"none")
-    with compiled.used(compiled.load(path)):
-        assert imported(sent)[0] == "compiled anew"
+    monkeypatch.setattr(code_file, "MAGIC", b"none")
+    assert compiled.load(path) is None
 
 
 def test_it_is_there_for_this_python():

@@ -165,8 +165,8 @@ def test_what_is_compiled_is_not_for_other_users(monkeypatch):
     calls = [own, dict(own, become=0)]
     plan = {"batch_id": "b1", "payloads": {"a": {}}, "become": [{"user": "other", "command": ["su"]}]}
     plan["jobs"] = [{"body": [{"environment": {}, "calls": [call]} for call in calls]}]
-    sources = {"template": {"loader": "", "parts": {}}, "capture": "", "compiled": "/kept.zip"}
+    sources = {"template": {"loader": "", "parts": {}}, "capture": "", "compiled": "/kept.code"}
     servers = fork_servers.ForkServers(plan, "/run", sources, {}, watch=lambda one: None, unwatch=lambda one: None)
     mine, theirs = [servers.get({}, call) for call in calls]
-    assert mine.payload["compiled"] == "/kept.zip" and b"/kept.zip" in mine.source
-    assert "compiled" not in theirs.payload and b"/kept.zip" not in theirs.source
+    assert mine.payload["compiled"] == "/kept.code" and b"/kept.code" in mine.source
+    assert "compiled" not in theirs.payload and b"/kept.code" not in theirs.source

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file
 from ansible_collections.background.jobs.plugins.module_utils._protocol import store
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 
@@ -36,6 +37,7 @@ FILES = {
     "a/__init__.py": "",
     "a/module.py": MODULE,
     _ROOM + "/stand_in.py": STAND_IN.read_text(),
+    _ROOM.replace("_verbs", "_fork_server") + "/code_file.py": Path(code_file.__file__).read_text(),
     **{"%s/__init__.py" % "/".join(_ROOM.split("/")[:count]): "" for count in range(1, 7)},
 }
 
@@ -79,10 +81,20 @@ def test_what_is_kept_runs_as_what_was_sent(async_dir, tmp_path):
 
 def test_it_is_kept_compiled(async_dir, tmp_path):
     told = kept_in(async_dir, tmp_path, **{SENT_ON: "# a program", "a/data.json": "{}"})
-    with zipfile.ZipFile(told["path"]) as contents:
-        names = set(contents.namelist())
-    assert names == {name + "c" for name in [*FILES, SENT_ON]} | {SENT_ON, "a/data.json"}
+    kept_file = code_file.CodeFile(told["path"], Path(told["path"]).read_bytes())
+    assert kept_file.get("a/data.json") == b"{}"
+    assert kept_file.get(SENT_ON) == b"# a program"
+    assert all(kept_file.get(name + "c") for name in [*FILES, SENT_ON])
+    assert kept_file.get("a/module.py") is None
     assert run(told, tmp_path) == RETURNED
+
+
+def test_what_another_python_has_compiled_is_not_run(async_dir, tmp_path):
+    told = kept_in(async_dir, tmp_path)
+    data = Path(told["path"]).read_bytes()
+    Path(told["path"]).write_bytes(b"none" + data[4:])
+    sha256 = store.sha256(b"none" + data[4:])
+    assert "compiled by another Python" in run(told, tmp_path, sha256=sha256)["not_kept"]
 
 
 def test_it_is_in_use_from_the_start_of_a_call(async_dir, tmp_path):

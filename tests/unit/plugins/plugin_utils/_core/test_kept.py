@@ -17,7 +17,7 @@ from ansible.plugins.shell import ShellBase
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import kept
 
-KEPT = {"path": "/d/it's.zip", "sha256": "0" * 64}
+KEPT = {"path": "/d/it's.code", "sha256": "0" * 64}
 CALLS = [("async_wait", {"_request": "r"}), ("async_batch", {"tasks": [], "_request": "r"})]
 
 
@@ -135,7 +135,7 @@ def test_notes_are_of_one_user_and_interpreter_of_a_host(
 
 @pytest.mark.parametrize(
     "told",
-    [None, {}, "x", {"path": "/d/a.zip"}, {"path": "a.zip", "sha256": "0" * 64}, {"path": "/d/a.zip", "sha256": 7}],
+    [None, {}, "x", {"path": "/d/a.code"}, {"path": "a.zip", "sha256": "0" * 64}, {"path": "/d/a.zip", "sha256": 7}],
 )
 def test_what_no_host_says_of_what_it_keeps_is_not_noted(
     tmp_path: Path, task_vars: dict[str, t.Any], told: object

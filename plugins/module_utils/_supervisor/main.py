@@ -26,8 +26,10 @@ from ansible_collections.background.jobs.plugins.module_utils._supervisor.superv
 from ansible_collections.background.jobs.plugins.module_utils._system import files
 
 
-def main():
+def main(all_is_imported=lambda: None):
     """Read an order from standard input, confirm it on standard output, and carry it out.
+
+    all_is_imported: what to call when nothing more will be imported.
 
     The order: a line of JSON {"async_dir", "template", "capture", "compiled", "lock"}, then the packed plan; template: the
     texts of the fork server (fork_client.program), capture: the text of capture.py; compiled: the path of a file
@@ -67,6 +69,7 @@ def main():
         print(json.dumps({"error": "cannot write the records of the batch: %s" % exc}))
         return
     os.close(settings["lock"])
+    all_is_imported()
     _detach(writer, {"pid": os.getpid(), "warnings": warnings, "shared": kept})
     supervisor.run(arrived)
 

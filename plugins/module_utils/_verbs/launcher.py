@@ -27,11 +27,11 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers, because this module's zip is removed soon after.
 _BOOT = (
-    "import os, sys\n%sfrom " + _PACKAGE + "._supervisor.main import main\n%s\nmain()\n"
+    "import os, sys\n%sfrom " + _PACKAGE + "._supervisor.main import main\n%s\n"
     "sys.stdout.flush()\nos._exit(0)"  # without taking the interpreter down in order
 )
-_FROM_ZIP = ("sys.path.insert(0, %r)\n", "del sys.path[0]")
-_FROM_KEPT = (code_file.START, "kept.leave()")
+_FROM_ZIP = ("sys.path.insert(0, %r)\n", "del sys.path[0]\nmain()")
+_FROM_KEPT = (code_file.START, "main(kept.leave)")
 _PATIENCE = 1.0  # seconds for an interpreter to end after it has closed its output
 _MOST_SAID = 65536  # bytes to keep of what it prints before its answer
 

@@ -7,7 +7,7 @@
 """Saves compiling again what was compiled before when a payload is imported: zipimport itself keeps nothing.
 
 A payload holds ansible-core's module_utils. So do all others, and the module that launches, which the host keeps compiled
-(_verbs/kept.py). Code of the same source is taken from there.
+(_verbs/kept.py). Code of the same source is taken from there. The rest, the payload's module above all, is kept beside it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import _imp
 import contextlib
 import importlib.util
 import marshal
+import os
 import sys
 import zipimport
 import zlib
 
-from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import code_file, kept_code
 
 # The code is preceded by 16 bytes (PEP 552): the magic number, flags, and a hash of the source.
 _HEADER = 16
@@ -60,16 +61,22 @@ def look_up(known, within, source):
 
 @contextlib.contextmanager
 def used(known):
-    """While this lasts, zipimport takes code from such a CodeFile if that has it of the same source. known: may be None."""
+    """While this lasts, zipimport takes code of the same source from such a CodeFile, or from the files beside it; what is in
+    neither is compiled and kept beside it. known: may be None."""
     really = getattr(zipimport, "_compile_source", None)  # CPython 3.8 to 3.14
     if known is None or really is None:
         yield
         return
+    folder = os.path.dirname(known.archive)
 
     def compile_source(pathname, source):
         code = look_up(known, pathname.partition(".zip/")[2], source)
         if code is None:
-            return really(pathname, source)
+            code = kept_code.read(folder, source)
+        if code is None:
+            code = really(pathname, source)
+            kept_code.write(folder, source, code)
+            return code
         _imp._fix_co_filename(code, pathname)
         return code
 

@@ -33,6 +33,7 @@ from ansible_collections.background.jobs.plugins.module_utils._fork_server impor
     utilities,
 )
 
+_ZIP = "_background_jobs_zip"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,13 +65,13 @@ class Forking:
         standard_output = sys.stdout
         sys.stdout = io.StringIO()  # if a payload can't be loaded, each job will print its message again
         sys.argv = [self._payload["name"]]
-        program = compile(self._payload["head"] + "'{}'" + self._payload["tail"], self._payload["name"], "exec")
+        program, more = _program(self._payload)
         self._compiled.enter_context(compiled.used(self._known))
         self._known = None  # a large one, of which jobs need nothing
         if self._adopting is not None:
             sys.meta_path.insert(0, self._adopting)
         try:
-            self._unpack_and_run(program)
+            self._unpack_and_run(program, more)
         except SystemExit as exc:
             if self._in_job:
                 self._leave(exc.code)
@@ -89,10 +90,10 @@ class Forking:
         if not self._served:
             raise Unfit
 
-    def _unpack_and_run(self, program):
+    def _unpack_and_run(self, program, more):
         """Have the payload unpack itself into a folder that goes with the batch, even if this process is killed; elsewhere
         only if that disk is full."""
-        names = {"__name__": "__main__", "__builtins__": builtins}
+        names = {"__name__": "__main__", "__builtins__": builtins, **more}
         tempfile.tempdir, self._umask = self._payload["directory"], os.umask(0o077)
         try:
             exec(program, dict(names))  # pylint: disable=exec-used
@@ -161,6 +162,19 @@ class Forking:
         if result is not None:
             self._server.tell(self._frame["call"], result)
         os._exit((code or 0) & 0xFF)
+
+
+def _program(payload):
+    """Return the code of a payload's program, and the variables that it needs.
+
+    The zip is one of them, and not a part of the code: compiling so long a text takes longer than all else.
+    """
+    tail, more = payload["tail"], {}
+    found = utilities.ZIP_DATA.search(tail)
+    if found:
+        more = {_ZIP: found.group(2)}
+        tail = "%szip_data=%s%s" % (tail[: found.start()], _ZIP, tail[found.end() :])
+    return compile(payload["head"] + "'{}'" + tail, payload["name"], "exec"), more
 
 
 def load_capture(payload, known):

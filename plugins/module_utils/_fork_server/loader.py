@@ -28,6 +28,7 @@ PARTS = (
     "compiled",
     "executing",
     "forking",
+    "kept_code",
     "kernel",
     "main",
     "preloading",

@@ -26,7 +26,7 @@ import zipfile
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
 
 _BASIC = "ansible.module_utils.basic"
-_ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
+ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
 # Stands for the path of a payload's zip: a text that no module has in its variables for another reason.
 _NOWHERE = "/background.jobs zygote"
 _OWN = ("__file__", "__cached__")  # that an import sets
@@ -34,7 +34,7 @@ _OWN = ("__file__", "__cached__")  # that an import sets
 
 def zip_of(payload):
     """Return the ZipFile that a payload carries, None if there is none."""
-    found = _ZIP_DATA.search(payload.get("tail", ""))
+    found = ZIP_DATA.search(payload.get("tail", ""))
     try:
         return found and zipfile.ZipFile(io.BytesIO(base64.b64decode(found.group(2))))
     except (ValueError, zipfile.BadZipFile):

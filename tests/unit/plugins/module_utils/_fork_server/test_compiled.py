@@ -88,6 +88,20 @@ def test_a_file_that_is_half_there_is_none(tmp_path, size):
     assert compiled.load(str(path)) is None
 
 
+def test_what_was_compiled_anew_is_kept_for_the_next_time(tmp_path, sent, monkeypatch):
+    path = before(tmp_path, code=None)
+    with compiled.used(compiled.load(path)):
+        assert imported(sent) == ("compiled anew", sent + "/once/part.py")
+    again = archive(tmp_path / "again.zip")
+
+    def compile_source(pathname, source):
+        raise AssertionError("compiled once more")
+
+    monkeypatch.setattr(zipimport, "_compile_source", compile_source)
+    with compiled.used(compiled.load(path)):
+        assert imported(again) == ("compiled anew", again + "/once/part.py")
+
+
 def test_code_of_another_source_is_not_taken(tmp_path, sent):
     with compiled.used(compiled.load(before(tmp_path, b"VALUE = 1\n"))):
         assert imported(sent)[0] == "compiled anew"

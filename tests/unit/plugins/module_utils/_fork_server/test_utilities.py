@@ -35,7 +35,7 @@ one = utilities.Utilities()
 one.take(order["payload"])
 before = sys.modules["ansible.module_utils.basic"]
 with open(order["path"], "wb") as stream:
-    stream.write(base64.b64decode(utilities._ZIP_DATA.search(order["payload"]["tail"]).group(2)))
+    stream.write(base64.b64decode(utilities.ZIP_DATA.search(order["payload"]["tail"]).group(2)))
 sys.path.insert(0, order["path"])
 finder = utilities.Adopting(one)
 sys.meta_path.insert(0, finder)

@@ -18,9 +18,7 @@ import stat
 import sys
 
 SUFFIX = ".marshal"
-_MOST = (
-    200  # files in the folder from which on none is added: those that are not used are removed by _protocol/store.py
-)
+_MOST = 200  # files in the folder, from which on none is added; _protocol/store.py removes those that are not used
 _LIMIT = 16 * 1024 * 1024  # bytes of a file
 
 

@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept, launcher
 
+from .._late.test_processes import ARCHIVE, EVALUATOR
 from ..conftest import _PROBE, Batch, payload, wait_for_supervisor
 
 ROOM = "ansible_collections/background/jobs/plugins/module_utils"
@@ -46,7 +47,9 @@ def compiled(tmp_path, async_dir):
 def launched(async_dir, compiled):
     """Return the results of two jobs with different modules, so that a zygote forks their templates."""
     payloads = {"p": payload(), "q": payload(name="AnsiballZ_other.py")}
-    batch = Batch(async_dir, ["result['ran'] = __file__", "pass"], payloads=payloads)
+    # the evaluator, which few launches have, is imported last
+    plan = {"evaluator": EVALUATOR, "archive": ARCHIVE}
+    batch = Batch(async_dir, ["result['ran'] = __file__", "pass"], payloads=payloads, plan=plan)
     batch.plan["jobs"][1]["body"][0]["calls"][0]["payload"] = "q"
     batch.reply = launcher.launch(packing.pack(batch.plan), batch.async_dir, compiled=compiled)
     results = batch.results()

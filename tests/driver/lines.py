@@ -67,7 +67,7 @@ def target_environment(core: str) -> Environment:
 def handing_over(core: str, **variables: str) -> Iterator[None]:
     """Have the interpreters of both environments set these variables meanwhile."""
     with contextlib.ExitStack() as stack:
-        for environment in {test_environment(core), target_environment(core)}:
+        for environment in dict.fromkeys((test_environment(core), target_environment(core))):
             stack.enter_context(environment.handing_over(**variables))
         yield
 

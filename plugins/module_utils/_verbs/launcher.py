@@ -27,11 +27,11 @@ from ansible_collections.background.jobs.plugins.module_utils._verbs import kept
 _PACKAGE = "ansible_collections.background.jobs.plugins.module_utils"
 # The interpreter imports all that it needs before it answers, because this module's zip is removed soon after.
 _BOOT = (
-    "import os, sys\n%sfrom " + _PACKAGE + "._supervisor.main import main\n%s\n"
+    "import os, sys\n%sfrom " + _PACKAGE + "._supervisor.main import main\n%s\nmain(%s)\n"
     "sys.stdout.flush()\nos._exit(0)"  # without taking the interpreter down in order
 )
-_FROM_ZIP = ("sys.path.insert(0, %r)\n", "del sys.path[0]\nmain()")
-_FROM_KEPT = (code_file.START, "main(kept.leave)")
+_FROM_ZIP = ("sys.path.insert(0, %r)\n", "del sys.path[0]", "")
+_FROM_KEPT = (code_file.START, "", "kept.leave")
 _PATIENCE = 1.0  # seconds for an interpreter to end after it has closed its output
 _MOST_SAID = 65536  # bytes to keep of what it prints before its answer
 
@@ -330,8 +330,8 @@ def _own_root():
 
 
 def _boot(lock, compiled=None, folder=None):
-    first, last = _FROM_KEPT if compiled else _FROM_ZIP
-    program = _BOOT % (first % (compiled or _own_root()), last)
+    first, then, at_last = _FROM_KEPT if compiled else _FROM_ZIP
+    program = _BOOT % (first % (compiled or _own_root()), then, at_last)
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", program, "background.jobs", "supervisor"],
         stdin=subprocess.PIPE,

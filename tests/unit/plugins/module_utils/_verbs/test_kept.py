@@ -193,6 +193,7 @@ def test_a_module_that_is_no_zip_or_kept_already_is_not_kept(async_dir, tmp_path
     assert kept.keep(str(async_dir), None) == {}
     told = kept_in(async_dir, tmp_path)
     assert kept.keep(str(async_dir), told["path"]) == {"path": told["path"]}
+    assert kept.find(str(tmp_path / "another"), told["path"]) == {"path": told["path"]}
     (tmp_path / "torn.zip").write_bytes(b"PK")
     assert kept.keep(str(async_dir), str(tmp_path / "torn.zip")) == {}
 

@@ -135,7 +135,15 @@ def test_notes_are_of_one_user_and_interpreter_of_a_host(
 
 @pytest.mark.parametrize(
     "told",
-    [None, {}, "x", {"path": "/d/a.code"}, {"path": "a.zip", "sha256": "0" * 64}, {"path": "/d/a.zip", "sha256": 7}],
+    [
+        None,
+        {},
+        "x",
+        {"path": "/d/a.code"},
+        {"path": "a.code", "sha256": "0" * 64},
+        {"path": "/d/a.code", "sha256": 7},
+        {"path": "/d/a.zip", "sha256": "0" * 64},
+    ],
 )
 def test_what_no_host_says_of_what_it_keeps_is_not_noted(
     tmp_path: Path, task_vars: dict[str, t.Any], told: object

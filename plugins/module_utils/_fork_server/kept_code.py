@@ -7,7 +7,9 @@
 """Keeps the compiled code of the modules of jobs, a file for each, in the folder of what the host keeps of this collection.
 
 That folder, `modules`, is the user's own (_protocol/store.py), and so is what may be used from it. A file is named after the
-source, the Python, and its own content: one that was damaged, or is of something else, is not used.
+source and the Python, and begins with the hash of what follows: one that was damaged, or is of something else, is not used,
+and is written anew. Not named after its content: two processes that compile a source at the same time may write it in two
+ways, since marshal looks at how often an object is referred to.
 """
 
 from __future__ import annotations
@@ -19,18 +21,17 @@ import sys
 
 SUFFIX = ".marshal"
 _MOST = 200  # files in the folder, from which on none is added; _protocol/store.py removes those that are not used
-_LIMIT = 16 * 1024 * 1024  # bytes of a file
+_LIMIT = 16 * 1024 * 1024  # bytes of the code in a file
+_DIGEST = 32  # bytes at the beginning of a file
 
 
 def read(folder, source):
     """Return the code of a source (bytes), None if it is not kept, or not as it was written."""
-    begin = _beginning(source)
+    name = _name(source)
     try:
-        for name in os.listdir(folder):
-            if name.startswith(begin) and name.endswith(SUFFIX):
-                data = _read(os.path.join(folder, name))
-                if name == _name(begin, data):
-                    return marshal.loads(data)  # noqa: S302  # written by this user's own template
+        data = _read(os.path.join(folder, name))
+        if data.startswith(_digest(name, data[_DIGEST:])):
+            return marshal.loads(data[_DIGEST:])  # noqa: S302  # written by this user's own template
     except (OSError, EOFError, ValueError, TypeError):
         pass  # then it is compiled again
     return None
@@ -38,8 +39,8 @@ def read(folder, source):
 
 def write(folder, source, code):
     """Keep the code of a source (bytes), if that can be done."""
-    data = marshal.dumps(code)
-    path = os.path.join(folder, _name(_beginning(source), data))
+    name, data = _name(source), marshal.dumps(code)
+    path = os.path.join(folder, name)
     temporary = "%s.%d.tmp" % (path, os.getpid())
     try:
         if len(data) > _LIMIT or len(os.listdir(folder)) >= _MOST:
@@ -47,7 +48,7 @@ def write(folder, source, code):
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(fd, "wb") as stream:
-                stream.write(data)
+                stream.write(_digest(name, data) + data)
             os.rename(temporary, path)
         except OSError:
             os.unlink(temporary)
@@ -63,18 +64,19 @@ def _read(path):
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise PermissionError(path)
         os.utime(fd)
-        return stream.read(_LIMIT)
+        return stream.read(_DIGEST + _LIMIT)
 
 
-def _beginning(source):
-    return "%s-%s." % (_sha256(source)[:32], sys.implementation.cache_tag)
+def _name(source):
+    return "%s-%s%s" % (_sha256(source).hexdigest()[:32], sys.implementation.cache_tag, SUFFIX)
 
 
-def _name(begin, data):
-    return "%s%s%s" % (begin, _sha256(data), SUFFIX)
+def _digest(name, data):
+    """Return what the file of that name begins with if its code is data: another source's is none of this one's."""
+    return _sha256(name.encode() + data).digest()
 
 
 def _sha256(data):
     import hashlib  # what has a payload to import will need it anyway, and nothing else should load OpenSSL
 
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(data)

@@ -22,6 +22,10 @@ def value_of(code):
     return names["VALUE"]
 
 
+def begin_of(name, data):
+    return hashlib.sha256(name.encode() + data).digest()
+
+
 @pytest.fixture
 def file(tmp_path):
     """The only file in the folder."""
@@ -54,9 +58,14 @@ def test_what_was_changed_is_not_read(tmp_path, file, content):
 
 
 def test_what_is_no_code_is_not_read(tmp_path, file):
-    file.unlink()
-    name = file.name.rpartition(".")[0].rpartition(".")[0]
-    (tmp_path / ("%s.%s.marshal" % (name, hashlib.sha256(b"torn").hexdigest()))).write_bytes(b"torn")
+    file.write_bytes(begin_of(file.name, b"torn") + b"torn")
+    assert kept_code.read(str(tmp_path), SOURCE) is None
+
+
+def test_what_is_of_another_source_is_not_read(tmp_path, file):
+    kept_code.write(str(tmp_path), b"VALUE = 1", compile("VALUE = 1", "elsewhere", "exec"))
+    (other,) = [path for path in tmp_path.iterdir() if path != file]
+    other.rename(file)
     assert kept_code.read(str(tmp_path), SOURCE) is None
 
 
@@ -80,6 +89,13 @@ def test_a_fifo_is_not_waited_for(tmp_path, file):
 def test_what_is_written_twice_is_there_once(tmp_path, file):
     kept_code.write(str(tmp_path), SOURCE, CODE)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_source_has_one_file_whatever_was_written(tmp_path, file):
+    """marshal writes the same code in more than one way; and what was damaged is replaced."""
+    kept_code.write(str(tmp_path), SOURCE, compile("VALUE = 'other'", "elsewhere", "exec"))
+    assert list(tmp_path.iterdir()) == [file]
+    assert value_of(kept_code.read(str(tmp_path), SOURCE)) == "other"
 
 
 def test_nothing_is_added_to_many_files(tmp_path):

@@ -78,13 +78,11 @@ def test_the_module_of_a_job_is_compiled_once(async_dir, compiled):
     assert "kept" not in launched(async_dir, compiled)[0]
     assert kept_of(async_dir, _PROBE) == [file]
     data = marshal.dumps(compile(OTHER, "elsewhere", "exec"))
-    digest = hashlib.sha256(data).hexdigest()
-    file.unlink()
-    other = file.with_name(file.name.replace(file.name.split(".")[1], digest))
-    other.write_bytes(data)
-    other.chmod(0o600)
+    file.write_bytes(hashlib.sha256(file.name.encode() + data).digest() + data)
     again = launched(async_dir, compiled)
     assert [result["kept"] for result in again] == [True, True]
     assert again[0]["ran"].endswith(".zip/ansible/modules/probe.py")
-    other.write_bytes(b"torn")
+    file.write_bytes(b"torn")
     assert "kept" not in launched(async_dir, compiled)[0]
+    assert kept_of(async_dir, _PROBE) == [file]
+    assert file.read_bytes() != b"torn"

@@ -170,11 +170,12 @@ def _program(payload):
     The zip is one of them, and not a part of the code: compiling so long a text takes longer than all else.
     """
     tail, more = payload["tail"], {}
-    found = utilities.ZIP_DATA.search(tail)
+    found = utilities.zip_in(tail)
     if found:
-        more = {_ZIP: found.group(2)}
-        tail = "%szip_data=%s%s" % (tail[: found.start()], _ZIP, tail[found.end() :])
-    return compile(payload["head"] + "'{}'" + tail, payload["name"], "exec"), more
+        begin, end = found
+        more = {_ZIP: tail[begin:end]}
+        tail = tail[: begin - 1] + _ZIP + tail[end + 1 :]
+    return compile(payload["head"] + "'{}'" + tail, payload["name"], "exec", dont_inherit=True), more
 
 
 def load_capture(payload, known):

@@ -19,26 +19,43 @@ import importlib
 import importlib.machinery
 import io
 import pkgutil
-import re
 import sys
 import zipfile
 
 from ansible_collections.background.jobs.plugins.module_utils._fork_server import compiled
 
 _BASIC = "ansible.module_utils.basic"
-ZIP_DATA = re.compile(r"""zip_data=(['"])([A-Za-z0-9+/=]+)\1""")
+_ZIP_DATA = "zip_data="
+_DIRECTORY = 32768  # characters in base64 at the end of a zip, in which its directory usually is
 # Stands for the path of a payload's zip: a text that no module has in its variables for another reason.
 _NOWHERE = "/background.jobs zygote"
 _OWN = ("__file__", "__cached__")  # that an import sets
 
 
-def zip_of(payload):
-    """Return the ZipFile that a payload carries, None if there is none."""
-    found = ZIP_DATA.search(payload.get("tail", ""))
-    try:
-        return found and zipfile.ZipFile(io.BytesIO(base64.b64decode(found.group(2))))
-    except (ValueError, zipfile.BadZipFile):
+def zip_in(tail):
+    """Return the indexes where the text of a zip, between its quotes, begins and ends in the tail of a payload, None if there
+    is none. Not with a regular expression, which would look at each of its characters."""
+    begin = tail.find(_ZIP_DATA) + len(_ZIP_DATA) + 1
+    quote = tail[begin - 1 : begin] if begin > len(_ZIP_DATA) else ""
+    end = tail.find(quote, begin) if quote in ("'", '"') else -1
+    is_literal = end > begin and tail.find("\\", begin, end) < 0 and tail.find("\n", begin, end) < 0
+    return (begin, end) if is_literal else None
+
+
+def zip_of(payload, last=0):
+    """Return the ZipFile that a payload carries, None if there is none.
+
+    last: how many characters of its text are enough, counted from the end, 0: all. A zip ends with its directory.
+    """
+    tail = payload.get("tail", "")
+    found = zip_in(tail)
+    if found is None:
         return None
+    begin, end = found
+    try:
+        return zipfile.ZipFile(io.BytesIO(base64.b64decode(tail[max(begin, end - last) if last else begin : end])))
+    except (ValueError, zipfile.BadZipFile):
+        return zip_of(payload) if last else None
 
 
 class Utilities:
@@ -102,7 +119,7 @@ class Utilities:
 
     def fits(self, payload):
         """Say whether a payload brings the same version of all that was imported."""
-        archive = zip_of(payload)
+        archive = zip_of(payload, last=_DIRECTORY)
         if archive is None:
             return False
         with archive:

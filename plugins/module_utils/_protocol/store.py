@@ -6,8 +6,9 @@
 
 """The folder `modules` beside the batches: what one call has brought, so that later ones need not bring it again.
 
-The name of each file contains the SHA-256 of its content, so that a reader can check it: the file may be half written,
-changed, another user's, or gone at any moment, and then it is brought again.
+The name of each file contains the SHA-256 of its content (compiled code of the modules of jobs begins with it:
+_fork_server/kept_code.py), so that a reader can check it: the file may be half written, changed, another user's, or gone at
+any moment, and then it is brought again.
 """
 
 from __future__ import annotations

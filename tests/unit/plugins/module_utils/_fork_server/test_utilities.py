@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 
@@ -35,7 +36,8 @@ one = utilities.Utilities()
 one.take(order["payload"])
 before = sys.modules["ansible.module_utils.basic"]
 with open(order["path"], "wb") as stream:
-    stream.write(base64.b64decode(utilities.ZIP_DATA.search(order["payload"]["tail"]).group(2)))
+    begin, end = utilities.zip_in(order["payload"]["tail"])
+    stream.write(base64.b64decode(order["payload"]["tail"][begin:end]))
 sys.path.insert(0, order["path"])
 finder = utilities.Adopting(one)
 sys.meta_path.insert(0, finder)
@@ -46,6 +48,11 @@ assert basic is before and finder not in sys.meta_path
 print(json.dumps([str(basic.HERE), basic.NAME, basic.OTHER, text.where(), common.__path__, basic.__spec__.origin,
                   basic.__loader__.get_source("ansible.module_utils.basic"), repr(ansible.modules.__loader__)]))
 """
+
+
+def random_text(size):
+    """Return a text that no compression makes much smaller."""
+    return "# %s\n" % "".join(random.Random(1).choices("0123456789abcdef", k=size))
 
 
 def changed(**changes):
@@ -86,6 +93,10 @@ def test_what_is_adopted_is_as_if_it_had_been_imported_there(tmp_path):
         (UTILITIES, True),
         (changed(unused="raise SystemExit('another one')\n"), True),
         (changed(more="x = 1\n"), True),
+        (changed(large=random_text(200000)), True),  # only the end of the zip is decoded
+        (changed(large=random_text(200000), basic=UTILITIES[BASIC] + "x = 1\n"), False),
+        (changed(**{"more%d" % number: "" for number in range(600)}), True),  # its directory is a large one
+        (changed(basic="", **{"more%d" % number: "" for number in range(600)}), False),
         (changed(basic=UTILITIES[BASIC] + "x = 1\n"), False),
         (changed(basic=UTILITIES[BASIC].replace("/x", "/y")), False),
         (changed(**{"common/text": None}), False),
@@ -102,6 +113,26 @@ def test_a_payload_of_an_unknown_form_fits_nobody_and_gives_nothing(taken, tail)
     with pytest.raises(ImportError):
         utilities.Utilities().take(payload(tail=tail))
     assert not [finder for finder in sys.meta_path if isinstance(finder, utilities.Utilities)]
+
+
+@pytest.mark.parametrize(
+    ("tail", "text"),
+    [
+        ("x; zip_data='AAAA', y='B'", "AAAA"),
+        ('zip_data="AAAA", y="B"', "AAAA"),
+        ("zip_data='', y='B'", None),
+        ("zip_data='''AAAA'''", None),
+        ("zip_data='AA\\x41A'", None),
+        ("zip_data='AAAA\n'", None),
+        ("zip_data='AAAA", None),
+        ("zip_data=AAAA, y='B'", None),
+        ("zip_data=", None),
+        ("", None),
+    ],
+)
+def test_a_zip_is_found_only_where_its_text_is_what_it_stands_for(tail, text):
+    found = utilities.zip_in(tail)
+    assert (found and tail[slice(*found)]) == text
 
 
 def test_a_payload_that_is_not_unpacked_as_it_is_known_is_not_adopted(taken, monkeypatch, tmp_path):

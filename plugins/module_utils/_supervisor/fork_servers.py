@@ -14,7 +14,6 @@ import time
 from ansible_collections.background.jobs.plugins.module_utils._protocol import scripts
 from ansible_collections.background.jobs.plugins.module_utils._supervisor import fork_client, fork_zygotes
 
-_AHEAD = 2  # templates to have ready: making one takes longer than a short task
 _PATIENCE = 5.0  # seconds that the last of them may take to end
 
 
@@ -43,7 +42,7 @@ class ForkServers:
         self._order = []  # an (environment, call) for each template to come, in the order of need
         self._positions = {}  # key: its index there
         self._furthest = -1
-        self._prepared = -1  # the last one that `prepare` has started
+        self._prepared = set()
         self._demand = {}  # key: jobs that may still need it
         self._scripted = {}  # id of a job with a script: the keys that it may need
         for job in plan["jobs"]:
@@ -114,13 +113,12 @@ class ForkServers:
             self._demand[key] = self._demand.get(key, 0) + 1
 
     def prepare(self):
-        """Have the modules after those in use loaded while their first jobs wait for a slot; each is tried once."""
-        for following in range(self._furthest + 1, min(self._furthest + 1 + _AHEAD, len(self._order))):
-            if following > self._prepared:
-                self._prepared = following
-                self._start_if_needed(*self._order[following])
-
-    def _start_if_needed(self, environment, call):
+        """Have the module after those in use loaded while its first job waits for a slot; each is tried once."""
+        following = self._furthest + 1
+        if following in self._prepared or following >= len(self._order):
+            return
+        self._prepared.add(following)
+        environment, call = self._order[following]
         if self._demand[_key(environment, call)]:
             try:
                 self.get(environment, call)

@@ -109,7 +109,7 @@ def test_a_wait_goes_on_after_a_restart(host, play, until, connection, pipelinin
 ASYNC_DIR = {"ansible_async_dir": "/jobs/async"}
 ENGINE = "background[.]jobs (supervisor|template)"
 GO = "until [ -e /tmp/go ]; do sleep 0.05; done; "
-PRINT = "head -c 200000 /dev/zero | tr '\\0' x; "
+PRINT = "head -c 400000 /dev/zero | tr '\\0' x; "  # more than what jobs and templates give back at their ends
 
 
 def shell(text):
@@ -156,8 +156,11 @@ def test_a_full_disk_loses_results_and_no_end(host, play, until):
     }
     waited = by_name(full.result("wait"))
     assert {name: job["state"] for name, job in waited.items()} == states
-    for name in ("much", "bad", "block"):
-        assert "disk is full" in waited[name]["msg"], waited[name]
+    for name in ("much", "bad"):
+        assert "disk is full" in waited[name].get("msg", ""), waited[name]
+    # the result of a block is that of its last task: what other jobs give back at their ends may be room for so little
+    block = waited["block"]
+    assert "disk is full" in block.get("msg", "") or (block["cmd"], block["rc"]) == (["sh", "-c", "true"], 0), block
     assert {name: job["state"] for name, job in by_name(full.result("info")).items()} == states
 
     # A batch gives back its reserved space when it ends: fill the disk again once nothing more is freed.

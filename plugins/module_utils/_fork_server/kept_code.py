@@ -7,8 +7,8 @@
 """Keeps the compiled code of the modules of jobs, a file for each, in the folder of what the host keeps of this collection.
 
 That folder, `modules`, is the user's own (_protocol/store.py), and so is what may be used from it. A file is named after the
-source and the Python, and begins with the hash of what follows: one that was damaged, or is of something else, is not used,
-and is written anew. Not named after its content: two processes that compile a source at the same time may write it in two
+source and the Python, and begins with the hash of its name and of the code: one that was damaged, or is of something else, is
+not used, and is written anew. Not named after its content: two processes that compile a source at the same time may write it in two
 ways, since marshal looks at how often an object is referred to.
 """
 
@@ -29,9 +29,10 @@ def read(folder, source):
     """Return the code of a source (bytes), None if it is not kept, or not as it was written."""
     name = _name(source)
     try:
-        data = _read(os.path.join(folder, name))
-        if data.startswith(_digest(name, data[_DIGEST:])):
-            return marshal.loads(data[_DIGEST:])  # noqa: S302  # written by this user's own template
+        found = _read(os.path.join(folder, name))
+        digest, data = found[:_DIGEST], found[_DIGEST:]
+        if digest == _digest(name, data):
+            return marshal.loads(data)  # noqa: S302  # written by this user's own template
     except (OSError, EOFError, ValueError, TypeError):
         pass  # then it is compiled again
     return None
@@ -43,7 +44,8 @@ def write(folder, source, code):
     path = os.path.join(folder, name)
     temporary = "%s.%d.tmp" % (path, os.getpid())
     try:
-        if len(data) > _LIMIT or len(os.listdir(folder)) >= _MOST:
+        names = os.listdir(folder)
+        if len(data) > _LIMIT or (len(names) >= _MOST and name not in names):
             return
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -72,7 +74,7 @@ def _name(source):
 
 
 def _digest(name, data):
-    """Return what the file of that name begins with if its code is data: another source's is none of this one's."""
+    """Return what a file of this name with this code begins with: that of another source does not pass for it."""
     return _sha256(name.encode() + data).digest()
 
 

@@ -26,7 +26,7 @@ from ansible_collections.background.jobs.plugins.module_utils._fork_server impor
 
 _BASIC = "ansible.module_utils.basic"
 _ZIP_DATA = "zip_data="
-_DIRECTORY = 32768  # characters in base64 at the end of a zip, in which its directory usually is
+_DIRECTORY = 32768  # characters of base64, a multiple of 4, at the end of a zip, in which its directory usually is
 # Stands for the path of a payload's zip: a text that no module has in its variables for another reason.
 _NOWHERE = "/background.jobs zygote"
 _OWN = ("__file__", "__cached__")  # that an import sets
@@ -35,27 +35,38 @@ _OWN = ("__file__", "__cached__")  # that an import sets
 def zip_in(tail):
     """Return the indexes where the text of a zip, between its quotes, begins and ends in the tail of a payload, None if there
     is none. Not with a regular expression, which would look at each of its characters."""
-    begin = tail.find(_ZIP_DATA) + len(_ZIP_DATA) + 1
-    quote = tail[begin - 1 : begin] if begin > len(_ZIP_DATA) else ""
-    end = tail.find(quote, begin) if quote in ("'", '"') else -1
+    at = tail.find(_ZIP_DATA)
+    begin = at + len(_ZIP_DATA) + 1
+    quote = tail[begin - 1 : begin]
+    if at < 0 or quote not in ("'", '"'):
+        return None
+    end = tail.find(quote, begin)
     is_literal = end > begin and tail.find("\\", begin, end) < 0 and tail.find("\n", begin, end) < 0
     return (begin, end) if is_literal else None
 
 
-def zip_of(payload, last=0):
-    """Return the ZipFile that a payload carries, None if there is none.
+def _zip_of(payload):
+    """Return the ZipFile that a payload carries, None if there is none."""
+    return _opened(_text_of(payload))
 
-    last: how many characters of its text are enough, counted from the end, 0: all. A zip ends with its directory.
-    """
+
+def _directory_of(payload):
+    """Return what `_zip_of` does, but only the names, sizes and checksums in it can be read: a zip ends with its directory."""
+    text = _text_of(payload)
+    return _opened(text[-_DIRECTORY:]) or _opened(text)
+
+
+def _text_of(payload):
     tail = payload.get("tail", "")
     found = zip_in(tail)
-    if found is None:
-        return None
-    begin, end = found
+    return tail[slice(*found)] if found else ""
+
+
+def _opened(text):
     try:
-        return zipfile.ZipFile(io.BytesIO(base64.b64decode(tail[max(begin, end - last) if last else begin : end])))
+        return zipfile.ZipFile(io.BytesIO(base64.b64decode(text)))
     except (ValueError, zipfile.BadZipFile):
-        return zip_of(payload) if last else None
+        return None
 
 
 class Utilities:
@@ -71,7 +82,7 @@ class Utilities:
 
     def take(self, payload):
         """Import it from a payload. ImportError if that carries none."""
-        self._archive = zip_of(payload)
+        self._archive = _zip_of(payload)
         if self._archive is None:
             raise ImportError("the payload carries no zip")
         self.compiled = compiled.load(payload.get("compiled"))
@@ -119,7 +130,7 @@ class Utilities:
 
     def fits(self, payload):
         """Say whether a payload brings the same version of all that was imported."""
-        archive = zip_of(payload, last=_DIRECTORY)
+        archive = _directory_of(payload)
         if archive is None:
             return False
         with archive:

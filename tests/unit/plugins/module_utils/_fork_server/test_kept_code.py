@@ -106,6 +106,15 @@ def test_nothing_is_added_to_many_files(tmp_path):
     assert kept_code.read(str(tmp_path), SOURCE) is None
 
 
+def test_what_was_damaged_is_replaced_among_many_files_too(tmp_path, file):
+    file.write_bytes(b"torn")
+    for number in range(199):
+        (tmp_path / str(number)).touch()
+    kept_code.write(str(tmp_path), SOURCE, CODE)
+    assert value_of(kept_code.read(str(tmp_path), SOURCE)) == "kept"
+    assert len(list(tmp_path.iterdir())) == 200
+
+
 def test_where_nothing_can_be_written_nothing_is_left(tmp_path, monkeypatch):
     kept_code.write(str(tmp_path / "none"), SOURCE, CODE)
 

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import hashlib
-import marshal
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.background.jobs.plugins.module_utils._fork_server import kept_code
 from ansible_collections.background.jobs.plugins.module_utils._protocol import packing
 from ansible_collections.background.jobs.plugins.module_utils._verbs import kept, launcher
 
@@ -77,8 +77,7 @@ def test_the_module_of_a_job_is_compiled_once(async_dir, compiled):
     (file,) = kept_of(async_dir, _PROBE)
     assert "kept" not in launched(async_dir, compiled)[0]
     assert kept_of(async_dir, _PROBE) == [file]
-    data = marshal.dumps(compile(OTHER, "elsewhere", "exec"))
-    file.write_bytes(hashlib.sha256(file.name.encode() + data).digest() + data)
+    kept_code.write(str(file.parent), _PROBE.encode(), compile(OTHER, "elsewhere", "exec"))
     again = launched(async_dir, compiled)
     assert [result["kept"] for result in again] == [True, True]
     assert again[0]["ran"].endswith(".zip/ansible/modules/probe.py")

@@ -13,11 +13,13 @@ A test takes the fixtures `host`, `play`, `rounds`, `rng` and `report`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import random
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -239,6 +241,7 @@ class Running:
     """A running ansible-playbook; `process` is its process."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str], folder: Path) -> None:
+        self.folder = folder
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
@@ -259,11 +262,24 @@ class Running:
         return self._out.read_text(errors="replace")
 
 
+def _hand_on(one: Path, other: Path) -> None:
+    """Hand on what a controller has compiled and built, which takes it a second, but not what it knows of hosts."""
+    if one.exists():
+        known = shutil.ignore_patterns("*.json")
+        shutil.copytree(one, other, copy_function=_link, ignore=known, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.link(source, target)
+
+
 class Player:
     """play(hosts, tasks): run a playbook; play.start(hosts, tasks): start one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, built: Path) -> None:
         self._folder = folder
+        self._built = built
         self.known = {"ANSIBLE_HOME": str(folder / "ansible")}  # env of a controller that notes what hosts keep
         self.started: list[Running] = []
 
@@ -290,6 +306,7 @@ class Player:
         command = [program, "--inventory", "inventory.json", "play.yml", *options]
         # a controller that knows nothing of what hosts keep: another one may have had this port before
         own = {"ANSIBLE_HOME": str(folder / "ansible")}
+        _hand_on(self._built, folder / "ansible" / "background_jobs")
         self.started.append(Running(command, {**os.environ, **ANSIBLE, **own, **(env or {})}, folder))
         return self.started[-1]
 
@@ -303,15 +320,17 @@ class Player:
         **settings: Any,
     ) -> Played:
         """Run a play to its end; check: whether it has to succeed; settings: see `start`."""
-        played = self.start(hosts, tasks, **settings).wait(timeout)
+        running = self.start(hosts, tasks, **settings)
+        played = running.wait(timeout)
+        _hand_on(running.folder / "ansible" / "background_jobs", self._built)
         assert not check or played.status == 0, f"{played.output[-4000:]}\n{played.errors[-2000:]}"
         return played
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Iterator[Player]:
+def play(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
     """play(hosts, tasks) -> Played; see Player."""
-    player = Player(tmp_path)
+    player = Player(tmp_path, tmp_path_factory.getbasetemp() / "built")
     yield player
     for running in player.started:
         if running.process.poll() is None:

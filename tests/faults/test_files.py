@@ -45,43 +45,47 @@ def test_on_a_read_only_disk_records_are_read_and_nothing_is_started_or_removed(
     assert len(play(one, [PRUNE], **settings).result("prune")["jobs"]) == 2
 
 
-# How to make a place that must not be used, and the error for it.
+# How to make a place that must not be used, the path of it, and the error for it.
 PLACES = (
-    ("ln -s /victim /place/async", "is a symbolic link"),
-    ("mkdir -m 0777 /place/async", "can be written by every user"),
-    ("mkdir -m 0755 /place/async; chown nobody /place/async", "belongs to uid"),
+    ("ln -s /victim async", "async", "is a symbolic link"),
+    ("mkdir -m 0777 async", "async", "can be written by every user"),
+    ("mkdir -m 0755 async; chown nobody async", "async", "belongs to uid"),
     (
-        "groupadd -f shared; usermod -aG shared nobody; mkdir -m 0770 /place/async; chgrp shared /place/async",
+        "groupadd -f shared; usermod -aG shared nobody; mkdir -m 0770 async; chgrp shared async",
+        "async",
         "can be written by the group of gid",
     ),
-    ("mkdir -m 0755 /place/async; chown nobody /place", "another directory can be put in its place by uid"),
+    ("mkdir -m 0755 async; chown nobody .", "async", "another directory can be put in its place by uid"),
     (
-        "mkdir -m 0755 /place/real /place/real/async; ln -s real /place/link; chown -h nobody /place/link",
+        "mkdir -m 0755 real real/async; ln -s real link; chown -h nobody link",
+        "link/async",
         "another directory can be put in its place by uid",
     ),
-    ("mkdir -m 1777 /place/async; ln -s /victim /place/async/.background_jobs", "not a directory"),
-    ("mkdir -m 1777 /place/async; install -d -o nobody -m 0777 /place/async/.background_jobs", "belongs to uid"),
+    ("mkdir -m 1777 async; ln -s /victim async/.background_jobs", "async", "not a directory"),
+    ("mkdir -m 1777 async; install -d -o nobody -m 0777 async/.background_jobs", "async", "belongs to uid"),
 )
 
 
 @pytest.mark.parametrize("user", ["root", "deploy"])
 def test_a_place_that_others_can_change_is_refused(host, play, user):
     one = host()
-    settings = {"vars": {}}
-    if user != "root":
-        settings.update(become=True, become_user=user)
-    for made_by, words in PLACES:
-        one.run("sh", "-c", f"rm -rf /place /victim; mkdir -m 0777 /victim; mkdir /place; {made_by}")
-        settings["vars"]["ansible_async_dir"] = "/place/link/async" if "/place/link" in made_by else "/place/async"
-        seen = play(one, [{**LAUNCH, "ignore_errors": True}, INFO, PRUNE], check=False, **settings)
-        launched = seen.result("launch")
+    one.run("mkdir", "-m", "0777", "/victim")
+    tasks = []
+    for number, (made_by, place, dummy) in enumerate(PLACES):
+        one.run("sh", "-c", f"mkdir /place{number}; cd /place{number}; {made_by}")
+        settings = {"vars": {"ansible_async_dir": f"/place{number}/{place}"}, "ignore_errors": True}
+        tasks += [{**task, "name": f"{task['name']} {number}", **settings} for task in (LAUNCH, INFO, PRUNE)]
+    become = {} if user == "root" else {"become": True, "become_user": user}
+    seen = play(one, tasks, **become)
+    for number, (made_by, dummy, words) in enumerate(PLACES):
+        launched = seen.result(f"launch {number}")
         assert launched["failed"] and words in launched["msg"], (made_by, launched)
         for verb in ("info", "prune"):
-            result = seen.result(verb)
+            result = seen.result(f"{verb} {number}")
             assert result["jobs"] == [] and not result["changed"], (made_by, result)
             told = " ".join(result["warnings"])
             assert "could not look for jobs" in told or "can't be read" in told, (made_by, result)
-        assert one.run("ls", "-A", "/victim") == "", made_by
+    assert one.run("ls", "-A", "/victim") == ""
 
 
 def test_what_another_user_makes_in_a_sticky_place_does_not_keep_a_job_from_ending(host, play):

@@ -241,6 +241,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     # What is held by a busy machine would be held by this one.
     text = re.sub(r"max_load: .*", "max_load: 1000000", yaml.safe_dump(plays, sort_keys=False))
     text = re.sub(r"min_free_memory: .*", "min_free_memory: 1M", text)
+    # Jobs that fail here fail again.
+    text = re.sub(r"\bdelay: .*", "delay: 0", text)
     (folder / "all.yml").write_text(text)
     hosts = {host_of(path): {"ansible_async_dir": f"{folder}/async/{host_of(path)}"} for path in (*PAGES, *EXAMPLES)}
     common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **VARIABLES}

@@ -59,12 +59,28 @@ def read(path, sha256):
     return data, None if is_ours else "%s was compiled by another Python" % path
 
 
-def run(path, sha256, module, arguments):
-    """Run a module from the kept file at `path`, with its stand-in for AnsibleModule; arguments: its JSON."""
+def limit_files(most):
+    """Have no more than this many files open from now on, as ansible-core's wrapper does it."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, most)
+    if wanted != soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except ValueError:  # some systems tell a limit that they don't take
+            pass
+
+
+def run(path, sha256, module, arguments, files=0):
+    """Run a module from the kept file at `path`, with its stand-in for AnsibleModule; arguments: its JSON; files: how many
+    it may have open, 0: as many as we may."""
     data, missing = read(path, sha256)
     if missing:
         print(json.dumps({"changed": False, "not_kept": missing}))
         return
+    if files:
+        limit_files(files)
     # as in _fork_server/code_file.py
     names = {"__name__": "background.jobs code_file"}
     importer = marshal.loads(memoryview(data)[4:])  # noqa: S302  # written by this user's own module

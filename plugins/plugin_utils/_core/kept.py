@@ -50,9 +50,8 @@ def execute(
     """
     notes = Notes(action, task_vars, folder)
     known = notes.read()
-    as_wrapped = _is_as_wrapped(task_vars)
     for module, arguments in calls:
-        kept = known.modules.get(module) if as_wrapped else None
+        kept = known.modules.get(module)
         if kept and kept["made_of"] == sources.of_own(module):
             result = _call(action, module, arguments, task_vars, kept)[0]
             if "not_kept" not in result:
@@ -63,7 +62,7 @@ def execute(
     module, arguments = calls[0]
     result, shebang = _call(action, module, arguments, task_vars)
     told = _checked(result.pop("kept", None))
-    if told and shebang and as_wrapped:
+    if told and shebang:
         known = notes.read()
         known.modules[module] = {**told, "shebang": shebang, "made_of": sources.of_own(module)}
         notes.write(known)
@@ -84,7 +83,8 @@ def _call(
         else:
             encoder = get_module_encoder(_PROFILE, Direction.CONTROLLER_TO_MODULE)
             text = json.dumps({"ANSIBLE_MODULE_ARGS": module_args}, cls=encoder)
-            bits, path = _short(module_name, text, kept), f"{module_name.rpartition('.')[2]}.py"
+            files = _most_files(action, task_vars)
+            bits, path = _short(module_name, text, kept, files), f"{module_name.rpartition('.')[2]}.py"
         used.append(bits.shebang)
         return bits, path
 
@@ -114,10 +114,10 @@ def _read_at_once(shell: t.Any) -> Iterator[None]:
         del shell.build_module_command
 
 
-def _short(module: str, arguments: str, kept: Kept) -> _BuiltModule:
+def _short(module: str, arguments: str, kept: Kept, files: int) -> _BuiltModule:
     fqn = f"ansible_collections.{module.replace(_PREFIX, _PREFIX + 'plugins.modules.')}"
     # In two lines: a traceback shows the last one, and the arguments, which may hold secrets, are not in that.
-    call = f"\nARGUMENTS = {arguments!r}\nrun({kept['path']!r}, {kept['sha256']!r}, {fqn!r}, ARGUMENTS)\n"
+    call = f"\nARGUMENTS = {arguments!r}\nrun({kept['path']!r}, {kept['sha256']!r}, {fqn!r}, ARGUMENTS, {files})\n"
     return _BuiltModule(
         b_module_data=f"{kept['shebang']}\n".encode() + PROGRAM.read_bytes() + call.encode(),
         module_style="new",
@@ -134,7 +134,7 @@ def _checked(told: object) -> Kept | None:
     return found if all(pattern.fullmatch(found[key]) for key, pattern in _KEPT.items()) else None
 
 
-def _is_as_wrapped(task_vars: Arguments) -> bool:
-    """Whether core's wrapper does no more for a module than the short program."""
-    limit = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
-    return not limit
+def _most_files(action: ActionBase, task_vars: Arguments) -> int:
+    """Return how many files ansible-core has a module open at most, 0: as many as its user may."""
+    most = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
+    return most if isinstance(most, int) else int(action._templar.template(most))

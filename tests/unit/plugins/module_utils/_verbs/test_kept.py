@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import zipfile
@@ -28,6 +29,14 @@ from ansible.module_utils.basic import AnsibleModule
 def main():
     module = AnsibleModule(argument_spec={"x": dict(type="int"), "y": dict(default=2)}, supports_check_mode=True)
     module.exit_json(params=module.params, here=[path for path in sys.path if path in ("", ".")])
+"""
+MODULE_THAT_TELLS_ITS_LIMIT = """
+import resource
+from ansible.module_utils.basic import AnsibleModule
+
+def main():
+    module = AnsibleModule(argument_spec={"x": dict(type="int")}, supports_check_mode=True)
+    module.exit_json(limit=resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 RETURNED = {"params": {"x": 1, "y": 2}, "here": []}
 _ROOM = "ansible_collections/background/jobs/plugins/module_utils/_verbs"
@@ -61,11 +70,16 @@ def kept_in(async_dir, tmp_path, name="payload.zip", **more):
     return kept.keep(str(async_dir), archive(tmp_path / name, **more))
 
 
-def run(told, folder, **more):
+def run(told, folder, files=0, **more):
     """Run the short program of what is told to be kept, in `folder`; return what it prints."""
     told = dict(told, **more)
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"x": 1, "_ansible_no_log": True}})
-    text = PROGRAM.read_text() + "\nrun(%r, %r, 'a.module', %r)\n" % (told["path"], told["sha256"], arguments)
+    text = PROGRAM.read_text() + "\nrun(%r, %r, 'a.module', %r, %d)\n" % (
+        told["path"],
+        told["sha256"],
+        arguments,
+        files,
+    )
     done = subprocess.run(
         [sys.executable], input=text, capture_output=True, text=True, check=True, cwd=str(folder), timeout=60
     )
@@ -87,6 +101,13 @@ def test_it_is_kept_compiled(async_dir, tmp_path):
     assert all(kept_file.get(name + "c") for name in [*FILES, SENT_ON])
     assert kept_file.get("a/module.py") is None
     assert run(told, tmp_path) == RETURNED
+
+
+@pytest.mark.parametrize("most", [0, 100, 1 << 30])
+def test_it_opens_as_many_files_as_it_may(async_dir, tmp_path, most):
+    told = kept_in(async_dir, tmp_path, **{"a/module.py": MODULE_THAT_TELLS_ITS_LIMIT})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert run(told, tmp_path, most) == {"limit": [min(hard, most) if most else soft, hard]}
 
 
 def test_what_another_python_has_compiled_is_not_run(async_dir, tmp_path):

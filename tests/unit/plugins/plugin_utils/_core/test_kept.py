@@ -91,7 +91,8 @@ def test_what_is_sent_in_short_says_what_to_run(tmp_path: Path, task_vars: dict[
     told = "\ndef run(*words):\n    print(json.dumps(words))\n\nARGUMENTS = "
     program = text.replace("\nARGUMENTS = ", told)
     done = subprocess.run([sys.executable], input=program, capture_output=True, text=True, check=True)
-    path, sha256, module, arguments = json.loads(done.stdout)
+    path, sha256, module, arguments, files = json.loads(done.stdout)
+    assert files == 0
     assert {"path": path, "sha256": sha256} == KEPT
     assert module == "ansible_collections.background.jobs.plugins.modules.async_run"
     assert json.loads(arguments) == {"ANSIBLE_MODULE_ARGS": {"_plan": "\"'''\\ é", "_ansible_no_log": False}}
@@ -154,12 +155,13 @@ def test_what_no_host_says_of_what_it_keeps_is_not_noted(
     assert [is_whole for dummy, is_whole in whole(action)] == [True, True]
 
 
-def test_where_the_wrapper_of_ansible_core_does_more_it_is_sent(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:
-    task_vars["ansible_python_module_rlimit_nofile"] = 1024
+@pytest.mark.parametrize("most", [1024, "1024"])
+def test_a_limit_for_open_files_goes_along(tmp_path: Path, task_vars: dict[str, t.Any], most: object) -> None:
+    task_vars["ansible_python_module_rlimit_nofile"] = most
     action = FakeAction({"kept": KEPT}, {"reply": 1})
     execute(tmp_path, action, task_vars)
     execute(tmp_path, action, task_vars)
-    assert [is_whole for dummy, is_whole in whole(action)] == [True, True]
+    assert action.sent[1][1].endswith(b"', ARGUMENTS, 1024)\n")
 
 
 def test_secrets_are_not_noted(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:
@@ -179,15 +181,6 @@ def test_what_was_kept_of_another_version_is_sent_again(
     execute(tmp_path, action, task_vars)
     execute(tmp_path, action, task_vars)
     assert [is_whole for dummy, is_whole in whole(action)] == [True, True, False]
-
-
-def test_what_is_noted_is_not_used_where_the_wrapper_of_ansible_core_does_more(
-    tmp_path: Path, task_vars: dict[str, t.Any]
-) -> None:
-    action = FakeAction({"kept": KEPT}, {}, {})
-    execute(tmp_path, action, task_vars)
-    execute(tmp_path, action, {**task_vars, "ansible_python_module_rlimit_nofile": 1024})
-    assert [is_whole for dummy, is_whole in whole(action)] == [True, True]
 
 
 def test_a_program_that_is_piped_is_read_at_once(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:

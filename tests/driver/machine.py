@@ -178,10 +178,10 @@ def _is_shell(path: Path) -> bool:
         return re.match(rb"#!.*\b(ba|da)?sh\b", file.readline()) is not None
 
 
-def copy_tree(target: Path) -> None:
-    """A fresh copy of the tree with a git repository of its own, all of it added."""
+def copy_tree(target: Path, without: tuple[str, ...] = ()) -> None:
+    """A fresh copy of the tree with a git repository of its own, all of it added. without: how names begin that are left out."""
     shutil.rmtree(target, ignore_errors=True)
-    for name in tracked_files():
+    for name in (name for name in tracked_files() if not name.startswith(without)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     if shutil.which("git"):

@@ -4,14 +4,15 @@
 
 """The table of cases: written out for each way to run them, and what came of it compared.
 
-    differential.py write CASES OUT [SWITCH ...]     OUT/WAY/THEME.yml: a file of tasks for each way and theme
-    differential.py compare OUT RULES WAY ...        of OUT/WAY.json, results by theme; what the plain task gave counts
+    differential.py write CASES OUT     OUT/WAY/THEME.yml: a file of tasks for each way and theme; prints the themes of each way
+    differential.py compare OUT RULES   of OUT/WAY.json, results by theme; what the plain task gave counts
 
 A theme is a file of CASES: `cases` (tasks as anybody would write them, and `runs`), `runs` (those of cases that name
-none), `around` (keywords of the block around them), `prepare` (plain tasks before them), `switch` (without that word
-the theme is left out). A run is `check` (check mode and diff), `change` (for real, with diff) or `again` (the same).
-DIFFERENTIAL_THEMES and DIFFERENTIAL_RUNS in the environment name the themes and the runs to write, where not all are
-wanted; a case that has none of these runs keeps its first.
+none), `around` (keywords of the block around them), `prepare` (plain tasks before them), `about` (`modules`: they try what
+modules do and not how they are run, so that a second way to run a module as a job says nothing new). A run is `check` (check
+mode and diff), `change` (for real, with diff) or `again` (the same). DIFFERENTIAL_THEMES and DIFFERENTIAL_RUNS in the
+environment name the themes and the runs to write, where not all are wanted; a case that has none of these runs keeps its
+first. With DIFFERENTIAL_WAYS=all, each theme is run in each way.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ LONG = 20_000
 
 WANTED_THEMES = os.environ.get("DIFFERENTIAL_THEMES", "").split()
 WANTED_RUNS = os.environ.get("DIFFERENTIAL_RUNS", "").split()
+ALL_WAYS = os.environ.get("DIFFERENTIAL_WAYS") == "all"
 
 
 class Unsafe(str):
@@ -63,26 +65,29 @@ Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!un
 # ---- write
 
 
-def write(cases: Path, out: Path, switches: set[str]) -> None:
-    themes: list[str] = []
+def write(cases: Path, out: Path) -> None:
+    themes: dict[str, list[str]] = {way: [] for way in WAYS}
     runs: dict[str, list[Record]] = {}
     for path in sorted(cases.glob("*.yml")):
         if WANTED_THEMES and path.stem not in WANTED_THEMES:
             continue
         theme = yaml.load(path.read_text(), Loader)  # noqa: S506  # it is a safe one
-        if theme.get("switch", "") not in {"", *switches}:
-            continue
-        themes.append(path.stem)
         tasks = list(expanded(theme))
         runs[path.stem] = [{"name": task["name"], "module": module_of(task)} for task in tasks]
-        for way, steps in (("plain", plain), ("forked", jobs), ("executed", jobs), ("blocked", blocks)):
+        for way in ways_of(theme):
+            themes[way].append(path.stem)
             file = out / way / path.name
             file.parent.mkdir(parents=True, exist_ok=True)
             own = {"name": f"Cases of {path.stem}", **theme.get("around", {})}
-            own["block"] = [*theme.get("prepare", []), *steps(path.stem, tasks)]
+            own["block"] = [*theme.get("prepare", []), *WAYS[way](path.stem, tasks)]
             file.write_text(yaml.dump([own], Dumper=Dumper, allow_unicode=True, sort_keys=False, width=200))
-    (out / "runs.json").write_text(json.dumps(runs))
+    (out / "runs.json").write_text(json.dumps({"themes": themes, "runs": runs}))
     print(json.dumps(themes))
+
+
+def ways_of(theme: Record) -> list[str]:
+    is_about_modules = theme.get("about") == "modules" and not ALL_WAYS
+    return [way for way in WAYS if way != "executed" or not is_about_modules]
 
 
 def expanded(theme: Record) -> Iterator[Record]:
@@ -124,6 +129,11 @@ def blocks(theme: str, tasks: list[Record]) -> list[Record]:
 
 def _kept(theme: str, expression: str) -> Record:
     return {"name": "Keep the results", "ansible.builtin.set_fact": {f"results_of_{theme}": f"{{{{ {expression} }}}}"}}
+
+
+# How a theme is written for each host: plain tasks; jobs that run in forks or, as the host's variables say, are executed; and
+# jobs that are blocks.
+WAYS = {"plain": plain, "forked": jobs, "executed": jobs, "blocked": blocks}
 
 
 # ---- compare
@@ -217,17 +227,17 @@ def _short(value: object) -> str:
     return text if len(text) < 600 else f"{text[:300]} ... {text[-300:]}"
 
 
-def compare(out: Path, rules: Rules, ways: list[str]) -> int:
-    runs = json.loads((out / "runs.json").read_text())
-    results = {way: json.loads((out / f"{way}.json").read_text()) for way in ("plain", *ways)}
+def compare(out: Path, rules: Rules) -> int:
+    written = json.loads((out / "runs.json").read_text())
+    themes, runs = written["themes"], written["runs"]
+    results = {way: json.loads((out / f"{way}.json").read_text()) for way in WAYS}
     found, compared = [], 0
-    for theme, written in runs.items():
-        expected = results["plain"][theme]
-        for way in ways:
-            given = results[way][theme]
-            names = [run["name"] for run in written]
-            if len(expected) != len(written) or [job["name"] for job in given] != names:
-                found.append(f"{theme}: {way}: {len(written)} runs, {len(expected)} plain results, {len(given)} jobs")
+    for way in (way for way in WAYS if way != "plain"):
+        for theme in themes[way]:
+            expected, given = results["plain"][theme], results[way][theme]
+            names = [run["name"] for run in runs[theme]]
+            if len(expected) != len(names) or [job["name"] for job in given] != names:
+                found.append(f"{theme}: {way}: {len(names)} runs, {len(expected)} plain results, {len(given)} jobs")
                 continue
             for name, result, job in zip(names, expected, given, strict=True):
                 case = f"{theme}: {name}"
@@ -238,24 +248,24 @@ def compare(out: Path, rules: Rules, ways: list[str]) -> int:
     needless = [str(rules.known[index][0].pattern) for index in range(len(rules.known)) if index not in rules.used]
     if needless and not found and not WANTED_THEMES and not WANTED_RUNS:
         found.append(f"rules.yml knows of differences that are none: {', '.join(needless)}")
-    everything = [run for written in runs.values() for run in written]
-    cases = {(theme, run["name"].rpartition(" (")[0]) for theme, written in runs.items() for run in written}
+    everything = [run for one in runs.values() for run in one]
+    cases = {(theme, run["name"].rpartition(" (")[0]) for theme, one in runs.items() for run in one}
     modules = {run["module"].rpartition(".")[2] for run in everything}
     for line in found:
         print(line)
     print(
-        f"{len(cases)} cases, {len(modules)} modules, {len(everything)} runs of each way ({', '.join(['plain', *ways])}), "
-        f"{compared} results compared with the plain one, {len(found)} differences"
+        f"{len(cases)} cases, {len(modules)} modules, {len(everything)} plain runs, {compared} results of jobs "
+        f"({', '.join(way for way in WAYS if way != 'plain')}) compared with the plain one, {len(found)} differences"
     )
     return 1 if found or not compared else 0
 
 
 def main(words: list[str]) -> int:
-    command, first, second, *rest = words
+    command, first, second = words
     if command == "write":
-        write(Path(first), Path(second), set(rest))
+        write(Path(first), Path(second))
         return 0
-    return compare(Path(first), Rules(yaml.safe_load(Path(second).read_text())), rest)
+    return compare(Path(first), Rules(yaml.safe_load(Path(second).read_text())))
 
 
 if __name__ == "__main__":

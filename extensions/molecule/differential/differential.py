@@ -68,26 +68,33 @@ Dumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!un
 def write(cases: Path, out: Path) -> None:
     themes: dict[str, list[str]] = {way: [] for way in WAYS}
     runs: dict[str, list[Record]] = {}
-    for path in sorted(cases.glob("*.yml")):
-        if WANTED_THEMES and path.stem not in WANTED_THEMES:
-            continue
-        theme = yaml.load(path.read_text(), Loader)  # noqa: S506  # it is a safe one
+    for name, theme in wanted(cases):
         tasks = list(expanded(theme))
-        runs[path.stem] = [{"name": task["name"], "module": module_of(task)} for task in tasks]
+        runs[name] = [{"name": task["name"], "module": module_of(task)} for task in tasks]
         for way in ways_of(theme):
-            themes[way].append(path.stem)
-            file = out / way / path.name
+            themes[way].append(name)
+            file = out / way / f"{name}.yml"
             file.parent.mkdir(parents=True, exist_ok=True)
-            own = {"name": f"Cases of {path.stem}", **theme.get("around", {})}
-            own["block"] = [*theme.get("prepare", []), *WAYS[way](path.stem, tasks)]
+            own = {"name": f"Cases of {name}", **theme.get("around", {})}
+            own["block"] = [*theme.get("prepare", []), *WAYS[way](name, tasks)]
             file.write_text(yaml.dump([own], Dumper=Dumper, allow_unicode=True, sort_keys=False, width=200))
     (out / "runs.json").write_text(json.dumps({"themes": themes, "runs": runs}))
     print(json.dumps(themes))
 
 
+def wanted(cases: Path) -> list[tuple[str, Record]]:
+    """Return the themes, those first that are run in each way: what they find on a host must not depend on the others."""
+    paths = [path for path in sorted(cases.glob("*.yml")) if not WANTED_THEMES or path.stem in WANTED_THEMES]
+    themes = [(path.stem, yaml.load(path.read_text(), Loader)) for path in paths]  # noqa: S506  # it is a safe one
+    return sorted(themes, key=lambda theme: is_about_modules(theme[1]))
+
+
 def ways_of(theme: Record) -> list[str]:
-    is_about_modules = theme.get("about") == "modules" and not ALL_WAYS
-    return [way for way in WAYS if way != "executed" or not is_about_modules]
+    return [way for way in WAYS if way != "executed" or ALL_WAYS or not is_about_modules(theme)]
+
+
+def is_about_modules(theme: Record) -> bool:
+    return theme.get("about") == "modules"
 
 
 def expanded(theme: Record) -> Iterator[Record]:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible import constants
+from ansible.errors import AnsibleValueOmittedError
 from ansible.executor.module_common import _BuiltModule
 from ansible.module_utils.common.json import Direction, get_module_encoder
 
@@ -137,4 +138,7 @@ def _checked(told: object) -> Kept | None:
 def _most_files(action: ActionBase, task_vars: Arguments) -> int:
     """Return how many files ansible-core has a module open at most, 0: as many as its user may."""
     most = constants.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
-    return most if isinstance(most, int) else int(action._templar.template(most))
+    try:
+        return most if isinstance(most, int) else int(action._templar.template(most))
+    except AnsibleValueOmittedError:
+        return 0

@@ -12,8 +12,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible._internal._templating._utils import Omit
 from ansible.executor.module_common import _BuiltModule
 from ansible.plugins.shell import ShellBase
+from ansible.template import Templar, trust_as_template
 
 from ansible_collections.background.jobs.plugins.plugin_utils._core import kept
 
@@ -41,7 +43,7 @@ class FakeAction:
         self.sent: list[tuple[str, bytes]] = []
         self._connection = FakeConnection()
         self._task = types.SimpleNamespace(delegate_to=None)
-        self._templar = types.SimpleNamespace(template=lambda value: value)
+        self._templar: t.Any = types.SimpleNamespace(template=lambda value: value)
 
     def _configure_module(self, module_name: str, module_args: t.Any, task_vars: t.Any) -> tuple[t.Any, str]:
         task_vars.setdefault("ansible_facts", {})["discovered_interpreter_python"] = "/found"
@@ -155,13 +157,17 @@ def test_what_no_host_says_of_what_it_keeps_is_not_noted(
     assert [is_whole for dummy, is_whole in whole(action)] == [True, True]
 
 
-@pytest.mark.parametrize("most", [1024, "1024"])
-def test_a_limit_for_open_files_goes_along(tmp_path: Path, task_vars: dict[str, t.Any], most: object) -> None:
-    task_vars["ansible_python_module_rlimit_nofile"] = most
+@pytest.mark.parametrize(("most", "sent"), [(1024, 1024), ("1024", 1024), ("{{ 512 * two }}", 1024), ("{{ omit }}", 0)])
+def test_a_limit_for_open_files_goes_along(
+    tmp_path: Path, task_vars: dict[str, t.Any], most: int | str, sent: int
+) -> None:
+    written = trust_as_template(most) if isinstance(most, str) else most
+    task_vars["ansible_python_module_rlimit_nofile"] = written
     action = FakeAction({"kept": KEPT}, {"reply": 1})
+    action._templar = Templar(variables={"two": 2, "omit": Omit})
     execute(tmp_path, action, task_vars)
     execute(tmp_path, action, task_vars)
-    assert action.sent[1][1].endswith(b"', ARGUMENTS, 1024)\n")
+    assert action.sent[1][1].endswith(b"', ARGUMENTS, %d)\n" % sent)
 
 
 def test_secrets_are_not_noted(tmp_path: Path, task_vars: dict[str, t.Any]) -> None:
